@@ -1,0 +1,72 @@
+"""The words that every room shares: geometry, hits and errors. Imports numpy alone."""
+
+from dataclasses import dataclass
+from enum import Enum
+
+import numpy as np
+from jaxtyping import Float32, Int64
+
+
+class Geometry(Enum):
+    """How two vectors are compared.
+
+    A model declares the geometry that it was trained in, and whatever searches its
+    vectors is built from that declaration, so the two cannot disagree.
+    """
+
+    cosine = "cosine"
+    """Inner product of vectors of length 1; higher is better."""
+    dot = "dot"
+    """Inner product of vectors of any length; higher is better."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hits:
+    """The best candidates of each query, best first.
+
+    Attributes:
+        ids: What the index calls each candidate, [q, k]; an empty slot is -1.
+        scores: Inner products, non-increasing along a row, [q, k]; an empty slot is -inf.
+            Equal scores are ordered by the lower id.
+
+    Example:
+        >>> hits = Hits(np.array([[7, -1]]), np.array([[0.5, -np.inf]], np.float32))
+        >>> hits.found.tolist()
+        [1]
+    """
+
+    ids: Int64[np.ndarray, "q k"]
+    scores: Float32[np.ndarray, "q k"]
+
+    @property
+    def found(self) -> Int64[np.ndarray, " q"]:
+        """How many slots of each row hold a candidate, [q]."""
+        return (self.ids >= 0).sum(axis=1)
+
+
+class TowersError(Exception):
+    """Something that the caller can mend; the message says what, the value and how."""
+
+
+class ConfigError(TowersError, ValueError):
+    """An option has a value that makes no sense."""
+
+
+class DataError(TowersError, ValueError):
+    """Input data, or a dataset folder, is not what it should be."""
+
+
+class RunError(TowersError):
+    """A training run cannot be read, resumed or finished."""
+
+
+class BundleError(TowersError):
+    """A bundle is incomplete, altered, or of another schema version."""
+
+
+class UnknownIdError(TowersError, KeyError):
+    """An id that the vocabulary does not hold."""
+
+    def __str__(self) -> str:
+        """Return the message as written; KeyError would show it quoted."""
+        return str(self.args[0]) if self.args else ""
