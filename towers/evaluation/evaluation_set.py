@@ -1,0 +1,156 @@
+"""Who is asked, what they had watched by then and what they went on to watch, as arrays."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Int32, Int64
+
+from towers.data import Dataset, Positives, Split
+from towers.metrics import ranking
+from towers.types import DataError
+
+FIRST_ROW = 2
+"""Video rows 0 (padding) and 1 (unknown) are not part of the catalogue."""
+
+
+@dataclass(frozen=True)
+class EvaluationSet:
+    """Users with something to find in a split, in the order of their ids.
+
+    Attributes:
+        split: Where the videos to be found come from; everything earlier is the past.
+        users: User rows, [q].
+        history_offsets: Where each user's past begins, [q + 1].
+        history: Positives of all earlier splits, oldest first within a user, [n]; also what is
+            masked, since nobody is shown again what they have watched.
+        truth_offsets: Where each user's videos to be found begin, [q + 1].
+        truth: Positives of the split, rising and distinct within a user, [m].
+        truth_time_ms: When each first happened, UTC, [m]; unknown is the least int64.
+        video_rows: Rows of videos including the two that stand before the catalogue.
+    """
+
+    split: Split
+    users: Int64[np.ndarray, " q"]
+    history_offsets: Int64[np.ndarray, " q1"]
+    history: Int32[np.ndarray, " n"]
+    truth_offsets: Int64[np.ndarray, " q1"]
+    truth: Int64[np.ndarray, " m"]
+    truth_time_ms: Int64[np.ndarray, " m"]
+    video_rows: int
+
+    @classmethod
+    def of(cls, dataset: Dataset, split: Split) -> "EvaluationSet":
+        """Read a split of a dataset.
+
+        Args:
+            dataset: As `prepare` wrote it.
+            split: `valid` (the past is train) or `test` (the past is train and valid).
+
+        Raises:
+            DataError: The split is train, or nobody has anything to find in it.
+        """
+        earlier = past_of(split)
+        past, future = dataset.positives(*earlier), dataset.positives(split)
+        rows = np.flatnonzero(future.counts() > 0)
+        if not len(rows):
+            raise DataError(
+                f"{dataset.folder}: no user has a positive event in the {split.name} split;"
+                " move the cut (cut.valid, cut.test) earlier, or check data.positive"
+            )
+        rows = rows[np.argsort(np.asarray(dataset.users.ids(rows)), kind="stable")]
+        history_offsets, history, _ = _take(past, rows)
+        history = history.astype(np.int32)
+        truth_offsets, truth, time_ms = _distinct(*_take(future, rows))
+        return cls(split, rows, history_offsets, history, truth_offsets, truth, time_ms, len(dataset.videos))
+
+    def __len__(self) -> int:
+        return len(self.users)
+
+    @property
+    def catalogue(self) -> int:
+        """How many videos may be recommended."""
+        return self.video_rows - FIRST_ROW
+
+    @property
+    def warm(self) -> Bool[np.ndarray, " q"]:
+        """Which users have a past; the headline is theirs, [q]."""
+        return np.diff(self.history_offsets) > 0
+
+    @property
+    def relevant(self) -> Int64[np.ndarray, " q"]:
+        """How many videos each user has to find, [q]."""
+        return np.diff(self.truth_offsets)
+
+    def hits(self, rows: Int64[np.ndarray, "q depth"]) -> Bool[np.ndarray, "q depth"]:
+        """Mark which listed videos (rows, -1 is an empty place) the user went on to watch, [q, depth]."""
+        return ranking.hit_matrix(rows, self.truth_offsets, self.truth, self.video_rows)
+
+    def block(self, start: int, stop: int) -> "EvaluationSet":
+        """Return the users from start up to stop, stop left out."""
+        here, there = self.history_offsets[start : stop + 1], self.truth_offsets[start : stop + 1]
+        return EvaluationSet(
+            self.split,
+            self.users[start:stop],
+            here - here[0],
+            self.history[here[0] : here[-1]],
+            there - there[0],
+            self.truth[there[0] : there[-1]],
+            self.truth_time_ms[there[0] : there[-1]],
+            self.video_rows,
+        )
+
+    def keep(self, wanted: Bool[np.ndarray, " m"]) -> "EvaluationSet":
+        """Return the set with only some of the videos to be found, and the users who have any of them.
+
+        Args:
+            wanted: Which entries of `truth` stay, [m].
+        """
+        counts = np.bincount(self.truth_owner[wanted], minlength=len(self))
+        return EvaluationSet(
+            self.split,
+            self.users,
+            self.history_offsets,
+            self.history,
+            np.concatenate([[0], np.cumsum(counts)]),
+            self.truth[wanted],
+            self.truth_time_ms[wanted],
+            self.video_rows,
+        )
+
+    @property
+    def truth_owner(self) -> Int64[np.ndarray, " m"]:
+        """Whose each entry of `truth` is: 0 … q - 1, [m]."""
+        return np.repeat(np.arange(len(self)), self.relevant)
+
+
+def past_of(split: Split) -> list[Split]:
+    """Return the splits that lie before one.
+
+    Raises:
+        DataError: Nothing lies before train.
+
+    Example:
+        >>> [s.name for s in past_of(Split.test)]
+        ['train', 'valid']
+    """
+    if split == Split.train:
+        raise DataError("split is train, which towers are fitted on; evaluate on valid or test")
+    return [earlier for earlier in Split if earlier < split]
+
+
+def _take(positives: Positives, users: Int64[np.ndarray, " q"]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return offsets [q + 1], video rows [n] and times [n] of these users."""
+    counts = positives.counts()[users].astype(np.int64)
+    offsets = np.concatenate([[0], np.cumsum(counts)])
+    place = np.arange(offsets[-1]) + np.repeat(positives.offsets[users] - offsets[:-1], counts)
+    return offsets, positives.video_row[place].astype(np.int64), positives.time_ms[place]
+
+
+def _distinct(offsets: np.ndarray, rows: np.ndarray, time_ms: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return each user's videos rising and once each, with the first time."""
+    owner = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
+    order = np.lexsort((rows, owner))
+    owner, rows, time_ms = owner[order], rows[order], time_ms[order]
+    first = np.r_[True, (np.diff(owner) != 0) | (np.diff(rows) != 0)]
+    counts = np.bincount(owner[first], minlength=len(offsets) - 1)
+    return np.concatenate([[0], np.cumsum(counts)]), rows[first], time_ms[first]

@@ -1,0 +1,139 @@
+"""Exact ranking of the whole catalogue for every user, with ties settled against the model."""
+
+import numpy as np
+from jaxtyping import Bool, Float32, Int64
+
+from towers.evaluation.evaluation_set import FIRST_ROW, EvaluationSet
+from towers.features import FeatureTable, pad_histories
+from towers.index import top_k
+from towers.metrics import ranking
+from towers.models import TwoTower, query_vectors, video_vectors
+from towers.types import DataError, Hits
+
+DEPTH = 100
+"""How long the ranked lists are."""
+SPARE = 28
+"""How far beyond its depth a list is looked at, so that ties across its end can be settled."""
+USERS_AT_ONCE = 8192
+
+
+def rank(
+    towers: TwoTower, users: EvaluationSet, user_table: FeatureTable, video_table: FeatureTable, depth: int = DEPTH
+) -> Hits:
+    """Return each user's best videos by exact search over the catalogue, what they watched before left out.
+
+    Users go through in blocks, so memory is the video vectors, one block and the answer: with
+    a million users, a million videos and 64 dimensions about 0.3 + 0.2 + 1.2 GB.
+
+    Where videos score the same, those that the user went on to watch are put last: a model
+    must not gain by not deciding. The lists are in this order when they are written, so
+    whoever scores them from a file finds the same figures.
+
+    Args:
+        towers: The model, in any mode; it is used for inference only.
+        users: Whom to rank for; the time of the request is unknown.
+        user_table: Features of all user rows.
+        video_table: Features of all video rows.
+        depth: Length of the lists.
+
+    Returns:
+        Hits whose ids are video rows, [q, depth].
+
+    Raises:
+        DataError: A vector that is not finite.
+    """
+    vectors = video_vectors(towers, video_table)
+    ids = np.full((len(users), depth), -1, np.int64)
+    scores = np.full((len(users), depth), -np.inf, np.float32)
+    for start in range(0, len(users), USERS_AT_ONCE):
+        stop = min(start + USERS_AT_ONCE, len(users))
+        block = users.block(start, stop)
+        part = settle(_search(towers, vectors, block, user_table, depth + SPARE), block, depth)
+        ids[start:stop], scores[start:stop] = part.ids, part.scores
+    return Hits(ids, scores)
+
+
+def _search(
+    towers: TwoTower,
+    vectors: Float32[np.ndarray, "rows d"],
+    users: EvaluationSet,
+    user_table: FeatureTable,
+    depth: int,
+) -> Hits:
+    """Return rows and scores of one block of users, ties by the lower row."""
+    history = pad_histories(users.history_offsets, users.history, np.arange(len(users)), towers.window)
+    queries = query_vectors(towers, vectors, history, user_table.take(users.users), None)
+    found = top_k(
+        queries, vectors[FIRST_ROW:], depth, users.history_offsets, users.history.astype(np.int64) - FIRST_ROW
+    )
+    return Hits(np.where(found.ids >= 0, found.ids + FIRST_ROW, -1), found.scores)
+
+
+def settle(hits: Hits, users: EvaluationSet, depth: int) -> Hits:
+    """Return the lists cut to depth, with ties settled against the model.
+
+    Within a run of equal scores the relevant videos go last. Where a run of equal scores may go
+    on beyond what was fetched, its relevant videos are left out altogether: among those not
+    fetched there may be enough irrelevant ones to fill the list.
+
+    Args:
+        hits: Lists somewhat longer than depth, ids are video rows, [q, fetched].
+        users: Whose lists they are, in order.
+        depth: Length of the lists that come out; places left empty stand at the end.
+    """
+    relevant = users.hits(hits.ids)
+    empty = hits.ids < 0
+    open_end = ~empty & (hits.scores == hits.scores[:, -1:]) & (hits.scores > -np.inf)
+    can_go_on = _left_over(users, hits)
+    dropped = relevant & open_end & can_go_on[:, None]
+    order = _order(hits.scores, relevant, empty | dropped)
+    ids = np.where(dropped, -1, hits.ids)
+    scores = np.where(dropped, np.float32(-np.inf), hits.scores)
+    first = order[:, :depth]
+    return Hits(np.take_along_axis(ids, first, 1), np.take_along_axis(scores, first, 1))
+
+
+def _left_over(users: EvaluationSet, hits: Hits) -> Bool[np.ndarray, " q"]:
+    """Return whose candidates were not all fetched, [q]."""
+    owner = np.repeat(np.arange(len(users)), np.diff(users.history_offsets))
+    masked = np.unique(owner * np.int64(users.video_rows) + users.history) // users.video_rows
+    return hits.found < users.catalogue - np.bincount(masked, minlength=len(users))
+
+
+def _order(
+    scores: Float32[np.ndarray, "q n"], relevant: Bool[np.ndarray, "q n"], last: Bool[np.ndarray, "q n"]
+) -> Int64[np.ndarray, "q n"]:
+    """Return the columns by falling score, the irrelevant before the relevant, `last` at the end, else as they are."""
+    place = np.broadcast_to(np.arange(scores.shape[1]), scores.shape)
+    return np.lexsort((place, relevant, -scores, last), axis=1)
+
+
+def validate(
+    towers: TwoTower, users: EvaluationSet, user_table: FeatureTable, video_table: FeatureTable
+) -> dict[str, float]:
+    """Return the few figures that training is steered by: means over users with a past, exact.
+
+    Args:
+        towers: The model, in any mode.
+        users: The valid split.
+        user_table: Features of all user rows.
+        video_table: Features of all video rows.
+
+    Returns:
+        `recall@100`, `recall@20`, `ndcg@10` and `hit@10`, as `evaluate` reports them.
+
+    Raises:
+        DataError: No user of the split has a past.
+    """
+    if not users.warm.any():
+        raise DataError(f"no user of the {users.split.name} split has a past; move the cut (cut.valid) later")
+    hits, relevant = (
+        users.hits(rank(towers, users, user_table, video_table).ids)[users.warm],
+        users.relevant[users.warm],
+    )
+    return {
+        "recall@100": float(ranking.recall(hits, relevant, 100).mean()),
+        "recall@20": float(ranking.recall(hits, relevant, 20).mean()),
+        "ndcg@10": float(ranking.ndcg(hits, relevant, 10).mean()),
+        "hit@10": float(ranking.hit(hits, relevant, 10).mean()),
+    }

@@ -1,0 +1,53 @@
+"""Ranks → numbers: ranking metrics per user, and the same as torchmetrics classes."""
+
+from towers.metrics.ranking import (
+    CUTOFFS,
+    PER_USER,
+    f1,
+    found,
+    hit,
+    hit_matrix,
+    mrr,
+    ndcg,
+    per_user,
+    precision,
+    recall,
+    recall_capped,
+)
+from towers.metrics.running import (
+    F1,
+    METRICS,
+    Coverage,
+    Hit,
+    Mrr,
+    Ndcg,
+    Precision,
+    RankingMetric,
+    Recall,
+    RecallCapped,
+)
+
+__all__ = [
+    "CUTOFFS",
+    "F1",
+    "METRICS",
+    "PER_USER",
+    "Coverage",
+    "Hit",
+    "Mrr",
+    "Ndcg",
+    "Precision",
+    "RankingMetric",
+    "Recall",
+    "RecallCapped",
+    "f1",
+    "found",
+    "hit",
+    "hit_matrix",
+    "mrr",
+    "ndcg",
+    "per_user",
+    "precision",
+    "recall",
+    "recall_capped",
+]
