@@ -1,3 +1,87 @@
-"""Two towers for the retrieval stage of a short-video app: from logs of views to served candidates."""
+"""Two towers for the retrieval stage of a short-video app: from logs of views to served candidates.
+
+Every name below is imported when it is first used, so that `import towers` is quick
+and loads neither torch nor hydra.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from towers.data import Dataset, Files, KuaiRand, LeaveOneOut, PrepareConfig, TimeCut, prepare
+    from towers.evaluation import EvaluateConfig, Report, evaluate
+    from towers.publishing import Bundle, PublishConfig, publish
+    from towers.serving import Retriever
+    from towers.training import TrainConfig, train
+    from towers.types import (
+        BundleError,
+        ConfigError,
+        DataError,
+        Geometry,
+        Hits,
+        RunError,
+        TowersError,
+        UnknownIdError,
+    )
 
 __version__ = "0.1.0"
+
+_ROOMS = {
+    "data": ("Dataset", "Files", "KuaiRand", "LeaveOneOut", "PrepareConfig", "TimeCut", "prepare"),
+    "evaluation": ("EvaluateConfig", "Report", "evaluate"),
+    "publishing": ("Bundle", "PublishConfig", "publish"),
+    "serving": ("Retriever",),
+    "training": ("TrainConfig", "train"),
+    "types": (
+        "BundleError",
+        "ConfigError",
+        "DataError",
+        "Geometry",
+        "Hits",
+        "RunError",
+        "TowersError",
+        "UnknownIdError",
+    ),
+}
+_ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names}
+
+__all__ = [
+    "Bundle",
+    "BundleError",
+    "ConfigError",
+    "DataError",
+    "Dataset",
+    "EvaluateConfig",
+    "Files",
+    "Geometry",
+    "Hits",
+    "KuaiRand",
+    "LeaveOneOut",
+    "PrepareConfig",
+    "PublishConfig",
+    "Report",
+    "Retriever",
+    "RunError",
+    "TimeCut",
+    "TowersError",
+    "TrainConfig",
+    "UnknownIdError",
+    "evaluate",
+    "prepare",
+    "publish",
+    "train",
+]
+
+
+def __getattr__(name: str) -> object:
+    """Import a public name from its room when it is first used."""
+    if name not in _ROOM_OF:
+        raise AttributeError(f"module 'towers' has no attribute {name!r}; it has {', '.join(__all__)}")
+    value: object = getattr(import_module(f"towers.{_ROOM_OF[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    """List the public names, those not imported yet included."""
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,1 @@
+"""What is measured, how each measurement is kept, and the tables made from what was kept."""

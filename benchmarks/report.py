@@ -1,0 +1,132 @@
+"""Writes the tables of README.md and benchmarks/README.md from the recorded rows.
+
+    python -m benchmarks.report            # write them
+    python -m benchmarks.report --check    # fail when a table differs from what the rows say
+
+A table stands between `<!-- table: NAME -->` and `<!-- end of table -->`.
+"""
+
+import argparse
+import re
+import statistics
+import sys
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from benchmarks.record import CHECKOUT, RESULTS, read
+
+PAGES = (CHECKOUT / "README.md", CHECKOUT / "benchmarks" / "README.md")
+TABLE = re.compile(r"(<!-- table: (?P<name>[\w-]+) -->\n)(?P<body>.*?)(<!-- end of table -->)", re.DOTALL)
+HEADLINES = {
+    "kuairand": ("recall@100", "recall@20", "ndcg@10", "precision@10", "f1@10", "hit@10", "coverage@100"),
+    "gowalla-m1": ("recall@20", "ndcg@20", "precision@20", "f1@20", "hit@20", "coverage@100"),
+    "ml-1m": ("hit@10", "ndcg@10", "recall@100", "precision@10", "f1@10", "mrr@100"),
+}
+Rows = list[dict[str, str]]
+
+
+def quality_table(protocol: str, folder: Path) -> str:
+    """Write one protocol's latest rows as a table: a line for each recipe, the mean over its seeds."""
+    rows = [row for row in read("quality", folder) if row["protocol"] == protocol]
+    if not rows:
+        return "Not measured yet.\n"
+    metrics = HEADLINES[protocol]
+    lines = [
+        f"| {protocol} | {' | '.join(metrics)} | seeds | seconds | peak MB |",
+        f"|---|{'--:|' * (len(metrics) + 3)}",
+    ]
+    latest = {recipe: _latest(rows, recipe) for recipe in dict.fromkeys(row["recipe"] for row in rows)}
+    order = sorted(latest, key=lambda recipe: _mean(latest[recipe], metrics[0]))
+    lines += [_line(recipe, latest[recipe], metrics) for recipe in order]
+    runs = [row for recipe in order for row in latest[recipe]]
+    commands = dict.fromkeys(row["command"] for row in runs)
+    machines = dict.fromkeys(f"{row['machine']}, {row['cores']} cores, {row['memory_gb']} GB" for row in runs)
+    commits = dict.fromkeys(row["commit"] + (" (with changes)" if row["dirty"] == "yes" else "") for row in runs)
+    lines += [
+        "",
+        "± is half the distance between the best and the worst seed. "
+        f"Command: {', '.join(f'`{c}`' for c in commands)}. Machine: {'; '.join(machines)}. "
+        f"Commit: {', '.join(commits)}.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _latest(rows: Rows, recipe: str) -> Rows:
+    """Keep, of one recipe, the rows of its newest commit, and of each seed and metric the newest."""
+    own = [row for row in rows if row["recipe"] == recipe]
+    commit = own[-1]["commit"]
+    newest = {(row["seed"], row["metric"]): row for row in own if row["commit"] == commit}
+    return list(newest.values())
+
+
+def _values(rows: Rows, metric: str) -> list[float]:
+    return [float(row["value"]) for row in rows if row["metric"] == metric]
+
+
+def _mean(rows: Rows, metric: str) -> float:
+    values = _values(rows, metric)
+    return statistics.fmean(values) if values else float("-inf")
+
+
+def _line(recipe: str, rows: Rows, metrics: tuple[str, ...]) -> str:
+    cells = [_cell(_values(rows, metric)) for metric in metrics]
+    seeds = sorted({int(row["seed"]) for row in rows})
+    seconds = statistics.fmean(float(row["seconds"]) for row in rows)
+    peak = max(float(row["peak_mb"]) for row in rows)
+    floor = recipe.startswith("floor")
+    cost = ["–", "–", "–"] if floor else [", ".join(map(str, seeds)), f"{seconds:.0f}", f"{peak:.0f}"]
+    return f"| {recipe} | {' | '.join([*cells, *cost])} |"
+
+
+def _cell(values: list[float]) -> str:
+    if not values:
+        return "–"
+    text = f"{statistics.fmean(values):.4f}"
+    return text if len(values) == 1 else f"{text} ± {(max(values) - min(values)) / 2:.4f}"
+
+
+TABLES: dict[str, Callable[[Path], str]] = {
+    f"quality-{protocol}": partial(quality_table, protocol) for protocol in HEADLINES
+}
+
+
+def rewritten(text: str, folder: Path = RESULTS) -> str:
+    """Return a page with each of its tables made anew from the rows.
+
+    Args:
+        text: The page.
+        folder: Where the rows are.
+
+    Raises:
+        ValueError: The page asks for a table that does not exist.
+    """
+
+    def table(found: re.Match[str]) -> str:
+        name = found["name"]
+        if name not in TABLES:
+            raise ValueError(f"there is no table {name!r}; there are {', '.join(TABLES)}")
+        return f"{found[1]}{TABLES[name](folder)}{found[4]}"
+
+    return TABLE.sub(table, text)
+
+
+def main(arguments: list[str]) -> int:
+    """Write or check the tables of all pages; return the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true", help="write nothing; fail when a table is stale")
+    check = parser.parse_args(arguments).check
+    stale = [page for page in PAGES if rewritten(page.read_text(encoding="utf-8")) != page.read_text(encoding="utf-8")]
+    if check:
+        for page in stale:
+            name = page.relative_to(CHECKOUT)
+            print(f"{name}: a table is not what benchmarks/results says; run python -m benchmarks.report")
+        return 1 if stale else 0
+    for page in stale:
+        page.write_text(rewritten(page.read_text(encoding="utf-8")), encoding="utf-8")
+        print(f"wrote the tables of {page.relative_to(CHECKOUT)}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,66 @@
+from pathlib import Path
+
+import pytest
+
+from benchmarks import report
+from benchmarks.record import Circumstances, record
+
+PAGE = "before\n<!-- table: quality-kuairand -->\nold\n<!-- end of table -->\nafter\n"
+
+
+def keep(folder: Path, recipe: str, seed: int, value: float) -> None:
+    how = Circumstances(command="python -m benchmarks.quality kuairand", seed=seed, seconds=100 + seed, peak_mb=900)
+    row = {"protocol": "kuairand", "recipe": recipe, "metric": "recall@100", "value": value, "low": 0, "high": 1}
+    record("quality", [row], how, folder)
+
+
+def test_a_table_holds_the_mean_and_spread_of_the_seeds(tmp_path: Path):
+    keep(tmp_path, "kuairand", 0, 0.40)
+    keep(tmp_path, "kuairand", 1, 0.44)
+    keep(tmp_path, "floor: popular", 0, 0.2)
+    lines = report.rewritten(PAGE, tmp_path).splitlines()
+    assert lines[0] == "before"
+    assert lines[-1] == "after"
+    assert "| kuairand | 0.4200 ± 0.0200 | – | – | – | – | – | – | 0, 1 | 100 | 900 |" in lines
+    assert "| floor: popular | 0.2000 | – | – | – | – | – | – | – | – | – |" in lines
+    assert lines.index(next(line for line in lines if "popular" in line)) < lines.index(
+        next(line for line in lines if "| kuairand | 0.42" in line)
+    )
+    assert "old" not in lines
+
+
+def test_a_newer_row_of_the_same_seed_takes_the_place_of_the_older(tmp_path: Path):
+    keep(tmp_path, "kuairand", 0, 0.30)
+    keep(tmp_path, "kuairand", 0, 0.40)
+    assert "| kuairand | 0.4000 |" in report.rewritten(PAGE, tmp_path)
+
+
+def test_without_rows_the_table_says_so(tmp_path: Path):
+    assert "Not measured yet." in report.rewritten(PAGE, tmp_path)
+
+
+def test_rewriting_twice_changes_nothing(tmp_path: Path):
+    keep(tmp_path, "kuairand", 0, 0.30)
+    once = report.rewritten(PAGE, tmp_path)
+    assert report.rewritten(once, tmp_path) == once
+
+
+def test_an_unknown_table_is_named(tmp_path: Path):
+    with pytest.raises(ValueError, match="there is no table 'quality-netflix'; there are quality-kuairand, "):
+        report.rewritten(PAGE.replace("kuairand", "netflix"), tmp_path)
+
+
+def test_check_fails_on_a_number_without_a_row(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    page = tmp_path / "README.md"
+    page.write_text(PAGE.replace("old", "| kuairand | 0.9999 |"))
+    monkeypatch.setattr(report, "PAGES", (page,))
+    monkeypatch.setattr(report, "CHECKOUT", tmp_path)
+    assert report.main(["--check"]) == 1
+    assert (
+        capsys.readouterr().out
+        == "README.md: a table is not what benchmarks/results says; run python -m benchmarks.report\n"
+    )
+    assert report.main([]) == 0
+    assert report.main(["--check"]) == 0

@@ -1,0 +1,1 @@
+"""The console command `towers`: composes a configuration and calls one function."""
