@@ -1,0 +1,27 @@
+"""From a dataset to batches: encoded features, windows of histories, samplers of candidates."""
+
+from towers.features.batch import Batch
+from towers.features.batches import BatchSource
+from towers.features.context import CONTEXT, CONTEXT_SIZES, context_codes
+from towers.features.samplers import SAMPLERS, Catalogue, Mixed, Sampler, Uniform
+from towers.features.table import FeatureTable, FeatureTensors, encode_table, encode_values
+from towers.features.windows import Windows, pad_histories
+
+__all__ = [
+    "CONTEXT",
+    "CONTEXT_SIZES",
+    "SAMPLERS",
+    "Batch",
+    "BatchSource",
+    "Catalogue",
+    "FeatureTable",
+    "FeatureTensors",
+    "Mixed",
+    "Sampler",
+    "Uniform",
+    "Windows",
+    "context_codes",
+    "encode_table",
+    "encode_values",
+    "pad_histories",
+]

@@ -1,0 +1,53 @@
+"""What a training step sees: windows of events and the videos that they share."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float, Int64
+from torch import Tensor
+
+from towers.features.table import FeatureTensors
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Windows of users' positives; every position but the padding is a target.
+
+    A window of targets v1 … vh is read as: before v1 the user is known by features and by what
+    stands in the history before; after v1 by v1 too; and so on. So `history` is `target` moved by
+    one, and a causal encoder's state t is the query for target t.
+
+    Attributes:
+        rows: Distinct videos of the batch, [m].
+        videos: Their features, [m].
+        log_q: Natural log of the probability that the batch holds each as a candidate, [m];
+            +inf: only history.
+        history: Column of `rows` of the event before each target, [b, h]; -1 before the first.
+        state: How many events of the window are strictly older than each target, [b, h]: the state to ask.
+        target: Column of `rows` to predict, [b, h]; 0 where weight is 0.
+        weight: What each target counts, [b, h]; 0 pads.
+        users: Features of each window's user, [b].
+        context: Codes of the request's circumstances, [b, h, c]; 0 unknown.
+        known: Videos that each window's user is known to like, [b, m].
+    """
+
+    rows: Int64[Tensor, " m"]
+    videos: FeatureTensors
+    log_q: Float[Tensor, " m"]
+    history: Int64[Tensor, "b h"]
+    state: Int64[Tensor, "b h"]
+    target: Int64[Tensor, "b h"]
+    weight: Float[Tensor, "b h"]
+    users: FeatureTensors
+    context: Int64[Tensor, "b h c"]
+    known: Bool[Tensor, "b m"]
+
+    def to(self, device: torch.device) -> "Batch":
+        """Return the batch on another device."""
+        moved = {name: value.to(device) for name, value in vars(self).items()}
+        return Batch(**moved)
+
+    @property
+    def positions(self) -> int:
+        """How many targets count."""
+        return int((self.weight > 0).sum())

@@ -1,0 +1,96 @@
+"""Puts batches together: gathers from flat arrays, no loop over events."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from jaxtyping import Float64, Int64
+from torch import Tensor
+
+from towers.data import TIME_UNKNOWN, Positives
+from towers.features.batch import Batch
+from towers.features.context import context_codes
+from towers.features.samplers import Sampler
+from towers.features.table import FeatureTable
+from towers.features.windows import Windows, last_strictly_before
+
+
+@dataclass(frozen=True)
+class BatchSource:
+    """Everything that the batches of a training are made of.
+
+    Attributes:
+        positives: The training events.
+        users: Features of every user row.
+        videos: Features of every video row.
+        sampler: Draws the candidates.
+        window: Events of history that the towers read.
+        positions: Padded positions of a batch, at most.
+    """
+
+    positives: Positives
+    users: FeatureTable
+    videos: FeatureTable
+    sampler: Sampler
+    window: int
+    positions: int
+
+    def epoch(self, seed: int, number: int) -> Iterator[Batch]:
+        """Yield every training event once, in an order that seed and epoch number fix."""
+        rng = np.random.default_rng([seed, number])
+        windows = Windows.of(self.positives, self.window + 1)
+        for chosen in windows.batches(self.positions, rng):
+            yield self.batch(windows, chosen, rng)
+
+    def length(self, seed: int, number: int) -> int:
+        """Return how many batches that epoch has."""
+        windows = Windows.of(self.positives, self.window + 1)
+        return sum(1 for _ in windows.batches(self.positions, np.random.default_rng([seed, number])))
+
+    @cached_property
+    def share(self) -> Float64[np.ndarray, " rows"]:
+        """Each video's share of the training events, [rows]."""
+        counts = np.bincount(self.positives.video_row, minlength=len(self.videos)).astype(np.float64)
+        return counts / max(1.0, counts.sum())
+
+    def batch(self, windows: Windows, chosen: Int64[np.ndarray, " b"], rng: np.random.Generator) -> Batch:
+        """Return the batch of the chosen windows."""
+        places = windows.events(chosen)
+        real = places >= 0
+        events = np.where(real, self.positives.video_row[places], 0).astype(np.int64)
+        time_ms = np.where(real, self.positives.time_ms[places], TIME_UNKNOWN)
+        counted = places >= windows.first[chosen, None]
+        drawn, log_q = self.sampler.draw(events[counted], self.share, rng)
+        rows = np.union1d(drawn, events[real])
+        column = np.full(len(self.videos), -1)
+        column[rows] = np.arange(len(rows))
+        all_log_q = np.full(len(rows), np.inf, np.float32)
+        all_log_q[column[drawn]] = log_q
+        history = np.full(events.shape, -1)
+        history[:, 1:] = np.where(real[:, 1:], column[events[:, :-1]], -1)
+        users = windows.user[chosen]
+        return Batch(
+            rows=torch.from_numpy(rows),
+            videos=self.videos.tensors(rows),
+            log_q=torch.from_numpy(all_log_q),
+            history=torch.from_numpy(history),
+            state=torch.from_numpy(last_strictly_before(time_ms)),
+            target=torch.from_numpy(np.where(real, column[events], 0)),
+            weight=torch.from_numpy(np.where(counted, self.positives.weight[places], 0).astype(np.float32)),
+            users=self.users.tensors(users),
+            context=torch.from_numpy(context_codes(time_ms)),
+            known=self._known(users, column, len(rows)),
+        )
+
+    def _known(self, users: Int64[np.ndarray, " b"], column: Int64[np.ndarray, " rows"], count: int) -> Tensor:
+        """Return which of the batch's videos each user is known to like, [b, m]."""
+        begin, end = self.positives.offsets[users], self.positives.offsets[users + 1]
+        each = end - begin
+        window = np.repeat(np.arange(len(users)), each)
+        places = np.arange(each.sum()) - np.repeat(np.cumsum(each) - each, each) + begin[window]
+        at = column[self.positives.video_row[places]]
+        known = np.zeros((len(users), count), bool)
+        known[window[at >= 0], at[at >= 0]] = True
+        return torch.from_numpy(known)

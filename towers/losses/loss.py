@@ -1,0 +1,32 @@
+"""What a loss is: logits of a few candidates, one of them right, to one number."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+
+@dataclass(kw_only=True)
+class Loss(ABC):
+    """A function of logits. It knows neither towers nor batches.
+
+    Contract, held by tests/contracts/test_losses.py: the sum over positions of weight × a
+    finite number; falls when the target's logit rises; unmoved by the order of the other
+    candidates; a candidate of logit -inf counts for nothing; a position of weight 0 neither.
+    """
+
+    @abstractmethod
+    def __call__(
+        self, logits: Float[Tensor, "n m"], target: Int64[Tensor, " n"], weight: Float[Tensor, " n"]
+    ) -> Float[Tensor, ""]:
+        """Return the weighted sum of the positions' losses.
+
+        Args:
+            logits: Corrected scores, already divided by the temperature, [n, m]; -inf is no candidate.
+            target: Column of the right candidate, [n].
+            weight: What each position counts, [n]; ≥ 0.
+
+        Returns:
+            A sum, not a mean: sums of parts add up, so a batch may be cut into parts.
+        """

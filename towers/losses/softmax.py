@@ -1,0 +1,51 @@
+"""Cross-entropy over the candidates: the full softmax, or the sampled one."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+from torch.nn import functional
+
+from towers.losses.loss import Loss
+from towers.types import ConfigError
+
+
+@dataclass(kw_only=True)
+class Softmax(Loss):
+    """-log of the probability that a softmax over the candidates gives to the right one.
+
+    Over the whole catalogue it is the full softmax; over drawn candidates, corrected for how
+    they were drawn (:func:`towers.losses.scoring.candidate_loss`), an estimate of it.
+
+    Recommendation: the first choice. Sampler `catalogue` up to some ten thousand videos,
+    `mixed` beyond.
+
+    Source:
+        Covington et al. 2016, Deep Neural Networks for YouTube Recommendations, section 3.2.
+
+    Example:
+        >>> logits = torch.tensor([[2.0, 0.0]])
+        >>> round(float(Softmax()(logits, torch.tensor([0]), torch.ones(1))), 4)
+        0.1269
+    """
+
+    label_smoothing: float = 0.0
+    """Share of the target's probability that is spread evenly over all candidates, in [0, 1)."""
+
+    def __post_init__(self) -> None:
+        """Check the options."""
+        if not 0 <= self.label_smoothing < 1:
+            raise ConfigError(f"loss.label_smoothing is {self.label_smoothing}; expected at least 0 and below 1")
+
+    def __call__(
+        self, logits: Float[Tensor, "n m"], target: Int64[Tensor, " n"], weight: Float[Tensor, " n"]
+    ) -> Float[Tensor, ""]:
+        """Return Σ weight × cross-entropy; see :class:`Loss`."""
+        each = functional.cross_entropy(logits, target, reduction="none")
+        if self.label_smoothing:
+            log_p = logits.log_softmax(1)
+            real = log_p.isfinite()
+            spread = -log_p.masked_fill(~real, 0.0).sum(1) / real.sum(1)
+            each = (1 - self.label_smoothing) * each + self.label_smoothing * spread
+        return torch.dot(each, weight)

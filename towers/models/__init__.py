@@ -1,0 +1,27 @@
+"""Batches to vectors: history encoders, the user tower, the video tower. Pure torch."""
+
+from towers.models.encode import query_vectors, video_vectors
+from towers.models.feature_bag import FeatureBag
+from towers.models.history import HISTORIES, History, HistoryEncoder, MeanHistory, RecencyHistory
+from towers.models.run import Run, open_run
+from towers.models.storage import describe_model, load_towers, read_model, save_towers
+from towers.models.two_tower import ModelConfig, TwoTower
+
+__all__ = [
+    "HISTORIES",
+    "FeatureBag",
+    "History",
+    "HistoryEncoder",
+    "MeanHistory",
+    "ModelConfig",
+    "RecencyHistory",
+    "Run",
+    "TwoTower",
+    "describe_model",
+    "load_towers",
+    "open_run",
+    "query_vectors",
+    "read_model",
+    "save_towers",
+    "video_vectors",
+]

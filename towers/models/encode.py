@@ -1,0 +1,100 @@
+"""Towers as functions from arrays to arrays, a block at a time: how every other room uses them."""
+
+import numpy as np
+import torch
+from jaxtyping import Float32, Int64
+
+from towers.features import CONTEXT, FeatureTable
+from towers.models.two_tower import TwoTower
+from towers.types import TowersError
+
+
+def video_vectors(towers: TwoTower, features: FeatureTable, block: int = 65_536) -> Float32[np.ndarray, "rows d"]:
+    """Return the vector of every video row, [rows, d]; row 0 pads and is all zero.
+
+    Args:
+        towers: Trained towers.
+        features: Of every row of the dataset, [rows].
+        block: Videos at once; bounds the memory.
+
+    Raises:
+        TowersError: A vector is not finite.
+    """
+    out = np.zeros((len(features), towers.dim), np.float32)
+    for start in range(1, len(features), block):
+        rows = np.arange(start, min(start + block, len(features)))
+        with _inference(towers) as device:
+            vectors = towers.videos(torch.from_numpy(rows).to(device), features.tensors(rows).to(device))
+        out[rows] = vectors.cpu().numpy()
+    return _finite(out, "video")
+
+
+def query_vectors(
+    towers: TwoTower,
+    vectors: Float32[np.ndarray, "rows d"],
+    history: Int64[np.ndarray, "q h"],
+    users: FeatureTable,
+    context: Int64[np.ndarray, "q c"] | None = None,
+    block: int = 1024,
+) -> Float32[np.ndarray, "q d"]:
+    """Return each user's vector, [q, d].
+
+    Args:
+        towers: Trained towers.
+        vectors: Of every video row, as :func:`video_vectors` gives them, [rows, d].
+        history: Video rows, oldest first, padded with 0 on the right, [q, h]; the towers read the
+            last `towers.window` of them.
+        users: Features of each user, [q].
+        context: Codes of each request's moment, [q, c]; None where the moment is unknown.
+        block: Users at once; bounds the memory.
+
+    Raises:
+        TowersError: A vector is not finite.
+    """
+    out = np.empty((len(history), towers.dim), np.float32)
+    moment = np.zeros((len(history), len(CONTEXT)), np.int64) if context is None else context
+    for start in range(0, len(history), block):
+        at = np.arange(start, min(start + block, len(history)))
+        events, counts = _newest(history[at], towers.window)
+        with _inference(towers) as device:
+            states = towers.states(
+                torch.from_numpy(vectors[events]).to(device),
+                torch.from_numpy(counts[:, None]).to(device),
+                users.tensors(at).to(device),
+                torch.from_numpy(moment[at][:, None]).to(device),
+            )
+        out[at] = states[:, 0].cpu().numpy()
+    return _finite(out, "user")
+
+
+def _newest(history: Int64[np.ndarray, "q h"], window: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the last `window` events of each row, left-aligned, and how many there are."""
+    counts = (history > 0).sum(axis=1)
+    shift = np.maximum(counts - window, 0)
+    kept = counts - shift
+    step = np.arange(kept.max(initial=0))
+    places = np.minimum(shift[:, None] + step, max(0, history.shape[1] - 1))
+    return np.where(step < kept[:, None], np.take_along_axis(history, places, axis=1), 0), kept
+
+
+class _inference:  # noqa: N801 - reads as a statement
+    """No gradients and no dropout for a while; gives the towers' device."""
+
+    def __init__(self, towers: TwoTower) -> None:
+        self.towers, self.mode, self.was_training = towers, torch.inference_mode(), towers.training
+
+    def __enter__(self) -> torch.device:
+        self.towers.eval()
+        self.mode.__enter__()
+        return self.towers.start.device
+
+    def __exit__(self, *error: object) -> None:
+        self.mode.__exit__(None, None, None)
+        self.towers.train(self.was_training)
+
+
+def _finite(vectors: np.ndarray, what: str) -> np.ndarray:
+    bad = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
+    if len(bad):
+        raise TowersError(f"the vector of {what} {bad[0]} is not finite ({len(bad)} such); the towers' weights are bad")
+    return vectors

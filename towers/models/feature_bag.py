@@ -1,0 +1,54 @@
+"""All features of a thing summed into one vector, with a single gather."""
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor, nn
+from torch.nn import functional
+
+from towers.data import Encoder, Kind
+from towers.features import FeatureTensors
+
+
+class FeatureBag(nn.Module):
+    """Embeds codes, bags and content vectors and adds them up.
+
+    Every single- and multi-valued feature has its own lines of one shared table; a bag counts by
+    its mean. Content vectors are brought to length 1 and projected; a missing one adds nothing.
+
+    Args:
+        encoders: As fitted by `prepare`.
+        dim: Size of the result.
+    """
+
+    def __init__(self, encoders: tuple[Encoder, ...], dim: int) -> None:
+        super().__init__()
+        single = [e.size for e in encoders if e.kind in {Kind.categorical, Kind.numeric}]
+        several = [e.size for e in encoders if e.kind is Kind.multi]
+        starts = torch.tensor([0, *single, *several]).cumsum(0)
+        self.register_buffer("starts", starts[:-1], persistent=False)
+        self.singles = len(single)
+        self.dim = dim
+        self.table = nn.Embedding(int(starts[-1]), dim)
+        nn.init.normal_(self.table.weight, std=dim**-0.5 / max(1, len(single) + len(several)) ** 0.5)
+        self.projections = nn.ModuleList(nn.Linear(e.dim, dim, bias=False) for e in encoders if e.kind is Kind.vector)
+
+    def forward(self, features: FeatureTensors) -> Float[Tensor, "n d"]:
+        """Return one vector per line, [n, d]."""
+        places, amounts = self._gather(features)
+        out = torch.zeros(len(features.codes), self.dim, device=self.table.weight.device)
+        if places.shape[1]:
+            out = functional.embedding_bag(places, self.table.weight, per_sample_weights=amounts, mode="sum")
+        for projection, vectors in zip(self.projections, features.vectors, strict=True):
+            out = out + projection(functional.normalize(vectors, dim=1))
+        return out
+
+    def _gather(self, features: FeatureTensors) -> tuple[Int64[Tensor, "n f"], Float[Tensor, "n f"]]:
+        """Return which lines of the table each thing takes, and how much of each."""
+        starts = self.get_buffer("starts")
+        places = [features.codes + starts[: self.singles]]
+        amounts = [torch.ones_like(features.codes, dtype=torch.float32)]
+        for start, bag in zip(starts[self.singles :], features.bags, strict=True):
+            real = (bag > 0).float()
+            places.append(bag + start)
+            amounts.append(real / real.sum(1, keepdim=True).clamp(min=1))
+        return torch.cat(places, 1), torch.cat(amounts, 1)

@@ -1,0 +1,70 @@
+"""Towers on disk: weights that load without running code, and a JSON page that says what they are."""
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from towers.data import Encoders, atomic_folder, write_json
+from towers.models.history import HISTORIES
+from towers.models.two_tower import ModelConfig, TwoTower
+from towers.types import Geometry, RunError
+
+MODEL, WEIGHTS, ENCODERS = "model.json", "weights.pt", "encoders.json"
+
+
+def describe_model(config: ModelConfig) -> dict[str, Any]:
+    """Return a config as plain values; a variant says its `kind`.
+
+    Example:
+        >>> from towers.models import MeanHistory
+        >>> describe_model(ModelConfig(history=MeanHistory()))["history"]
+        {'kind': 'mean'}
+    """
+    plain = dataclasses.asdict(config)
+    kind = next(name for name, variant in HISTORIES.items() if type(config.history) is variant)
+    return plain | {"geometry": config.geometry.name, "history": {"kind": kind, **plain["history"]}}
+
+
+def read_model(plain: dict[str, Any]) -> ModelConfig:
+    """Return the config that :func:`describe_model` wrote.
+
+    Raises:
+        RunError: A history encoder that this version does not know.
+    """
+    history = dict(plain["history"])
+    kind = history.pop("kind")
+    if kind not in HISTORIES:
+        raise RunError(f"history encoder {kind!r} is unknown here; this version has {sorted(HISTORIES)}")
+    rest = plain | {"geometry": Geometry[plain["geometry"]], "history": HISTORIES[kind](**history)}
+    return ModelConfig(**rest)
+
+
+def save_towers(towers: TwoTower, folder: str | Path) -> None:
+    """Write towers to a new folder, or replace the towers there, all or nothing."""
+    with atomic_folder(Path(folder)) as partial:
+        torch.save({name: value.cpu() for name, value in towers.state_dict().items()}, partial / WEIGHTS)
+        write_json(partial / ENCODERS, towers.encoders.to_json())
+        write_json(partial / MODEL, describe_model(towers.config) | {"rows": len(towers.known)})
+
+
+def load_towers(folder: str | Path) -> TwoTower:
+    """Return the towers of a folder, on the CPU and ready to serve.
+
+    Raises:
+        RunError: A file is missing or does not fit the others.
+    """
+    folder = Path(folder)
+    if missing := [name for name in (MODEL, WEIGHTS, ENCODERS) if not (folder / name).is_file()]:
+        raise RunError(f"{folder} holds no towers: {missing[0]} is missing; train again or name another folder")
+    plain = json.loads((folder / MODEL).read_text())
+    encoders = Encoders.from_json(json.loads((folder / ENCODERS).read_text()))
+    rows = plain.pop("rows")
+    towers = TwoTower(read_model(plain), encoders, torch.zeros(rows, dtype=torch.bool))
+    try:
+        towers.load_state_dict(torch.load(folder / WEIGHTS, weights_only=True, map_location="cpu"))
+    except (RuntimeError, EOFError, ValueError) as error:
+        raise RunError(f"{folder / WEIGHTS} does not fit {MODEL} beside it: {error}; train again") from error
+    return towers.eval()

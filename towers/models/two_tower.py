@@ -1,0 +1,142 @@
+"""A user tower and a video tower whose inner product says what a user will watch."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor, nn
+from torch.nn import functional
+
+from towers.data import Encoders
+from towers.features import CONTEXT_SIZES, Batch, FeatureTensors
+from towers.models.feature_bag import FeatureBag
+from towers.models.history import History
+from towers.types import ConfigError, Geometry
+
+UNKNOWN_ROW = 1
+
+
+@dataclass(kw_only=True)
+class ModelConfig:
+    """Shape of both towers."""
+
+    history: History
+    """How what was watched becomes a state."""
+    dim: int = 64
+    """Size of a user's and a video's vector."""
+    window: int = 50
+    """Events of a history that are read; older ones are forgotten."""
+    geometry: Geometry = Geometry.cosine
+    """How vectors are compared; cosine vectors have length 1."""
+    temperature: float = 0.07
+    """Divides the scores before the softmax; where learned, the value to begin with."""
+    learn_temperature: bool = True
+    """Whether the temperature is trained."""
+    id_dropout: float = 0.1
+    """Share of a batch's videos that must do without their id, so that features alone can carry one."""
+    dropout: float = 0.2
+    """Share of hidden units, and of history events' coordinates, that a step leaves out."""
+    context_dropout: float = 0.5
+    """Share of training queries that must do without hour and weekday, as an unknown moment has to."""
+
+    def __post_init__(self) -> None:
+        """Check the options."""
+        for name in ("dim", "window"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"model.{name} is {getattr(self, name)}; expected at least 1")
+        if not self.temperature > 0:
+            raise ConfigError(f"model.temperature is {self.temperature}; expected above 0, usually .05 to .1")
+        for name in ("id_dropout", "dropout", "context_dropout"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ConfigError(f"model.{name} is {getattr(self, name)}; expected from 0 to 1")
+
+
+class TwoTower(nn.Module):
+    """Both towers. Neither needs a user id: a user is a history, features and a moment.
+
+    Args:
+        config: Shape.
+        encoders: Of the dataset's features.
+        known: Whether a video's id was seen in training, [rows]; others share the unknown row's vector.
+    """
+
+    def __init__(self, config: ModelConfig, encoders: Encoders, known: Tensor) -> None:
+        super().__init__()
+        self.config, self.encoders = config, encoders
+        self.geometry, self.dim, self.window = config.geometry, config.dim, config.window
+        self.known: Tensor
+        self.register_buffer("known", known)
+        self.ids = nn.Embedding(len(known), config.dim)
+        nn.init.normal_(self.ids.weight, std=config.dim**-0.5)
+        self.video_features = FeatureBag(encoders.videos, config.dim)
+        self.start = nn.Parameter(torch.randn(config.dim) * config.dim**-0.5)
+        self.history = config.history.build(config.dim, config.window)
+        self.user_features = FeatureBag(encoders.users, config.dim)
+        tables = [nn.Embedding(size, config.dim, padding_idx=0) for size in CONTEXT_SIZES]
+        for table in tables:
+            nn.init.zeros_(table.weight)
+        self.context = nn.ModuleList(tables)
+        hidden = 2 * config.dim
+        self.join = nn.Sequential(
+            nn.Linear(self.history.width + config.dim, hidden),
+            nn.GELU(),
+            nn.Dropout(config.dropout),
+            nn.Linear(hidden, config.dim),
+        )
+        self.event_dropout = nn.Dropout(config.dropout)
+        self.log_scale = nn.Parameter(-torch.tensor(config.temperature).log(), requires_grad=config.learn_temperature)
+
+    @property
+    def scale(self) -> Float[Tensor, ""]:
+        """1 / temperature; at most 100, so that a learned one cannot run away."""
+        return self.log_scale.exp().clamp(max=100.0)
+
+    def _finish(self, vectors: Tensor) -> Tensor:
+        return functional.normalize(vectors, dim=-1) if self.geometry is Geometry.cosine else vectors
+
+    def videos(self, rows: Int64[Tensor, " m"], features: FeatureTensors) -> Float[Tensor, "m d"]:
+        """Return the videos' vectors, [m, d].
+
+        Args:
+            rows: Dataset rows of the videos, [m]; 1 for a video that came after training.
+            features: Their features, [m].
+        """
+        keep = self.known[rows]
+        if self.training and self.config.id_dropout:
+            keep = keep & (torch.rand(len(rows), device=rows.device) >= self.config.id_dropout)
+        ids = self.ids(torch.where(keep, rows, UNKNOWN_ROW))
+        return self._finish(ids + self.video_features(features))
+
+    def states(
+        self,
+        events: Float[Tensor, "b h d"],
+        state: Int64[Tensor, "b t"],
+        users: FeatureTensors,
+        context: Int64[Tensor, "b t c"],
+    ) -> Float[Tensor, "b t d"]:
+        """Return the query after the given numbers of events, [b, t, d].
+
+        Args:
+            events: Vectors of the watched videos, oldest first, [b, h, d].
+            state: After how many events each query is asked, [b, t]; 0 to h.
+            users: Features of each window's user, [b].
+            context: Codes of the moment of each query, [b, t, c].
+        """
+        start = self.start.expand(len(events), 1, -1)
+        watched = self.history(torch.cat([start, self.event_dropout(events)], dim=1))
+        watched = watched.gather(1, state[..., None].expand(-1, -1, watched.shape[-1]))
+        about = self.user_features(users)[:, None] + self._moment(context)
+        joined = self.join(torch.cat([watched, about], dim=-1))
+        return self._finish(joined + watched[..., : self.dim])
+
+    def _moment(self, context: Int64[Tensor, "b t c"]) -> Float[Tensor, "b t d"]:
+        if self.training and self.config.context_dropout:
+            keep = torch.rand(context.shape[:2], device=context.device) >= self.config.context_dropout
+            context = context * keep[..., None]
+        return torch.stack([table(context[..., i]) for i, table in enumerate(self.context)]).sum(0)
+
+    def forward(self, batch: Batch) -> tuple[Float[Tensor, "b h d"], Float[Tensor, "m d"]]:
+        """Return the queries before each target, [b, h, d], and the batch's videos, [m, d]."""
+        vectors = self.videos(batch.rows, batch.videos)
+        events = vectors[batch.history[:, 1:].clamp(min=0)]
+        return self.states(events, batch.state, batch.users, batch.context), vectors

@@ -1,0 +1,82 @@
+"""What a training run can be told. Neither torch nor Lightning is needed to write one."""
+
+from dataclasses import dataclass, field
+from enum import Enum
+
+from towers.features.samplers import Sampler
+from towers.losses.loss import Loss
+from towers.models.two_tower import ModelConfig
+from towers.types import ConfigError
+
+
+class Accelerator(Enum):
+    """Where to compute."""
+
+    auto = "auto"
+    """A GPU if there is one, else the CPU."""
+    cpu = "cpu"
+    """The CPU."""
+    gpu = "gpu"
+    """A CUDA GPU; an error where there is none."""
+
+
+@dataclass(kw_only=True)
+class OptimConfig:
+    """How the weights move."""
+
+    learning_rate: float = 2e-3
+    """Step size of AdamW."""
+    weight_decay: float = 0.0
+    """Decoupled weight decay of AdamW."""
+    epochs: int = 20
+    """Passes over the training events, at most."""
+    patience: int = 3
+    """Epochs without a better valid recall@100 before training stops."""
+    positions: int = 2048
+    """Targets of one step, padding included."""
+    clip: float = 1.0
+    """Largest norm of a step's gradient; a longer one is shortened. 0 leaves it."""
+
+    def __post_init__(self) -> None:
+        """Check the options."""
+        for name in ("learning_rate", "epochs", "patience", "positions"):
+            if not getattr(self, name) > 0:
+                raise ConfigError(f"optim.{name} is {getattr(self, name)}; expected above 0")
+        for name in ("weight_decay", "clip"):
+            if not getattr(self, name) >= 0:
+                raise ConfigError(f"optim.{name} is {getattr(self, name)}; expected at least 0")
+
+
+@dataclass(kw_only=True)
+class TrainConfig:
+    """Train the towers of a dataset."""
+
+    dataset: str
+    """Folder that `towers prepare` wrote."""
+    run: str
+    """Folder to write; an unfinished run in it goes on where it stopped."""
+    model: ModelConfig
+    """Shape of the towers."""
+    loss: Loss
+    """What is made small."""
+    sampler: Sampler
+    """Which videos a step is scored against."""
+    optim: OptimConfig = field(default_factory=OptimConfig)
+    """How the weights move."""
+    refit: bool = True
+    """Whether, once the number of epochs is chosen on the valid split, the towers are trained again on
+    train and valid together, so that the newest events count."""
+    seed: int = 0
+    """Seed of everything that is drawn."""
+    accelerator: Accelerator = Accelerator.auto
+    """Where to compute: auto, cpu or gpu."""
+    threads: int = 0
+    """CPU threads; 0 leaves it to torch."""
+    progress: bool = True
+    """Whether to show a progress bar, or a line per epoch where there is no terminal."""
+
+    def __post_init__(self) -> None:
+        """Check the options."""
+        if self.seed < 0 or self.threads < 0:
+            name = "seed" if self.seed < 0 else "threads"
+            raise ConfigError(f"{name} is {getattr(self, name)}; expected at least 0")

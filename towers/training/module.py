@@ -1,0 +1,77 @@
+"""The Lightning module: one step, one epoch's validation, and what a checkpoint remembers."""
+
+from collections.abc import Callable
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+from torch.optim import AdamW, Optimizer
+
+from towers.features import Batch
+from towers.losses import CandidateSet, Loss, candidate_loss
+from towers.models import TwoTower
+from towers.training.config import OptimConfig
+from towers.types import RunError
+
+
+class TowersModule(pl.LightningModule):
+    """Trains two towers.
+
+    Args:
+        towers: To be trained.
+        loss: Over corrected logits.
+        optim: How the weights move.
+        seed: Of dropout; each epoch starts from (seed, epoch), so a resumed run repeats an unbroken one.
+        on_epoch: Told the number of each finished epoch and its mean loss; answers whether to stop.
+    """
+
+    def __init__(
+        self, towers: TwoTower, loss: Loss, optim: OptimConfig, seed: int, on_epoch: Callable[[int, float], bool]
+    ) -> None:
+        super().__init__()
+        self.towers, self.loss, self.optim = towers, loss, optim
+        self.seed_number, self.on_epoch = seed, on_epoch
+
+    def on_train_epoch_start(self) -> None:
+        """Make the epoch's dropout a function of seed and epoch."""
+        torch.manual_seed(self.seed_number * 1_000_003 + self.current_epoch)
+
+    def training_step(self, batch: Batch, index: int) -> Tensor:
+        """Return the batch's mean loss.
+
+        Raises:
+            RunError: The loss is not finite.
+        """
+        queries, vectors = self.towers(batch)
+        candidates = CandidateSet(vectors, batch.log_q, batch.known)
+        value = candidate_loss(self.loss, queries, batch.target, batch.weight, candidates, self.towers.scale)
+        if not torch.isfinite(value):
+            raise RunError(
+                f"the loss is {float(value)} at epoch {self.current_epoch + 1}, step {index + 1}: {self._cause(batch)}"
+            )
+        self.log("train/loss", value, on_step=False, on_epoch=True, batch_size=batch.positions)
+        return value
+
+    def _cause(self, batch: Batch) -> str:
+        """Say where the first thing that is not a number is, and what to do."""
+        if not torch.isfinite(batch.weight).all():
+            return "a weight in the batch is not finite; look at data.weight and prepare again"
+        if not all(torch.isfinite(vectors).all() for vectors in batch.videos.vectors):
+            return "a video's content vector is not finite; mend the videos table and prepare again"
+        for name, parameter in self.towers.named_parameters():
+            if not torch.isfinite(parameter).all():
+                return f"the weights {name} are not finite; lower optim.learning_rate ({self.optim.learning_rate})"
+        return "the scores overflow; lower optim.learning_rate or raise model.temperature"
+
+    def on_train_epoch_end(self) -> None:
+        """Let the run measure the epoch and say whether it was the last."""
+        loss = float(self.trainer.callback_metrics["train/loss"])
+        self.trainer.should_stop = self.on_epoch(self.current_epoch + 1, loss)
+
+    def configure_optimizers(self) -> Optimizer:
+        """Return AdamW over all weights, fused into one pass."""
+        return AdamW(self.parameters(), lr=self.optim.learning_rate, weight_decay=self.optim.weight_decay, fused=True)
+
+    def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
+        """Move a batch; Lightning would not look inside it."""
+        return batch.to(device)

@@ -1,0 +1,120 @@
+"""One stage of a run: a fit that stops when the valid split no longer improves, or a refit of fixed length."""
+
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.callbacks import ModelCheckpoint
+from pytorch_lightning.loggers import TensorBoardLogger
+
+from towers.features import BatchSource
+from towers.models import TwoTower
+from towers.training.config import TrainConfig
+from towers.training.data_module import TowersData
+from towers.training.journal import Journal, Row
+from towers.training.module import TowersModule
+
+STEER = "recall@100"
+"""The figure of the valid split that chooses the epoch."""
+Figures = dict[str, float]
+
+
+@dataclass(kw_only=True)
+class Stage:
+    """A stage that goes on where a killed process left it.
+
+    Attributes:
+        name: "fit" or "refit".
+        config: Of the run.
+        epochs: At most.
+        validate: Towers → figures of the valid split; None: nothing is measured, all epochs are run.
+        before: Journal rows of earlier stages.
+    """
+
+    name: str
+    config: TrainConfig
+    epochs: int
+    validate: Callable[[TwoTower], Figures] | None
+    before: list[Row]
+
+    @property
+    def folder(self) -> Path:
+        """Where the stage keeps its checkpoints."""
+        return Path(self.config.run) / "checkpoints" / self.name
+
+    def run(self, towers: TwoTower, source: BatchSource) -> list[Row]:
+        """Train, or go on training; `towers` ends as the best epoch's, or the last's where none is measured.
+
+        Returns:
+            The journal's rows of this stage.
+        """
+        journal = Journal(Path(self.config.run) / "history.csv", self.name, self.before, show=self.config.progress)
+        last = self.folder / "last.ckpt"
+        if last.is_file():
+            journal.rows = _load(last)["callbacks"][journal.state_key]["rows"]
+        if not self.finished(journal.rows):
+            self._fit(towers, source, journal, last if last.is_file() else None)
+        towers.load_state_dict(_towers_of(self.folder / ("best.ckpt" if self.validate else "last.ckpt")))
+        return journal.rows
+
+    def finished(self, rows: list[Row]) -> bool:
+        """Say whether the epochs so far are all that are needed."""
+        if len(rows) >= self.epochs:
+            return True
+        return self.validate is not None and len(rows) - best_epoch(rows) >= self.config.optim.patience
+
+    def _fit(self, towers: TwoTower, source: BatchSource, journal: Journal, resume: Path | None) -> None:
+        def on_epoch(epoch: int, loss: float) -> bool:
+            figures = self.validate(towers) if self.validate else {}
+            module.log_dict({f"valid/{name}": value for name, value in figures.items()})
+            journal.add(epoch, loss, figures)
+            return self.finished(journal.rows)
+
+        module = TowersModule(towers, self.config.loss, self.config.optim, self.config.seed, on_epoch)
+        keep = ModelCheckpoint(
+            self.folder,
+            filename="best",
+            monitor=f"valid/{STEER}" if self.validate else None,
+            mode="max",
+            save_last=True,
+            save_on_train_epoch_end=True,
+            enable_version_counter=False,
+        )
+        trainer = pl.Trainer(
+            accelerator=self.config.accelerator.name,
+            devices=1,
+            max_epochs=self.epochs,
+            logger=TensorBoardLogger(self.config.run, name="logs", version=self.name),
+            callbacks=[journal, keep],
+            gradient_clip_val=self.config.optim.clip or None,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            reload_dataloaders_every_n_epochs=1,
+            log_every_n_steps=10,
+        )
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*[Cc]heckpoint directory .* exists", category=UserWarning)
+            trainer.fit(module, TowersData(source, self.config.seed), ckpt_path=resume, weights_only=False)
+
+
+def best_epoch(rows: list[Row]) -> int:
+    """Return the epoch with the best valid figure, the earliest of equals; 0 before the first.
+
+    Example:
+        >>> best_epoch([{"epoch": 1, STEER: 0.2}, {"epoch": 2, STEER: 0.3}, {"epoch": 3, STEER: 0.3}])
+        2
+    """
+    return max((float(row[STEER]), -int(row["epoch"])) for row in rows)[1] * -1 if rows else 0
+
+
+def _load(path: Path) -> dict[str, dict[str, dict[str, list[Row]]]]:
+    loaded: dict[str, dict[str, dict[str, list[Row]]]] = torch.load(path, map_location="cpu", weights_only=False)
+    return loaded
+
+
+def _towers_of(path: Path) -> dict[str, torch.Tensor]:
+    state = torch.load(path, map_location="cpu", weights_only=False)["state_dict"]
+    return {name.removeprefix("towers."): value for name, value in state.items()}

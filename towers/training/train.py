@@ -1,0 +1,143 @@
+"""From a dataset to trained towers: choose the number of epochs on valid, then refit on train and valid."""
+
+import dataclasses
+import json
+import resource
+import time
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+
+from towers import __version__
+from towers.data import Dataset, Split, write_json
+from towers.evaluation import EvaluationSet, validate
+from towers.features import SAMPLERS, BatchSource, FeatureTable, encode_table
+from towers.losses import LOSSES
+from towers.models import Run, TwoTower, describe_model, open_run, save_towers
+from towers.models.run import RUN, TOWERS
+from towers.training.config import TrainConfig
+from towers.training.journal import Row
+from towers.training.stage import STEER, Stage, best_epoch
+from towers.types import DataError, RunError
+
+
+def train(config: TrainConfig) -> Run:
+    """Train the towers of a dataset; go on with a run that was interrupted.
+
+    The epoch is chosen by exact recall@100 on the valid split. With `refit` the towers are then
+    trained afresh for as many epochs on train and valid together.
+
+    Args:
+        config: What to do; `config.run` is the folder that is written.
+
+    Returns:
+        The finished run.
+
+    Raises:
+        DataError: The dataset is no dataset or has nothing to learn from.
+        RunError: The folder holds a run with other options, or the loss is not finite.
+    """
+    folder, began = Path(config.run), time.perf_counter()
+    dataset = Dataset.open(config.dataset)
+    plain = describe(config) | {"dataset_fingerprint": dataset.fingerprint}
+    if _claim(folder, plain):
+        return open_run(folder)
+    if config.threads:
+        torch.set_num_threads(config.threads)
+    features = (
+        encode_table(dataset.encoders.users, dataset.user_table()),
+        encode_table(dataset.encoders.videos, dataset.video_table()),
+    )
+    valid = partial(
+        validate, users=EvaluationSet.of(dataset, Split.valid), user_table=features[0], video_table=features[1]
+    )
+    fit = Stage(name="fit", config=config, epochs=config.optim.epochs, validate=valid, before=[])
+    best, rows = _stage(fit, dataset, features, [Split.train])
+    epochs = best_epoch(rows)
+    chosen: TwoTower = best
+    refit_rows: list[Row] = []
+    if config.refit:
+        again = Stage(name="refit", config=config, epochs=epochs, validate=None, before=rows)
+        chosen, refit_rows = _stage(again, dataset, features, [Split.train, Split.valid])
+    save_towers(chosen, folder / TOWERS)
+    write_json(folder / RUN, _summary(plain, rows, refit_rows, time.perf_counter() - began))
+    return open_run(folder)
+
+
+def describe(config: TrainConfig) -> dict[str, Any]:
+    """Return the config as plain values; variants say their `kind`."""
+    plain = dataclasses.asdict(config)
+    kinds: dict[type, str] = {variant: kind for names in (LOSSES, SAMPLERS) for kind, variant in names.items()}
+    for field in ("loss", "sampler"):
+        plain[field] = {"kind": kinds[type(getattr(config, field))], **plain[field]}
+    return plain | {"model": describe_model(config.model), "accelerator": config.accelerator.name}
+
+
+def _claim(folder: Path, plain: dict[str, Any]) -> bool:
+    """Make the folder this run's, and say whether the run has already finished.
+
+    Raises:
+        RunError: It belongs to a run with other options.
+    """
+    page = folder / "config.json"
+    free = {"progress", "threads", "accelerator", "run"}
+    if page.is_file():
+        other = json.loads(page.read_text())
+        for name in sorted(plain.keys() - free):
+            if other.get(name) != plain[name]:
+                raise RunError(
+                    f"{folder} holds a run with other options: {name} was {other.get(name)} and is now {plain[name]}; "
+                    "choose another run=FOLDER, or delete that one"
+                )
+        return (folder / RUN).is_file()
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(page, plain)
+    return False
+
+
+def _stage(
+    stage: Stage, dataset: Dataset, features: tuple[FeatureTable, FeatureTable], splits: list[Split]
+) -> tuple[TwoTower, list[Row]]:
+    """Return the towers that a stage ends with, and its journal."""
+    config = stage.config
+    positives = dataset.positives(*splits)
+    if not len(positives.video_row):
+        names = " and ".join(split.name for split in splits)
+        raise DataError(f"{dataset.folder} has no positive event in {names}; look at data.positive and the cut")
+    pl.seed_everything(config.seed, verbose=False)
+    known = torch.from_numpy(np.bincount(positives.video_row, minlength=len(dataset.videos)) > 0)
+    model = TwoTower(config.model, dataset.encoders, known)
+    source = BatchSource(
+        positives, features[0], features[1], config.sampler, config.model.window, config.optim.positions
+    )
+    return model, stage.run(model, source)
+
+
+def _summary(plain: dict[str, Any], rows: list[Row], refit_rows: list[Row], seconds: float) -> dict[str, Any]:
+    """Return run.json."""
+    epochs = best_epoch(rows)
+    best = next(row for row in rows if row["epoch"] == epochs)
+    spent = sum(float(row["seconds"]) for row in [*rows, *refit_rows])
+    rate = [float(row["positions_per_s"]) for row in [*rows, *refit_rows]]
+    return {
+        "dataset": str(Path(plain["dataset"]).resolve()),
+        "dataset_fingerprint": plain["dataset_fingerprint"],
+        "config": plain,
+        "seed": plain["seed"],
+        "best_epoch": epochs,
+        "chosen_by": f"valid {STEER}",
+        "refitted": bool(refit_rows),
+        "valid": {name: best[name] for name in best if "@" in name},
+        "positions_per_second": float(np.median(rate)),
+        "cost": {
+            "seconds": round(seconds, 2),
+            "training_seconds": round(spent, 2),
+            "peak_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),
+        },
+        "versions": {"towers": __version__, "torch": torch.__version__, "lightning": version("pytorch-lightning")},
+    }
