@@ -1,5 +1,44 @@
 """Vectors → Hits: exact search, approximate search, and the choice between them."""
 
-from towers.index.top_k import top_k
+import json
+from pathlib import Path
 
-__all__ = ["top_k"]
+from towers.index.auto import Auto
+from towers.index.exact import Exact, ExactSearcher
+from towers.index.index import Index, Searcher
+from towers.index.ivf import Ivf, IvfSearcher
+from towers.index.recall import measured_recall
+from towers.index.top_k import top_k
+from towers.types import DataError
+
+INDEXES: dict[str, type[Index]] = {"exact": Exact, "ivf": Ivf, "auto": Auto}
+SEARCHERS: dict[str, type[Searcher]] = {"exact": ExactSearcher, "ivf": IvfSearcher}
+
+__all__ = [
+    "INDEXES",
+    "SEARCHERS",
+    "Auto",
+    "Exact",
+    "Index",
+    "Ivf",
+    "Searcher",
+    "load_index",
+    "measured_recall",
+    "top_k",
+]
+
+
+def load_index(folder: Path) -> Searcher:
+    """Return the searcher that was saved into a folder.
+
+    Raises:
+        DataError: A folder that holds no index, or one of a kind that this version does not know.
+    """
+    header = folder / "index.json"
+    if not header.is_file():
+        raise DataError(f"{folder} holds no index: index.json is missing; publish the run again")
+    content = json.loads(header.read_text(encoding="utf-8"))
+    kind = content.get("kind")
+    if kind not in SEARCHERS:
+        raise DataError(f"{header} is of kind {kind!r}; this version reads {', '.join(SEARCHERS)}; publish again")
+    return SEARCHERS[kind].load(folder, content)

@@ -50,21 +50,40 @@ def top_k(
     """
     if k < 1 or block_mb < 1:
         raise ConfigError(f"top_k has k={k} and block_mb={block_mb}; both must be at least 1")
-    right = _tensor(vectors)
-    left = _tensor(queries).to(right.device)
+    right = as_tensor(vectors)
+    left = as_tensor(queries).to(right.device)
     check_pair(left, right)
     offsets, columns = _check_exclusions(left.shape[0], right.shape[0], exclude_offsets, exclude)
-    width = max(1, min(right.shape[0], _WIDEST))
+    return search_all(left, right, k, (offsets, columns), block_mb)
+
+
+def search_all(
+    queries: Float32[Tensor, "q d"],
+    vectors: Float32[Tensor, "n d"],
+    k: int,
+    exclude: tuple[Int64[np.ndarray, " q_plus_1"], Int64[np.ndarray, " excluded"]],
+    block_mb: int = 64,
+) -> Hits:
+    """Return what top_k returns, for arguments that have been checked already.
+
+    Args:
+        queries: What to search for, [q, d].
+        vectors: What to search in, on the same device, [n, d].
+        k: How many columns to return.
+        exclude: Offsets and columns, as in top_k.
+        block_mb: Size of one block of scores, in MiB.
+    """
+    offsets, columns = exclude
+    q, n = queries.shape[0], vectors.shape[0]
+    width = max(1, min(n, _WIDEST))
     height = max(1, block_mb * 2**20 // 4 // width)
-    buffer = torch.empty(min(height, left.shape[0]) * width, device=right.device)
-    ids = np.empty((left.shape[0], k), np.int64)
-    scores = np.empty((left.shape[0], k), np.float32)
-    for start in range(0, left.shape[0], height):
-        block = left[start : start + height]
-        stop = start + block.shape[0]
+    buffer = torch.empty(min(height, q) * width, device=vectors.device)
+    ids, scores = np.empty((q, k), np.int64), np.empty((q, k), np.float32)
+    for start in range(0, q, height):
+        stop = min(start + height, q)
         rows = np.repeat(np.arange(stop - start), np.diff(offsets[start : stop + 1]))
         masked = (rows, columns[offsets[start] : offsets[stop]])
-        best, where = _best_of_block(block, right, k, masked, buffer)
+        best, where = _best_of_block(queries[start:stop], vectors, k, masked, buffer)
         ids[start:stop], scores[start:stop] = where.cpu().numpy(), best.cpu().numpy()
     return Hits(ids, scores)
 
@@ -90,7 +109,7 @@ def check_pair(queries: Float32[Tensor, "q d"], vectors: Float32[Tensor, "n e"])
         raise DataError(f"scores can reach {longest:.3g}, beyond float32's {_FLOAT32_MAX:.3g}; scale the vectors down")
 
 
-def _tensor(array: np.ndarray | Tensor) -> Tensor:
+def as_tensor(array: np.ndarray | Tensor) -> Tensor:
     """Return the array as a tensor that shares its memory; read-only memory is only ever read here."""
     if isinstance(array, Tensor):
         return array.detach()

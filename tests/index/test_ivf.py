@@ -1,0 +1,54 @@
+"""What is the lists' own: recall when few are looked into, rows they cannot fill, options."""
+
+import numpy as np
+import pytest
+
+from towers.index import Exact, Ivf, Searcher, measured_recall
+from towers.types import ConfigError, DataError, Geometry
+
+
+@pytest.fixture(scope="module")
+def clusters() -> np.ndarray:
+    random = np.random.default_rng(0)
+    vectors = random.standard_normal((20, 16))[random.integers(0, 20, 4000)] + random.normal(0, 0.4, (4000, 16))
+    return np.divide(vectors, np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+
+
+def build(vectors: np.ndarray, nprobe: int) -> Searcher:
+    return Ivf(nlist=50, nprobe=nprobe).build(vectors, np.arange(len(vectors)), Geometry.cosine)
+
+
+def test_recall_rises_with_nprobe_to_one(clusters: np.ndarray) -> None:
+    exact = Exact().build(clusters, np.arange(4000), Geometry.cosine)
+    recalls = [measured_recall(build(clusters, nprobe), exact, clusters[::40], 20) for nprobe in (1, 5, 50)]
+    assert 0.2 < recalls[0] < recalls[1] < recalls[2]
+    assert recalls[2] == 1
+
+
+def test_short_lists_are_filled_exactly(clusters: np.ndarray) -> None:
+    searcher = build(clusters, 1)
+    exact = Exact().build(clusters, np.arange(4000), Geometry.cosine)
+    far = exact.search(clusters[:1], 300).ids[0, 200:]
+    near = np.setdiff1d(np.arange(4000), far)
+    assert searcher.search(clusters[:1], 100, [near]).ids.tolist() == [sorted(far, key=far.tolist().index)]
+    assert searcher.search(clusters[:3], 3000).found.tolist() == [3000] * 3
+
+
+def test_scores_are_float32_inner_products(clusters: np.ndarray) -> None:
+    hits = build(clusters, 8).search(clusters[:50], 10)
+    np.testing.assert_allclose(hits.scores, np.einsum("qd,qkd->qk", clusters[:50], clusters[hits.ids]), atol=1e-6)
+
+
+def test_the_number_of_lists_follows_the_catalogue() -> None:
+    vectors = np.random.default_rng(0).standard_normal((2000, 4)).astype(np.float32)
+    assert Ivf().build(vectors[:1], np.arange(1), Geometry.dot).search(vectors[:1], 1).ids.tolist() == [[0]]
+    assert Ivf().build(vectors, np.arange(2000), Geometry.dot).lists.nlist == 2000 // 39  # type: ignore[attr-defined]
+
+
+def test_options_that_make_no_sense_are_refused(clusters: np.ndarray) -> None:
+    with pytest.raises(ConfigError, match=r"index.nlist is -1 and index.nprobe 64"):
+        Ivf(nlist=-1)
+    with pytest.raises(ConfigError, match=r"index.nlist is 0 and index.nprobe 0"):
+        Ivf(nprobe=0)
+    with pytest.raises(DataError, match=r"index.nlist is 50, but there are 3 vectors"):
+        build(clusters[:3], 1)
