@@ -85,17 +85,22 @@ class EvaluationSet:
         """Mark which listed videos (rows, -1 is an empty place) the user went on to watch, [q, depth]."""
         return ranking.hit_matrix(rows, self.truth_offsets, self.truth, self.video_rows)
 
-    def block(self, start: int, stop: int) -> "EvaluationSet":
-        """Return the users from start up to stop, stop left out."""
-        here, there = self.history_offsets[start : stop + 1], self.truth_offsets[start : stop + 1]
+    def pick(self, places: Int64[np.ndarray, " p"]) -> "EvaluationSet":
+        """Return the users at these places, in this order.
+
+        Args:
+            places: 0 … q - 1, [p].
+        """
+        history_offsets, past = _spread(self.history_offsets, places)
+        truth_offsets, future = _spread(self.truth_offsets, places)
         return EvaluationSet(
             self.split,
-            self.users[start:stop],
-            here - here[0],
-            self.history[here[0] : here[-1]],
-            there - there[0],
-            self.truth[there[0] : there[-1]],
-            self.truth_time_ms[there[0] : there[-1]],
+            self.users[places],
+            history_offsets,
+            self.history[past],
+            truth_offsets,
+            self.truth[future],
+            self.truth_time_ms[future],
             self.video_rows,
         )
 
@@ -140,10 +145,15 @@ def past_of(split: Split) -> list[Split]:
 
 def _take(positives: Positives, users: Int64[np.ndarray, " q"]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return offsets [q + 1], video rows [n] and times [n] of these users."""
-    counts = positives.counts()[users].astype(np.int64)
-    offsets = np.concatenate([[0], np.cumsum(counts)])
-    place = np.arange(offsets[-1]) + np.repeat(positives.offsets[users] - offsets[:-1], counts)
-    return offsets, positives.video_row[place].astype(np.int64), positives.time_ms[place]
+    offsets, entries = _spread(positives.offsets, users)
+    return offsets, positives.video_row[entries].astype(np.int64), positives.time_ms[entries]
+
+
+def _spread(offsets: Int64[np.ndarray, " n1"], places: Int64[np.ndarray, " p"]) -> tuple[np.ndarray, np.ndarray]:
+    """Return the offsets [p + 1] of a part of a ragged array, and which entries it takes."""
+    counts = offsets[places + 1] - offsets[places]
+    begins = np.concatenate([[0], np.cumsum(counts)])
+    return begins, np.arange(begins[-1]) + np.repeat(offsets[places] - begins[:-1], counts)
 
 
 def _distinct(offsets: np.ndarray, rows: np.ndarray, time_ms: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

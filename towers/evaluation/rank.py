@@ -47,7 +47,7 @@ def rank(
     scores = np.full((len(users), depth), -np.inf, np.float32)
     for start in range(0, len(users), USERS_AT_ONCE):
         stop = min(start + USERS_AT_ONCE, len(users))
-        block = users.block(start, stop)
+        block = users.pick(np.arange(start, stop))
         part = settle(_search(towers, vectors, block, user_table, depth + SPARE), block, depth)
         ids[start:stop], scores[start:stop] = part.ids, part.scores
     return Hits(ids, scores)
@@ -125,7 +125,8 @@ def validate(
     Raises:
         DataError: No user of the split has a past.
     """
-    if not users.warm.any():
+    warm = users.warm
+    if not warm.any():
         raise DataError(f"no user of the {users.split.name} split has a past; move the cut (cut.valid) later")
     hits, relevant = (
         users.hits(rank(towers, users, user_table, video_table).ids)[users.warm],

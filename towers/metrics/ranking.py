@@ -37,7 +37,7 @@ def found(hits: HitMatrix, relevant: Relevant, k: int) -> Int[np.ndarray, " q"]:
     if relevant.size and relevant.min() < 1:
         row = int(relevant.argmin())
         raise DataError(
-            f"user {row} has {relevant[row]} relevant videos, metrics need at least 1; leave out who has nothing to find"
+            f"user {row} has {relevant[row]} relevant videos, metrics need at least 1; leave out such users"
         )
     return hits[:, :k].sum(1)
 
