@@ -1,0 +1,177 @@
+"""A prepared dataset on disk, opened for reading."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from jaxtyping import Float32, Int32, Int64
+
+from towers.data.encoders import Encoders
+from towers.data.vocabulary import Vocabulary
+from towers.types import DataError
+
+SCHEMA_VERSION = 1
+MANIFEST = "manifest.json"
+FILES = ("events.parquet", "users.parquet", "videos.parquet", "encoders.json", "rejected.parquet")
+TIME_UNKNOWN: int = np.iinfo(np.int64).min
+"""Stands for an event's unknown time; sorts before every known one."""
+
+
+class Split(IntEnum):
+    """Which part of the protocol an event belongs to, as `events.parquet` writes it."""
+
+    train = 0
+    valid = 1
+    test = 2
+
+
+@dataclass(frozen=True)
+class Positives:
+    """The positives of every user, oldest first: those of row u stand at `offsets[u]:offsets[u + 1]`.
+
+    Attributes:
+        offsets: Where each user row begins, [user rows + 1].
+        video_row: What was watched, [n].
+        time_ms: When (UTC), or TIME_UNKNOWN, [n].
+        weight: How much it counts, [n].
+
+    Example:
+        >>> one = np.ones(3, np.float32)
+        >>> positives = Positives(np.array([0, 0, 0, 2, 3]), np.array([5, 4, 5], np.int32), np.arange(3), one)
+        >>> positives.of(2).tolist(), positives.counts().tolist()
+        ([5, 4], [0, 0, 2, 1])
+    """
+
+    offsets: Int64[np.ndarray, " rows_and_one"]
+    video_row: Int32[np.ndarray, " n"]
+    time_ms: Int64[np.ndarray, " n"]
+    weight: Float32[np.ndarray, " n"]
+
+    def __len__(self) -> int:
+        """Return the number of positives."""
+        return len(self.video_row)
+
+    def of(self, user_row: int) -> Int32[np.ndarray, " m"]:
+        """Return the videos of one user, oldest first, [m]."""
+        return self.video_row[self.offsets[user_row] : self.offsets[user_row + 1]]
+
+    def counts(self) -> Int64[np.ndarray, " rows"]:
+        """Return the number of positives of each user row."""
+        return np.diff(self.offsets)
+
+    @property
+    def user_row(self) -> Int32[np.ndarray, " n"]:
+        """Whose each positive is, [n]."""
+        return np.repeat(np.arange(len(self.offsets) - 1, dtype=np.int32), self.counts())
+
+
+class Dataset:
+    """A folder that `prepare` made.
+
+    Attributes:
+        folder: Where it lies.
+        manifest: What it was made from, how it was split, and what each rule dropped.
+    """
+
+    def __init__(self, folder: Path, manifest: dict[str, Any]) -> None:
+        self.folder, self.manifest = folder, manifest
+
+    @classmethod
+    def open(cls, folder: str | Path) -> "Dataset":
+        """Open a dataset folder.
+
+        Raises:
+            DataError: The folder is missing, incomplete, or of another schema version.
+        """
+        place = Path(folder)
+        remedy = "make it with: towers prepare data=… dataset=DIR"
+        if not (place / MANIFEST).is_file():
+            raise DataError(f"{place} holds no {MANIFEST}, so it is no dataset; {remedy}")
+        manifest = json.loads((place / MANIFEST).read_text(encoding="utf-8"))
+        if manifest.get("schema") != SCHEMA_VERSION:
+            raise DataError(
+                f"dataset {place} has schema {manifest.get('schema')}; this version reads {SCHEMA_VERSION}; {remedy}"
+            )
+        if gone := [name for name in FILES if not (place / name).is_file()]:
+            raise DataError(f"dataset {place} lacks {', '.join(gone)}; {remedy}")
+        return cls(place, manifest)
+
+    @property
+    def protocol(self) -> str:
+        """The name of the protocol that the split follows."""
+        return str(self.manifest["protocol"])
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 over the checksums of the folder's files."""
+        return hashlib.sha256(json.dumps(self.manifest["checksums"], sort_keys=True).encode()).hexdigest()
+
+    @cached_property
+    def encoders(self) -> Encoders:
+        """The fitted encoders."""
+        return Encoders.from_json(json.loads((self.folder / "encoders.json").read_text(encoding="utf-8")))
+
+    @cached_property
+    def users(self) -> Vocabulary:
+        """User ids and rows."""
+        return self._vocabulary("user")
+
+    @cached_property
+    def videos(self) -> Vocabulary:
+        """Video ids and rows; every row from 2 on may be recommended."""
+        return self._vocabulary("video")
+
+    def user_table(self) -> pa.Table:
+        """Return user_row, user_id, known and the raw features, in row order from row 2."""
+        return self._read("users.parquet")
+
+    def video_table(self) -> pa.Table:
+        """Return video_row, video_id, known and the raw features, in row order from row 2."""
+        return self._read("videos.parquet")
+
+    def events(self, columns: Sequence[str]) -> dict[str, np.ndarray]:
+        """Return columns of all events, sorted by user and then time; an unknown time is TIME_UNKNOWN.
+
+        Other columns with nulls come as float64 with NaN where they are numbers, else as objects with None.
+
+        Raises:
+            DataError: A column that the events do not have.
+        """
+        had = pq.read_schema(self.folder / "events.parquet").names
+        if unknown := [name for name in columns if name not in had]:
+            raise DataError(f"events have no column {unknown[0]!r}; they have {', '.join(had)}")
+        table = self._read("events.parquet", list(columns))
+        return {name: _to_numpy(table[name], TIME_UNKNOWN if name == "time_ms" else None) for name in columns}
+
+    def positives(self, *splits: Split) -> Positives:
+        """Return the positives of the given splits, or of all when none is given."""
+        wanted = [int(split) for split in splits or Split]
+        columns = self.events(["user_row", "video_row", "time_ms", "weight", "split", "positive"])
+        keep = columns["positive"] & np.isin(columns["split"], wanted)
+        counts = np.bincount(columns["user_row"][keep], minlength=len(self.users))
+        offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+        return Positives(offsets, columns["video_row"][keep], columns["time_ms"][keep], columns["weight"][keep])
+
+    def _vocabulary(self, kind: str) -> Vocabulary:
+        column = self._read(f"{kind}s.parquet", [f"{kind}_id"])[f"{kind}_id"]
+        return Vocabulary.from_ids(column.to_pylist() if pa.types.is_string(column.type) else column.to_numpy())
+
+    def _read(self, name: str, columns: list[str] | None = None) -> pa.Table:
+        try:
+            return pq.read_table(self.folder / name, columns=columns, memory_map=True)
+        except (pa.ArrowException, OSError) as error:
+            raise DataError(f"cannot read {self.folder / name}: {error}; prepare the dataset again") from error
+
+
+def _to_numpy(column: pa.ChunkedArray, null: int | None) -> np.ndarray:
+    if null is not None:
+        column = column.fill_null(null)
+    return column.to_numpy()

@@ -1,0 +1,144 @@
+"""Folders and files that are either wholly there or not there at all."""
+
+import json
+import os
+import re
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from towers.types import DataError
+
+PARTIAL = "partial"
+REPLACED = "replaced"
+
+
+@contextmanager
+def atomic_folder(target: Path, marker: str | None = None) -> Iterator[Path]:
+    """Yield an empty folder that becomes `target` when the block ends well.
+
+    The folder lies beside the target as `<target>.partial-<pid>-<random>`. At the end
+    all is flushed to disk and renamed into place; a folder that stood there is moved
+    aside first and removed after. When the block raises, the partial folder goes and the
+    target stays as it was. What killed processes left behind is cleaned up at the start:
+    their partial folders go, and a target they had moved aside comes back.
+
+    Args:
+        target: Where the folder shall stand; parents are made.
+        marker: A file that a folder to be replaced must hold, such as `manifest.json`, so
+            that a mistyped path never costs somebody their own files.
+
+    Raises:
+        DataError: The target is a file, or a folder with contents but without the marker.
+
+    Example:
+        >>> import tempfile
+        >>> place = Path(tempfile.mkdtemp()) / "dataset"
+        >>> with atomic_folder(place) as partial:
+        ...     write_json(partial / "manifest.json", {"rows": 1})
+        >>> sorted(path.name for path in place.iterdir())
+        ['manifest.json']
+    """
+    target = Path(target).absolute()
+    target.parent.mkdir(parents=True, exist_ok=True)
+    _clean(target)
+    _refuse_foreign(target, marker)
+    own = f"{os.getpid()}-{secrets.token_hex(4)}"
+    partial = target.with_name(f"{target.name}.{PARTIAL}-{own}")
+    partial.mkdir()
+    try:
+        yield partial
+        _flush_tree(partial)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+    aside = target.with_name(f"{target.name}.{REPLACED}-{own}")
+    if target.exists():
+        target.rename(aside)
+    partial.rename(target)
+    _flush(target.parent)
+    if aside.exists():
+        shutil.rmtree(aside)
+
+
+def write_json(path: Path, value: Any) -> None:  # noqa: ANN401
+    """Write JSON so that the file holds the old or the new text, never a part; equal values give equal bytes.
+
+    Args:
+        path: The file; its folder must exist.
+        value: Anything that JSON can say; NaN is refused.
+
+    Raises:
+        ValueError: The value holds NaN or an infinity.
+
+    Example:
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp()) / "a.json"
+        >>> write_json(path, {"b": 1, "a": 2})
+        >>> path.read_text().split()
+        ['{', '"a":', '2,', '"b":', '1', '}']
+    """
+    text = json.dumps(value, sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    partial = path.with_name(f".{path.name}.{PARTIAL}-{os.getpid()}-{secrets.token_hex(4)}")
+    try:
+        with partial.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+    _flush(path.parent)
+
+
+def _clean(target: Path) -> None:
+    pattern = re.compile(rf"{re.escape(target.name)}\.({PARTIAL}|{REPLACED})-(\d+)-[0-9a-f]+")
+    for path in sorted(target.parent.iterdir()):
+        match = pattern.fullmatch(path.name)
+        if match is None or _alive(int(match[2])):
+            continue
+        if match[1] == REPLACED and not target.exists():
+            path.rename(target)
+        else:
+            shutil.rmtree(path)
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _refuse_foreign(target: Path, marker: str | None) -> None:
+    if target.exists() and not target.is_dir():
+        raise DataError(f"{target} is a file; expected a folder or nothing there; choose another place")
+    if marker is None or not target.exists() or (target / marker).exists():
+        return
+    if any(target.iterdir()):
+        raise DataError(
+            f"{target} holds files but no {marker}, so it was not made by towers and is not replaced; "
+            "choose another folder, or empty this one"
+        )
+
+
+def _flush_tree(folder: Path) -> None:
+    for parent, _, files in os.walk(folder):
+        for name in files:
+            _flush(Path(parent) / name)
+        _flush(Path(parent))
+
+
+def _flush(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
