@@ -1,0 +1,188 @@
+"""Measures how good the towers are: from a raw file through prepare, train and evaluate, for several seeds.
+
+    python -m benchmarks.quality kuairand
+    python -m benchmarks.quality gowalla-m1 --data ../shared/data --referee ../shared/referee/referee.py
+
+Rows go to benchmarks/results/quality.csv, one for each metric of each seed, and one for each metric of each floor.
+`seconds` is the wall time of `towers train`, `peak_mb` the largest memory of `towers train` and `towers evaluate`.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from benchmarks.record import CHECKOUT, Circumstances, record
+
+TOWERS = str(Path(sys.executable).parent / "towers")
+AGREEMENT = 1e-9
+"""How far a metric may be from the referee's: rounding of sums of doubles, far below the last digit printed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """One protocol and the recipe that is measured on it.
+
+    Attributes:
+        recipe: Name of the file in conf/experiment.
+        options: Writes what `towers prepare` reads, from the raw data into a folder; returns prepare's options.
+    """
+
+    recipe: str
+    options: Callable[[Path, Path], list[str]]
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a command took."""
+
+    seconds: float
+    peak_mb: float
+
+
+def kuairand(data: Path, folder: Path) -> list[str]:  # noqa: ARG001 - the log ships with the package
+    """Return the options that prepare the bundled log."""
+    return ["data=kuairand"]
+
+
+def gowalla_m1(data: Path, folder: Path) -> list[str]:
+    """Write the published split, a tenth of each user's train cut off as valid, as the protocol asks."""
+    train, test = _lists(data / "gowalla-m1" / "train.txt"), _lists(data / "gowalla-m1" / "test.txt")
+    rng = np.random.default_rng(0)
+    rows: list[tuple[int, int, int, str]] = []
+    for user, videos in train.items():
+        held = rng.choice(videos, max(1, len(videos) // 10), replace=False).tolist() if len(videos) >= 5 else []
+        fit = [video for video in videos if video not in set(held)]
+        parts = {"train": fit, "valid": sorted(held), "test": test.get(user, [])}
+        placed = [(video, split) for split, part in parts.items() for video in part]
+        rows += [(user, video, place, split) for place, (video, split) in enumerate(placed)]
+    for user in test.keys() - train.keys():
+        rows += [(user, video, place, "test") for place, video in enumerate(test[user])]
+    catalogue = 1 + max(video for _, video, _, _ in rows)
+    columns = dict(zip(("user_id", "video_id", "position", "split"), zip(*rows, strict=True), strict=True))
+    pq.write_table(pa.table(columns), folder / "events.parquet")
+    pq.write_table(pa.table({"video_id": np.arange(catalogue)}), folder / "videos.parquet")
+    return _files(folder, "gowalla-m1", f"data.videos={folder / 'videos.parquet'}")
+
+
+def ml_1m(data: Path, folder: Path) -> list[str]:
+    """Write the file of SASRec and BERT4Rec, whose lines are in order of time within each user."""
+    pairs = np.loadtxt(data / "ml-1m" / "ml-1m.txt", dtype=np.int64)
+    columns = {"user_id": pairs[:, 0], "video_id": pairs[:, 1], "position": np.arange(len(pairs))}
+    pq.write_table(pa.table(columns), folder / "events.parquet")
+    return _files(folder, "ml-1m", "cut=leave_one_out")
+
+
+TABLES = {
+    "kuairand": Table(recipe="kuairand", options=kuairand),
+    "gowalla-m1": Table(recipe="gowalla-m1", options=gowalla_m1),
+    "ml-1m": Table(recipe="ml-1m", options=ml_1m),
+}
+
+
+def disagreements(ours: Mapping[str, Mapping[str, float]], referee: Mapping[str, float]) -> list[str]:
+    """Return a line for each metric of the referee that we do not have, or have otherwise."""
+    found = []
+    for name, value in referee.items():
+        if "@" in name and "±" not in name and ":" not in name:
+            own = ours.get(name, {}).get("value", float("nan"))
+            if not abs(own - value) <= AGREEMENT:
+                found.append(f"{name}: {own} here, {value} at the referee")
+    return found
+
+
+def measure(name: str, seed: int, arguments: argparse.Namespace) -> dict[str, Any]:
+    """Prepare unless that was done, train and evaluate with one seed, record the rows; return report.json."""
+    table, work = TABLES[name], Path(arguments.work) / name
+    dataset, run, report = work / "dataset", work / f"run-{seed}", work / f"report-{seed}"
+    if not dataset.exists():
+        work.mkdir(parents=True, exist_ok=True)
+        spend([TOWERS, "prepare", *table.options(Path(arguments.data), work), f"dataset={dataset}"])
+    recipe = arguments.recipe or table.recipe
+    trained = spend([TOWERS, "train", f"experiment={recipe}", f"dataset={dataset}", f"run={run}", f"seed={seed}"])
+    lists = work / f"lists-{seed}.parquet"
+    judged = spend([TOWERS, "evaluate", f"run={run}", f"report={report}", f"lists={lists}"])
+    content: dict[str, Any] = json.loads((report / "report.json").read_text(encoding="utf-8"))
+    if arguments.referee:
+        command = [sys.executable, arguments.referee, "score", name, str(lists)]
+        answer = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+        if found := disagreements(content["metrics"], answer):
+            raise SystemExit("\n".join([f"{name}, seed {seed}: not what the referee says; nothing recorded", *found]))
+    how = Circumstances(
+        command=f"python -m benchmarks.quality {name}" + (f" --recipe {recipe}" if arguments.recipe else ""),
+        seed=seed,
+        seconds=trained.seconds,
+        peak_mb=max(trained.peak_mb, judged.peak_mb),
+    )
+    rows = quality_rows(name, recipe, content["metrics"])
+    if seed == arguments.seeds[0]:
+        for floor, metrics in content["floors"].items():
+            rows += quality_rows(name, f"floor: {floor}", metrics)
+    record("quality", rows, how)
+    return content
+
+
+def quality_rows(protocol: str, recipe: str, metrics: Mapping[str, Mapping[str, float]]) -> list[dict[str, object]]:
+    """Return one row for each metric."""
+    return [
+        {"protocol": protocol, "recipe": recipe, "metric": metric}
+        | {part: f"{of[part]:.6f}" if of.get(part) is not None else "" for part in ("value", "low", "high")}
+        for metric, of in metrics.items()
+    ]
+
+
+def spend(command: list[str]) -> Cost:
+    """Run a command and return what it took.
+
+    Linux counts into a command's largest memory that of the process which started it; this one stays
+    small, far below what training needs.
+
+    Raises:
+        SystemExit: It failed.
+    """
+    began = time.perf_counter()
+    process = subprocess.Popen(command, cwd=CHECKOUT)
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise SystemExit(f"{' '.join(command)} ended with {process.returncode}; nothing recorded")
+    return Cost(time.perf_counter() - began, usage.ru_maxrss * 1024 / 1e6)
+
+
+def _lists(path: Path) -> dict[int, list[int]]:
+    lines = (line.split() for line in path.read_text(encoding="utf-8").splitlines())
+    return {int(user): [int(video) for video in videos] for user, *videos in filter(None, lines) if videos}
+
+
+def _files(folder: Path, protocol: str, *options: str) -> list[str]:
+    events = folder / "events.parquet"
+    return ["data=files", f"data.events={events}", f"data.protocol={protocol}", *options]
+
+
+def main(words: list[str]) -> None:
+    """Measure one table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("table", choices=TABLES)
+    parser.add_argument("--data", default="../shared/data", help="folder of the raw data sets; kuairand needs none")
+    parser.add_argument("--referee", help="referee.py; when given, our numbers must be its numbers")
+    parser.add_argument("--recipe", help="another experiment of conf/experiment than the table's own")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--work", default="runs/quality", help="folder for datasets and runs")
+    arguments = parser.parse_args(words)
+    for seed in arguments.seeds:
+        metrics = measure(arguments.table, seed, arguments)["metrics"]
+        print(f"{arguments.table} seed {seed}: " + ", ".join(f"{k} {v['value']:.4f}" for k, v in metrics.items()))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

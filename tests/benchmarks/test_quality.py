@@ -1,0 +1,64 @@
+import sys
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from benchmarks.quality import disagreements, gowalla_m1, ml_1m, quality_rows, spend
+
+
+def test_gowalla_keeps_the_published_split_and_cuts_a_tenth_of_train_as_valid(tmp_path: Path):
+    raw = tmp_path / "gowalla-m1"
+    raw.mkdir()
+    (raw / "train.txt").write_text("0 1 2 3 4 5\n1 6 7\n2\n")
+    (raw / "test.txt").write_text("0 8\n2 9\n")
+    options = gowalla_m1(tmp_path, tmp_path)
+    rows = pq.read_table(tmp_path / "events.parquet").to_pylist()
+    of_first = [row for row in rows if row["user_id"] == 0]
+    assert [row["split"] for row in of_first] == ["train"] * 4 + ["valid", "test"]
+    assert {row["video_id"] for row in of_first} == {1, 2, 3, 4, 5, 8}
+    assert [row["position"] for row in of_first] == [0, 1, 2, 3, 4, 5]
+    assert [(r["video_id"], r["split"]) for r in rows if r["user_id"] == 1] == [(6, "train"), (7, "train")]
+    assert [(r["video_id"], r["split"]) for r in rows if r["user_id"] == 2] == [(9, "test")]
+    assert pq.read_table(tmp_path / "videos.parquet")["video_id"].to_pylist() == list(range(10))
+    assert options[0] == "data=files"
+    assert f"data.videos={tmp_path / 'videos.parquet'}" in options
+
+
+def test_ml_1m_keeps_the_order_of_the_lines(tmp_path: Path):
+    raw = tmp_path / "ml-1m"
+    raw.mkdir()
+    (raw / "ml-1m.txt").write_text("1 20\n1 10\n2 10\n")
+    assert "cut=leave_one_out" in ml_1m(tmp_path, tmp_path)
+    rows = pq.read_table(tmp_path / "events.parquet").to_pylist()
+    assert [(row["user_id"], row["video_id"], row["position"]) for row in rows] == [(1, 20, 0), (1, 10, 1), (2, 10, 2)]
+
+
+def test_every_metric_of_the_referee_must_be_ours():
+    ours = {"recall@100": {"value": 0.25}, "hit@10": {"value": 0.5}}
+    assert disagreements(ours, {"recall@100": 0.25, "hit@10": 0.5, "hit@10 ±": 0.1, "users": 3.0}) == []
+    assert disagreements(ours, {"recall@100": 0.2500001}) == ["recall@100: 0.25 here, 0.2500001 at the referee"]
+    assert disagreements(ours, {"mrr@100": 0.1}) == ["mrr@100: nan here, 0.1 at the referee"]
+
+
+def test_a_metric_without_an_interval_leaves_it_empty():
+    (row,) = quality_rows("kuairand", "floor: popular", {"recall@100": {"value": 0.25}})
+    assert row == {
+        "protocol": "kuairand",
+        "recipe": "floor: popular",
+        "metric": "recall@100",
+        "value": "0.250000",
+        "low": "",
+        "high": "",
+    }
+
+
+def test_the_memory_of_a_command_is_counted_in_megabytes():
+    small = spend([sys.executable, "-c", "pass"])
+    code = "block = bytearray(300_000_000); block[::4096] = b'x' * len(block[::4096])"
+    assert 300 < spend([sys.executable, "-c", code]).peak_mb < 350 + small.peak_mb
+
+
+def test_a_failing_command_records_nothing():
+    with pytest.raises(SystemExit, match=r"raise SystemExit\(3\) ended with 3; nothing recorded"):
+        spend([sys.executable, "-c", "raise SystemExit(3)"])

@@ -1,0 +1,93 @@
+"""The one place that talks to Hydra: stores the schemas, composes the options, sweeps."""
+
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from unittest import mock
+
+import hydra
+from hydra.core.config_store import ConfigStore
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+
+from towers.cli.options import SWEEPS, prepared
+from towers.cli.schema import Schema
+from towers.cli.verbs import Verb
+from towers.types import ConfigError
+
+
+def store(verb: Verb, schema: Schema) -> None:
+    """Tell Hydra the types, defaults and choices of a verb."""
+    known = ConfigStore.instance()
+    known.store(name=f"{verb.name}_schema", node=schema.node)
+    for choice in schema.choices:
+        for variant in choice.variants:
+            known.store(group=choice.group, name=variant.name, node=variant.node)
+
+
+def run_hydra(verb: Verb, schema: Schema, words: list[str], job: Callable[[DictConfig], object]) -> None:
+    """Compose the options and call job with them, once or for every combination of a sweep.
+
+    Hydra's own errors arrive as they are: with HYDRA_FULL_ERROR it neither prints nor exits.
+
+    Args:
+        verb: The verb, whose name is also the name of its YAML file.
+        schema: What it can be told.
+        words: What the user typed after it.
+        job: Called with the composed configuration.
+    """
+    options = prepared(verb, schema, words)
+    store(verb, schema)
+    application = hydra.main(version_base="1.3", config_path="pkg://towers.conf", config_name=verb.name)(job)
+    with (
+        _sweep_folder(verb, options) as folder,
+        mock.patch.dict(os.environ, {"HYDRA_FULL_ERROR": "1"}),
+        mock.patch.object(sys, "argv", [f"towers {verb.name}", *options, *folder]),
+    ):
+        application()
+
+
+def job_name() -> str:
+    """Return what tells this job from the others of its sweep; nothing outside of a sweep."""
+    setting = HydraConfig.get()
+    return f"job {setting.job.num} ({setting.job.override_dirname})" if setting.mode == RunMode.MULTIRUN else ""
+
+
+def configured(verb: Verb, words: list[str], composed: DictConfig) -> object:
+    """Return the composed configuration as the verb's dataclass.
+
+    Within a sweep every job gets its own folder: `run=DIR` becomes `run=DIR/0`, `run=DIR/1` and so on.
+
+    Raises:
+        ConfigError: An option that has no default was not given.
+    """
+    missing = sorted(OmegaConf.missing_keys(composed))
+    if missing:
+        needed = " and ".join(f"{path}=…" for path in missing)
+        raise ConfigError(f"towers {verb.name} needs {needed}; for example `{verb.examples[0]}`")
+    if verb.output and HydraConfig.get().mode == RunMode.MULTIRUN and _value(verb.output, words) is not None:
+        composed[verb.output] = f"{composed[verb.output]}/{HydraConfig.get().job.num}"
+    return OmegaConf.to_object(composed)
+
+
+@contextmanager
+def _sweep_folder(verb: Verb, options: list[str]) -> Iterator[list[str]]:
+    """Yield the options that keep a sweep's own notes out of the working directory."""
+    if not set(SWEEPS) & set(options):
+        yield []
+        return
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = (verb.output and _value(verb.output, options)) or scratch
+        yield [f"hydra.sweep.dir={folder}", "hydra.sweep.subdir='${hydra.job.num}'"]
+
+
+def _value(path: str, options: list[str]) -> str | None:
+    """Return the one value that the user gave to an option, None when there is none or it is swept."""
+    given = [option for option in options if option.partition("=")[0] == path]
+    if not given or OverridesParser.create().parse_override(given[-1]).is_sweep_override():
+        return None
+    return given[-1].partition("=")[2]

@@ -1,0 +1,88 @@
+"""Turns what Hydra, OmegaConf and the operating system raise into one line that helps."""
+
+import re
+
+from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException, OverrideParseException
+from omegaconf.errors import ConfigKeyError, OmegaConfBaseException
+
+from towers.cli.options import nearest
+from towers.cli.schema import Schema
+from towers.cli.verbs import Verb
+from towers.types import TowersError
+
+
+def explain(error: Exception, verb: Verb, schema: Schema | None, options: list[str]) -> str | None:
+    """Return what to tell the user, None when the error is a defect of ours.
+
+    Args:
+        error: What was raised.
+        verb: What the user asked for.
+        schema: What the verb can be told, when that much is known.
+        options: What the user typed.
+    """
+    if isinstance(error, TowersError):
+        return str(error)
+    if isinstance(error, MissingConfigException):
+        return _unknown_choice(error, schema)
+    if isinstance(error, OverrideParseException):
+        return f"cannot read the option {error.override!r}: quote its value, as in {_requoted(error.override)}"
+    if isinstance(error, ConfigCompositionException):
+        cause = error.__cause__
+        if isinstance(cause, OmegaConfBaseException):
+            return _refused(cause, verb, schema, options)
+        if found := re.match(r"Ambiguous value for argument '(.*)'", str(error)):
+            name, _, value = found[1].partition("=")
+            return f"{found[1]} has several values: {name}=[{value}] is a list, and with -m each is run by itself"
+    if isinstance(error, OmegaConfBaseException):
+        return _refused(error, verb, schema, options)
+    if isinstance(error, HydraException):
+        return str(error).splitlines()[0]
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    return None
+
+
+def _requoted(option: str) -> str:
+    name, _, value = option.partition("=")
+    return f"""'{name}="{value}"'"""
+
+
+def _unknown_choice(error: MissingConfigException, schema: Schema | None) -> str:
+    missing = (error.missing_cfg_file or "").removesuffix(".yaml")
+    group, _, name = missing.rpartition("/")
+    names = sorted(error.options or ())
+    for choice in schema.choices if schema else ():
+        if choice.group == group:
+            names = [variant.name for variant in choice.variants]
+    return f"{group}={name}: expected {_either(names)}{nearest(name, names)}"
+
+
+def _refused(error: OmegaConfBaseException, verb: Verb, schema: Schema | None, options: list[str]) -> str:
+    """Explain an option with a value of the wrong kind, or one that the chosen variant does not have."""
+    path = re.sub(r"\[\d+\]", "", str(error.full_key or ""))
+    typed = next((o for o in options if o.lstrip("+~").partition("=")[0] == path), path)
+    if isinstance(error, ConfigKeyError | AttributeError) and schema:
+        for choice in schema.choices:
+            place = choice.group.replace("/", ".") + "."
+            owners = [v.name for v in choice.variants if path in {o.path for o in v.options}]
+            if path.startswith(place) and owners:
+                return f"{typed}: only {choice.group}={_either(owners)} has this option"
+    for option in schema.every_option() if schema else ():
+        if option.path == path:
+            words = option.kind.split("|")
+            wanted = _either(words) if len(words) > 1 else _WANTED.get(option.kind, option.kind)
+            return f"{typed}: expected {wanted}{nearest(typed.partition('=')[2], words)}"
+    return f"{typed}: {str(error).splitlines()[0]} (`towers {verb.name} --help` lists the options)"
+
+
+_WANTED = {
+    "whole number": "a whole number",
+    "number": "a number",
+    "list of whole number": "whole numbers in brackets, as in [1,2]",
+    "list of number": "numbers in brackets, as in [0.1,0.2]",
+    "list of text": "texts in brackets, as in [a,b]",
+}
+
+
+def _either(names: list[str]) -> str:
+    return " or ".join(filter(None, [", ".join(names[:-1]), names[-1]])) if names else "nothing"

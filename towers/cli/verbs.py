@@ -1,0 +1,135 @@
+"""The verbs of `towers`: for each its configuration, its function and the words that explain it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verb:
+    """One arrow of a view's life, as a command.
+
+    Places are written `module:name` and imported when the verb is used, so that `towers` answers
+    at once and `towers prepare` never loads torch.
+
+    Attributes:
+        name: What the user types.
+        summary: What it does, in one line.
+        story: What a newcomer should know before using it.
+        config: Place of the dataclass of its options.
+        function: Place of the function of that dataclass.
+        show: Place of the function that prints what it returned.
+        groups: Places of the dicts whose entries the user can choose from.
+        output: The option that says where results go, or an empty string.
+        examples: Command lines to copy; the first also stands in the overview.
+    """
+
+    name: str
+    summary: str
+    story: str
+    config: str
+    function: str
+    show: str
+    groups: tuple[str, ...] = ()
+    output: str = ""
+    examples: tuple[str, ...]
+
+    def run(self, config: object) -> object:
+        """Do it, print what came of it, and return that."""
+        result = named(self.function)(config)
+        named(self.show)(result)
+        return result
+
+
+def named(place: str) -> Callable[..., Any]:
+    """Import the thing that `module:name` names."""
+    module, _, name = place.partition(":")
+    found: Callable[..., Any] = getattr(import_module(module), name)
+    return found
+
+
+_ALL = (
+    Verb(
+        name="prepare",
+        summary="turn raw logs of views into a dataset: cleaned, split in time, encoded",
+        story="Reads events (and, if there are any, tables of users and videos), drops what cannot be used and says "
+        "why, cuts the rest into train, valid and test, and writes a dataset folder. The same input gives the same "
+        "bytes.",
+        config="towers.data:PrepareConfig",
+        function="towers.data:prepare",
+        show="towers.cli.show:prepared",
+        groups=("towers.data:SOURCES", "towers.data:CUTS"),
+        output="dataset",
+        examples=(
+            "towers prepare data=kuairand dataset=runs/kuairand/dataset",
+            "towers prepare data=files data.events=views.parquet dataset=runs/mine/dataset",
+        ),
+    ),
+    Verb(
+        name="train",
+        summary="learn a user tower and a video tower from a dataset",
+        story="Writes a run folder with the towers of the best epoch, chosen by recall on the valid split, the curves "
+        "and checkpoints. The same command again continues a run that was interrupted.",
+        config="towers.training:TrainConfig",
+        function="towers.training:train",
+        show="towers.cli.show:trained",
+        groups=("towers.losses:LOSSES", "towers.features:SAMPLERS", "towers.models:HISTORIES"),
+        output="run",
+        examples=(
+            "towers train dataset=runs/kuairand/dataset run=runs/kuairand/run",
+            "towers train dataset=runs/kuairand/dataset run=runs/seeds seed=0,1,2 -m",
+        ),
+    ),
+    Verb(
+        name="evaluate",
+        summary="say how good a run's towers are, beside the floors they have to beat",
+        story="Ranks the whole catalogue exactly for every test user and writes report.json and report.html: metrics "
+        "with intervals, slices, and the same for popularity, item-kNN and EASE.",
+        config="towers.evaluation:EvaluateConfig",
+        function="towers.evaluation:evaluate",
+        show="towers.cli.show:evaluated",
+        output="report",
+        examples=(
+            "towers evaluate run=runs/kuairand/run",
+            "towers evaluate run=runs/kuairand/run lists=runs/kuairand/lists.parquet",
+        ),
+    ),
+    Verb(
+        name="publish",
+        summary="make a run into a bundle: towers, vectors and index, proven to agree",
+        story="Writes an immutable, checksummed version under the bundle folder and points to it only after the "
+        "vectors, the exported towers and the index were seen to give the same scores.",
+        config="towers.publishing:PublishConfig",
+        function="towers.publishing:publish",
+        show="towers.cli.show:published",
+        groups=("towers.index:INDEXES",),
+        output="bundle",
+        examples=("towers publish run=runs/kuairand/run bundle=runs/kuairand/bundle",),
+    ),
+    Verb(
+        name="recommend",
+        summary="print the candidates of one user",
+        story="Opens a bundle and asks it for the best videos that this user has not watched. A user the bundle does "
+        "not know is served from features or from the history you give.",
+        config="towers.cli.recommend:RecommendConfig",
+        function="towers.cli.recommend:recommend",
+        show="towers.cli.show:recommended",
+        examples=(
+            "towers recommend bundle=runs/kuairand/bundle user=0",
+            "towers recommend bundle=runs/kuairand/bundle user=new history=[36,1172] k=10",
+        ),
+    ),
+    Verb(
+        name="demo",
+        summary="do all of the above on the real log that ships with towers",
+        story="Prepares KuaiRand-Pure's 14-day log, trains, evaluates, publishes and recommends, in a few minutes.",
+        config="towers.cli.demo:DemoConfig",
+        function="towers.cli.demo:demo",
+        show="towers.cli.show:demonstrated",
+        output="folder",
+        examples=("towers demo", "towers demo folder=runs/first"),
+    ),
+)
+
+VERBS: dict[str, Verb] = {verb.name: verb for verb in _ALL}
