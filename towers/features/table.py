@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import torch
 from jaxtyping import Float, Float32, Int32, Int64
 from torch import Tensor
@@ -73,13 +74,10 @@ def encode_table(encoders: tuple[Encoder, ...], table: pa.Table) -> FeatureTable
     """
     if gone := [e.name for e in encoders if e.name not in table.column_names]:
         raise DataError(f"features {gone} are not in the table, which has {table.column_names}; prepare again")
-    body = encode_values(encoders, {e.name: table[e.name].to_pylist() for e in encoders}, table.num_rows)
-    front = np.zeros(2, np.int64)
-    rows = np.concatenate([front, np.arange(len(body)) + 1])
-    padded = FeatureTable(
-        _blank_first(body.codes), tuple(map(_blank_first, body.bags)), tuple(map(_blank_first, body.vectors))
+    body = _encode(encoders, {e.name: table[e.name].combine_chunks() for e in encoders}, table.num_rows)
+    return FeatureTable(
+        _blank_twice(body.codes), tuple(map(_blank_twice, body.bags)), tuple(map(_blank_twice, body.vectors))
     )
-    return padded.take(rows)
 
 
 def encode_values(encoders: tuple[Encoder, ...], columns: Mapping[str, Sequence[Any]], count: int) -> FeatureTable:
@@ -91,47 +89,79 @@ def encode_values(encoders: tuple[Encoder, ...], columns: Mapping[str, Sequence[
         count: How many lines, n.
 
     Raises:
-        DataError: A vector has another width than was fitted.
+        DataError: A vector has another width than was fitted, or a number is none.
     """
-    values = {e.name: columns.get(e.name, [None] * count) for e in encoders}
-    codes = [_codes(e, values[e.name]) for e in encoders if e.kind in {Kind.categorical, Kind.numeric}]
+    arrays: dict[str, pa.Array] = {}
+    for encoder in encoders:
+        values = columns.get(encoder.name, [None] * count)
+        try:
+            arrays[encoder.name] = pa.array([_plain(encoder.kind, v) for v in values], _TYPES[encoder.kind])
+        except (ValueError, TypeError) as error:
+            raise DataError(f"{encoder.name}: {values!r:.80} is not {encoder.kind.name}: {error}") from error
+    return _encode(encoders, arrays, count)
+
+
+_TYPES = {
+    Kind.categorical: pa.string(),
+    Kind.multi: pa.list_(pa.string()),
+    Kind.numeric: pa.float64(),
+    Kind.vector: pa.list_(pa.float32()),
+}
+
+
+def _plain(kind: Kind, value: Any) -> Any:  # noqa: ANN401 - whatever a caller has
+    if value is None:
+        return None
+    if kind is Kind.categorical:
+        return str(value)
+    if kind is Kind.multi:
+        return [str(v) for v in value if v is not None]
+    return float(value) if kind is Kind.numeric else [float(v) for v in value]
+
+
+def _encode(encoders: tuple[Encoder, ...], arrays: Mapping[str, pa.Array], count: int) -> FeatureTable:
+    codes = [_codes(e, arrays[e.name]) for e in encoders if e.kind in {Kind.categorical, Kind.numeric}]
     return FeatureTable(
         np.stack(codes, axis=1) if codes else np.zeros((count, 0), np.int32),
-        tuple(_bag(e, values[e.name]) for e in encoders if e.kind is Kind.multi),
-        tuple(_vectors(e, values[e.name]) for e in encoders if e.kind is Kind.vector),
+        tuple(_bag(e, arrays[e.name]) for e in encoders if e.kind is Kind.multi),
+        tuple(_vectors(e, arrays[e.name]) for e in encoders if e.kind is Kind.vector),
     )
 
 
-def _blank_first(array: np.ndarray) -> np.ndarray:
-    return np.concatenate([np.zeros_like(array, shape=(1, *array.shape[1:])), array])
+def _blank_twice(array: np.ndarray) -> np.ndarray:
+    return np.concatenate([np.zeros_like(array, shape=(2, *array.shape[1:])), array])
 
 
-def _codes(encoder: Encoder, values: Sequence[Any]) -> np.ndarray:
+def _codes(encoder: Encoder, values: pa.Array) -> Int32[np.ndarray, " n"]:
     if encoder.kind is Kind.numeric:
-        numbers = np.array([np.nan if v is None else float(v) for v in values], np.float64)
+        numbers = values.cast(pa.float64()).to_numpy(zero_copy_only=False)
         buckets = np.searchsorted(np.array(encoder.boundaries, np.float64), numbers, side="right") + 1
         return np.where(np.isnan(numbers), MISSING, buckets).astype(np.int32)
-    place = {value: code for code, value in enumerate(encoder.values, UNKNOWN + 1)}
-    return np.array([MISSING if v is None else place.get(str(v), UNKNOWN) for v in values], np.int32)
+    place = pc.index_in(values, pa.array(encoder.values, pa.string()))
+    known = place.fill_null(-1).to_numpy(zero_copy_only=False)
+    missing = values.is_null().to_numpy(zero_copy_only=False)
+    return np.where(missing, MISSING, known + UNKNOWN + 1).astype(np.int32)
 
 
-def _bag(encoder: Encoder, values: Sequence[Any]) -> np.ndarray:
-    place = {value: code for code, value in enumerate(encoder.values, UNKNOWN + 1)}
-    width = max([1, *(min(len(v), BAG_WIDTH) for v in values if v is not None)])
-    bag = np.zeros((len(values), width), np.int32)
-    for row, several in enumerate(values):
-        if several is not None:
-            found = [place.get(str(v), UNKNOWN) for v in several if v is not None][:width]
-            bag[row, : len(found)] = found
+def _bag(encoder: Encoder, values: pa.Array) -> Int32[np.ndarray, "n w"]:
+    sizes = pc.list_value_length(values).fill_null(0).to_numpy(zero_copy_only=False)
+    owner = np.repeat(np.arange(len(values)), sizes)
+    place = np.arange(len(owner)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    bag = np.zeros((len(values), max(1, min(BAG_WIDTH, sizes.max(initial=1)))), np.int32)
+    kept = place < bag.shape[1]
+    bag[owner[kept], place[kept]] = _codes(Encoder(encoder.name, Kind.categorical, encoder.values), values.flatten())[
+        kept
+    ]
     return bag
 
 
-def _vectors(encoder: Encoder, values: Sequence[Any]) -> np.ndarray:
+def _vectors(encoder: Encoder, values: pa.Array) -> Float32[np.ndarray, "n d"]:
+    sizes = pc.list_value_length(values).fill_null(encoder.dim).to_numpy(zero_copy_only=False)
+    if len(odd := np.flatnonzero(sizes != encoder.dim)):
+        raise DataError(
+            f"{encoder.name}: the vector of line {odd[0]} has {sizes[odd[0]]} numbers; expected {encoder.dim}"
+        )
     out = np.zeros((len(values), encoder.dim), np.float32)
-    for row, vector in enumerate(values):
-        if vector is None:
-            continue
-        if len(vector) != encoder.dim:
-            raise DataError(f"{encoder.name}: a vector of {len(vector)} numbers; expected {encoder.dim}")
-        out[row] = vector
+    present = values.is_valid().to_numpy(zero_copy_only=False)
+    out[present] = values.flatten().to_numpy(zero_copy_only=False).reshape(-1, encoder.dim)
     return out

@@ -66,5 +66,6 @@ def load_towers(folder: str | Path) -> TwoTower:
     try:
         towers.load_state_dict(torch.load(folder / WEIGHTS, weights_only=True, map_location="cpu"))
     except (RuntimeError, EOFError, ValueError) as error:
-        raise RunError(f"{folder / WEIGHTS} does not fit {MODEL} beside it: {error}; train again") from error
+        reason = " ".join(str(error).splitlines()[:2])
+        raise RunError(f"{folder / WEIGHTS} does not fit {MODEL} beside it: {reason}; train again") from error
     return towers.eval()

@@ -1,0 +1,73 @@
+import numpy as np
+import pytest
+import torch
+
+from towers.data import TIME_UNKNOWN, Positives
+from towers.features import Batch, BatchSource, Catalogue, FeatureTable, Mixed, Sampler, Uniform
+
+# user 2 watched 5, 4, 3; user 3 watched 4, 6 at one moment; 7 is watched by nobody
+OFFSETS, VIDEOS = np.array([0, 0, 0, 3, 5]), np.array([5, 4, 3, 4, 6], np.int32)
+TIMES = np.array([TIME_UNKNOWN, 1000, 2000, 3000, 3000])
+
+
+def source(sampler: Sampler, positions: int = 100, window: int = 4) -> BatchSource:
+    positives = Positives(OFFSETS, VIDEOS, TIMES, np.array([1, 2, 3, 4, 5], np.float32))
+    blank = lambda rows: FeatureTable(np.arange(rows, dtype=np.int32)[:, None])  # noqa: E731
+    return BatchSource(positives, blank(4), blank(8), sampler, window, positions)
+
+
+def line_of(batch: Batch, user_row: int) -> int:
+    return batch.users.codes[:, 0].tolist().index(user_row)
+
+
+@pytest.mark.parametrize("sampler", [Catalogue(), Uniform(count=2), Mixed(count=2)])
+def test_a_batch_says_what_the_log_says(sampler: Sampler) -> None:
+    (batch,) = source(sampler).epoch(0, 0)
+    two, three = line_of(batch, 2), line_of(batch, 3)
+    assert batch.rows[batch.target[two, :3]].tolist() == [5, 4, 3]
+    assert batch.history[two, 0] == -1
+    assert batch.rows[batch.history[two, 1:3]].tolist() == [5, 4]
+    assert batch.weight[two, :3].tolist() == [1, 2, 3]
+    assert batch.weight[three].tolist() == [4, 5, 0]
+    assert batch.state[three, :2].tolist() == [0, 0]
+    assert batch.videos.codes[:, 0].tolist() == batch.rows.tolist()
+    assert batch.positions == 5
+    known = {line: set(batch.rows[batch.known[line]].tolist()) for line in (two, three)}
+    assert known[two] == {3, 4, 5} & set(batch.rows.tolist())
+    assert known[three] == {4, 6} & set(batch.rows.tolist())
+
+
+def test_the_context_is_the_moment_of_the_target() -> None:
+    (batch,) = source(Catalogue()).epoch(0, 0)
+    assert batch.context[line_of(batch, 2), :3].tolist() == [[0, 0], [1, 4], [1, 4]]
+
+
+def test_a_video_that_is_only_history_is_no_candidate() -> None:
+    positives = Positives(
+        np.array([0, 0, 0, 5]), np.array([2, 3, 4, 5, 6], np.int32), np.full(5, TIME_UNKNOWN), np.ones(5, np.float32)
+    )
+    made = BatchSource(
+        positives,
+        FeatureTable(np.zeros((3, 0), np.int32)),
+        FeatureTable(np.zeros((7, 0), np.int32)),
+        Mixed(count=1),
+        3,
+        4,
+    )
+    batches = list(made.epoch(0, 0))
+    later = next(b for b in batches if (b.weight == 0).any())
+    only_history = set(later.rows[later.log_q == torch.inf].tolist())
+    targets = set(later.rows[later.target[later.weight > 0]].tolist())
+    assert only_history
+    assert not only_history & targets
+
+
+def test_an_epoch_has_every_event_once_and_repeats_with_its_number() -> None:
+    made = source(Mixed(count=2), positions=3)
+    first, again, second = (list(made.epoch(7, number)) for number in (0, 0, 1))
+    assert sum(b.positions for b in first) == len(VIDEOS)
+    assert made.length(7, 0) == len(first)
+    assert all(
+        torch.equal(a.rows, b.rows) and torch.equal(a.target, b.target) for a, b in zip(first, again, strict=True)
+    )
+    assert any(a.rows.tolist() != b.rows.tolist() for a, b in zip(first, second, strict=False))

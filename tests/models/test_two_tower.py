@@ -1,0 +1,148 @@
+import numpy as np
+import pytest
+import torch
+
+from towers.data import TIME_UNKNOWN, Positives
+from towers.features import BatchSource, Catalogue, FeatureTable
+from towers.models import HISTORIES, MeanHistory, ModelConfig, RecencyHistory, TwoTower, query_vectors, video_vectors
+from towers.types import ConfigError, Geometry, TowersError
+
+from .conftest import ROWS, USERS, Make
+
+
+def test_cosine_vectors_have_length_one_and_dot_vectors_do_not(make: Make, video_table: FeatureTable) -> None:
+    lengths = {}
+    for geometry in Geometry:
+        vectors = video_vectors(make(geometry=geometry), video_table)
+        assert (vectors[0] == 0).all()
+        lengths[geometry] = np.linalg.norm(vectors[1:], axis=1)
+    np.testing.assert_allclose(lengths[Geometry.cosine], 1, rtol=1e-5)
+    assert lengths[Geometry.dot].std() > 0.1
+
+
+def test_blocks_do_not_change_vectors(make: Make, video_table: FeatureTable, user_table: FeatureTable) -> None:
+    towers = make()
+    vectors = video_vectors(towers, video_table)
+    np.testing.assert_allclose(video_vectors(towers, video_table, block=7), vectors, atol=1e-6)
+    history = np.random.default_rng(2).integers(1, ROWS, (USERS, 5))
+    whole = query_vectors(towers, vectors, history, user_table)
+    np.testing.assert_allclose(query_vectors(towers, vectors, history, user_table, block=2), whole, atol=1e-6)
+
+
+def test_a_video_unseen_in_training_is_carried_by_its_features(make: Make, video_table: FeatureTable) -> None:
+    towers = make()
+    features = video_table.take(np.zeros(ROWS, np.int64))
+    vectors = video_vectors(towers, features)
+    late = np.arange(ROWS - 4, ROWS)
+    np.testing.assert_array_equal(vectors[late], vectors[[1] * 4])
+    assert not np.allclose(vectors[2], vectors[3])
+    assert not np.allclose(video_vectors(towers, video_table)[late[0]], video_vectors(towers, video_table)[late[1]])
+
+
+def test_id_dropout_replaces_ids_in_training_alone(make: Make, video_table: FeatureTable) -> None:
+    towers = make()
+    towers.config.id_dropout = 1.0
+    rows, features = torch.arange(1, ROWS - 4), video_table.take(np.ones(ROWS - 5, np.int64)).tensors()
+    trained, served = towers.train().videos(rows, features), towers.eval().videos(rows, features)
+    torch.testing.assert_close(trained, trained[:1].expand_as(trained))
+    assert not torch.allclose(served[1], served[2])
+
+
+@pytest.mark.parametrize("kind", list(HISTORIES))
+def test_serving_repeats_training_at_every_position(
+    kind: str, make: Make, video_table: FeatureTable, user_table: FeatureTable
+) -> None:
+    """State t of a training window is the query that serving makes of the first t events."""
+    towers = make(kind, window=6).eval()
+    events = np.random.default_rng(3).integers(2, ROWS, 7).astype(np.int32)
+    positives = Positives(np.array([0] * 4 + [7] * 6), events, np.full(7, TIME_UNKNOWN), np.ones(7, np.float32))
+    source = BatchSource(positives, user_table, video_table, Catalogue(), towers.window, 100)
+    (batch,) = source.epoch(0, 0)
+    with torch.no_grad():
+        trained, vectors = towers(batch)
+    table = video_vectors(towers, video_table)
+    np.testing.assert_allclose(table[2:], vectors.numpy(), atol=1e-6)
+    for count in range(7):
+        history = np.zeros((1, 6), np.int64)
+        history[0, :count] = events[:count]
+        served = query_vectors(towers, table, history, user_table.take(np.array([3])))
+        np.testing.assert_allclose(served[0], trained[0, count].numpy(), atol=1e-6)
+
+
+def test_only_the_newest_events_of_a_long_history_count(
+    make: Make, video_table: FeatureTable, user_table: FeatureTable
+) -> None:
+    towers = make(window=4)
+    vectors = video_vectors(towers, video_table)
+    long, short = np.arange(2, 11)[None], np.arange(7, 11)[None]
+    one = user_table.take(np.array([2]))
+    np.testing.assert_array_equal(query_vectors(towers, vectors, long, one), query_vectors(towers, vectors, short, one))
+
+
+def test_features_and_moment_move_the_query(make: Make, video_table: FeatureTable) -> None:
+    towers = make()
+    vectors = video_vectors(towers, video_table)
+    nobody = np.zeros((1, 0), np.int64)
+    base = query_vectors(towers, vectors, nobody, FeatureTable(np.array([[2]], np.int32)))
+    other = query_vectors(towers, vectors, nobody, FeatureTable(np.array([[3]], np.int32)))
+    later = query_vectors(towers, vectors, nobody, FeatureTable(np.array([[2]], np.int32)), np.array([[20, 6]]))
+    assert not np.allclose(base, other)
+    assert not np.allclose(base, later)
+
+
+def test_weights_that_are_not_finite_are_named(make: Make, video_table: FeatureTable) -> None:
+    towers = make()
+    torch.nn.init.constant_(towers.ids.weight[5], torch.nan)
+    with pytest.raises(
+        TowersError, match=r"the vector of video 5 is not finite \(1 such\); the towers' weights are bad"
+    ):
+        video_vectors(towers, video_table)
+
+
+def test_a_mean_by_hand() -> None:
+    states = MeanHistory().build(1, 4)(torch.tensor([[[2.0], [4.0], [9.0]]]))
+    assert states[0, :, 0].tolist() == [2.0, 3.0, 5.0]
+
+
+def test_recency_by_hand() -> None:
+    # weights by steps back: 1, 1/2, 1/4; the start weighs 1
+    encoder = RecencyHistory(heads=1).build(1, 3)
+    with torch.no_grad():
+        for name, value in encoder.named_parameters():
+            value.copy_(torch.tensor([[1.0, 0.5, 0.25, 0.125]]).log() if name == "log_weight" else torch.zeros(1))
+    states = encoder(torch.tensor([[[7.0], [4.0], [10.0]]]))[0, :, 0]
+    torch.testing.assert_close(states, torch.tensor([7.0, (7 + 4) / 2, (7 + 4 / 2 + 10) / 2.5]))
+
+
+def test_a_history_longer_than_the_weights_is_refused() -> None:
+    with pytest.raises(ConfigError, match="a history of 5 events; these towers read 3"):
+        RecencyHistory().build(2, 3)(torch.zeros(1, 6, 2))
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "message"),
+    [
+        ("dim", 0, r"model\.dim is 0; expected at least 1"),
+        ("window", -1, r"model\.window is -1; expected at least 1"),
+        ("temperature", 0.0, r"model\.temperature is 0\.0; expected above 0, usually \.05 to \.1"),
+        ("id_dropout", 1.5, r"model\.id_dropout is 1\.5; expected from 0 to 1"),
+    ],
+)
+def test_options_out_of_range_are_refused(option: str, value: float, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        ModelConfig(**{"history": MeanHistory(), option: value})  # type: ignore[arg-type]
+
+
+def test_a_history_of_no_heads_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"history\.heads is 0; expected at least 1"):
+        RecencyHistory(heads=0)
+
+
+def test_a_learned_temperature_is_trained_and_a_fixed_one_is_not(make: Make) -> None:
+    towers = make()
+    assert towers.log_scale.requires_grad
+    fixed = TwoTower(
+        ModelConfig(history=MeanHistory(), learn_temperature=False, temperature=0.1), towers.encoders, towers.known
+    )
+    assert not fixed.log_scale.requires_grad
+    assert float(fixed.scale) == pytest.approx(10)
