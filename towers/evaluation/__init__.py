@@ -1,6 +1,10 @@
 """How good towers are: exact ranking of the whole catalogue, beside the floors that a model has to beat."""
 
+from towers.evaluation.config import EvaluateConfig, Judged
+from towers.evaluation.evaluate import evaluate
 from towers.evaluation.evaluation_set import EvaluationSet
+from towers.evaluation.floors import FLOORS
 from towers.evaluation.rank import rank, validate
+from towers.evaluation.report import Report
 
-__all__ = ["EvaluationSet", "rank", "validate"]
+__all__ = ["FLOORS", "EvaluateConfig", "EvaluationSet", "Judged", "Report", "evaluate", "rank", "validate"]

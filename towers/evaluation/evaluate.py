@@ -1,0 +1,180 @@
+"""Towers against the floors: one function from a run's folder to a report."""
+
+import resource
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from towers.data import Dataset, Split
+from towers.evaluation.config import EvaluateConfig
+from towers.evaluation.evaluation_set import EvaluationSet
+from towers.evaluation.floors import FLOORS, Fitted, rank_floor
+from towers.evaluation.interval import intervals
+from towers.evaluation.lists import write_lists
+from towers.evaluation.measure import Measured, measure
+from towers.evaluation.page import write_page
+from towers.evaluation.past import Past
+from towers.evaluation.rank import DEPTH, rank
+from towers.evaluation.report import Report, best_of, verdict_of
+from towers.evaluation.showcase import Showcase
+from towers.evaluation.slices import Background, slices
+from towers.features import encode_table
+from towers.models import Run, open_run
+from towers.types import DataError, Hits
+
+
+@dataclass(frozen=True)
+class Rivals:
+    """The floors, ranked and measured.
+
+    Attributes:
+        lists: Name → ranked lists.
+        measured: Name → what they are worth.
+        left_out: Option value → why it could not be fitted here.
+    """
+
+    lists: dict[str, Hits]
+    measured: dict[str, Measured]
+    left_out: dict[str, str]
+
+
+def evaluate(config: EvaluateConfig) -> Report:
+    """Return how good a run's towers are, and write the report and the lists.
+
+    All users with something to find in the split are ranked exactly over the whole catalogue,
+    what they watched before left out; the headline is over those with a past.
+
+    Args:
+        config: What to evaluate and where to write.
+
+    Returns:
+        The report; report.json and report.html are in its folder.
+
+    Raises:
+        RunError: The run has not finished.
+        DataError: The dataset is not the one the towers were trained on, or has nobody to ask.
+    """
+    began = time.perf_counter()
+    run = open_run(config.run)
+    dataset = open_dataset(run, config.dataset)
+    split = Split[config.split.name]
+    users = EvaluationSet.of(dataset, split)
+    ours = rank(
+        run.towers,
+        users,
+        encode_table(dataset.encoders.users, dataset.user_table()),
+        encode_table(dataset.encoders.videos, dataset.video_table()),
+    )
+    if config.lists is not None:
+        write_lists(ours, users, dataset, Path(config.lists))
+    past = Past.of(dataset, split)
+    background = _background(dataset, users, past, split)
+    measured = measure(ours, users, background.new_video, config.draws, config.seed)
+    rivals = _rivals(config, past, users, background)
+    report = _report(config, dataset, users, (ours, measured), rivals, background)
+    folder = Path(config.report) if config.report else run.folder / "report"
+    folder.mkdir(parents=True, exist_ok=True)
+    showcase = Showcase(
+        report=report,
+        info=run.info,
+        training=run.folder / "history.csv",
+        popularity=background.popularity,
+        shown={"towers": measured.shown, report.best_floor: rivals.measured[report.best_floor].shown},
+        asked=int(users.warm.sum()),
+    )
+    write_page(showcase, folder, dataset, (users, ours, config))
+    report.cost.update(seconds=round(time.perf_counter() - began, 3), peak_mb=_peak_mb())
+    report.write(folder)
+    return report
+
+
+def open_dataset(run: Run, folder: str | None) -> Dataset:
+    """Open the dataset of a run, or another copy of it.
+
+    Raises:
+        DataError: Its videos or features are not those the towers were trained on.
+    """
+    dataset = Dataset.open(folder or run.dataset)
+    trained_on = run.info.get("dataset_fingerprint")
+    if trained_on is not None and dataset.fingerprint != trained_on:
+        raise DataError(
+            f"dataset {dataset.folder} has fingerprint {dataset.fingerprint[:12]}, the run {run.folder} was trained on "
+            f"{trained_on[:12]}; name the dataset it was trained on (dataset=…), or train again"
+        )
+    return dataset
+
+
+def _background(dataset: Dataset, users: EvaluationSet, past: Past, split: Split) -> Background:
+    events = dataset.events(["user_row", "split"])
+    before = events["user_row"][events["split"] < split]
+    activity = np.bincount(before, minlength=len(dataset.users))[users.users]
+    return Background(past.counts(np.ones(len(past.column), bool)), activity)
+
+
+def _rivals(config: EvaluateConfig, past: Past, users: EvaluationSet, background: Background) -> Rivals:
+    found = Rivals({}, {}, {})
+    for option in config.floors:
+        floor = FLOORS[option]()
+        if (reason := floor.refusal(past)) is not None:
+            found.left_out[option] = reason
+            continue
+        fitted: Fitted = floor.fit(past)
+        lists = rank_floor(fitted, users, DEPTH)
+        found.lists[fitted.name] = lists
+        found.measured[fitted.name] = measure(lists, users, background.new_video, config.draws, config.seed)
+    if not found.lists:
+        reasons = "; ".join(f"{name}: {reason}" for name, reason in found.left_out.items())
+        raise DataError(f"none of the floors can be fitted ({reasons}); add popular to floors")
+    return found
+
+
+def _report(
+    config: EvaluateConfig,
+    dataset: Dataset,
+    users: EvaluationSet,
+    towers: tuple[Hits, Measured],
+    rivals: Rivals,
+    background: Background,
+) -> Report:
+    ours, measured = towers
+    floors = {name: found.figures for name, found in rivals.measured.items()}
+    best = best_of(floors)
+    pair = [found.per_user["recall@100"][users.warm] for found in (measured, rivals.measured[best])]
+    gain = intervals((pair[0] - pair[1])[:, None], config.draws, config.seed)[0]
+    everybody = {"towers": measured} | rivals.measured
+    return Report(
+        protocol=dataset.protocol,
+        setting=_setting(config, dataset, users),
+        metrics=measured.figures,
+        floors=floors,
+        left_out=rivals.left_out,
+        verdict=verdict_of(gain, measured.value("recall@100"), best, rivals.measured[best].value("recall@100")),
+        gain=gain,
+        slices=slices(ours, rivals.lists[best], users, background, config.draws, config.seed),
+        curves={name: found.recall_by_k for name, found in everybody.items()},
+        cost={},
+    )
+
+
+def _setting(config: EvaluateConfig, dataset: Dataset, users: EvaluationSet) -> dict[str, Any]:
+    return {
+        "split": config.split.name,
+        "run": config.run,
+        "dataset_fingerprint": dataset.fingerprint,
+        "candidates": users.catalogue,
+        "masked": "each user's earlier positives",
+        "search": "exact, full catalogue",
+        "recall": "hits / relevant; recall_capped: hits / min(relevant, k)",
+        "ties": "against the towers; floors by lower row",
+        "interval": f"95%, percentile bootstrap over users, {config.draws} draws, seed {config.seed}",
+        "floors": "fitted on everything before the split, options chosen on valid",
+    }
+
+
+def _peak_mb() -> float:
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return round(peak / (2**20 if sys.platform == "darwin" else 2**10), 1)
