@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from towers.data import Dataset, Split
-from towers.evaluation.config import EvaluateConfig
+from towers.evaluation.config import EvaluateConfig, Judged
 from towers.evaluation.evaluation_set import EvaluationSet
 from towers.evaluation.floors import FLOORS, Fitted, rank_floor
 from towers.evaluation.interval import intervals
@@ -24,7 +24,7 @@ from towers.evaluation.showcase import Showcase
 from towers.evaluation.slices import Background, slices
 from towers.features import encode_table
 from towers.models import Run, open_run
-from towers.types import DataError, Hits
+from towers.types import ConfigError, DataError, Hits
 
 
 @dataclass(frozen=True)
@@ -56,10 +56,13 @@ def evaluate(config: EvaluateConfig) -> Report:
 
     Raises:
         RunError: The run has not finished.
+        ConfigError: The split is valid and the run was refitted on it.
         DataError: The dataset is not the one the towers were trained on, or has nobody to ask.
     """
     began = time.perf_counter()
     run = open_run(config.run)
+    if run.info.get("refitted") and config.split is Judged.valid:
+        raise ConfigError(f"split is valid, which the run {run.folder} was refitted on; evaluate it on split=test")
     dataset = open_dataset(run, config.dataset)
     split = Split[config.split.name]
     users = EvaluationSet.of(dataset, split)

@@ -49,7 +49,7 @@ class Floor(ABC):
 
     def refusal(self, past: Past) -> str | None:
         """Return why this floor cannot be fitted on this past, or None."""
-        del past
+        return None if past.catalogue else "the catalogue is empty"
 
     @abstractmethod
     def fit(self, past: Past) -> Fitted:

@@ -72,7 +72,7 @@ def render(showcase: Showcase, people: list[Example]) -> str:
         people="".join(map(_person, people)),
         all_figures=_all_figures(report.metrics),
         setting="".join(
-            f"<dt>{escape(name.replace('_', ' '))}</dt><dd>{escape(f'{value:,}' if isinstance(value, int) else str(value))}</dd>"
+            f"<dt>{escape(name.replace('_', ' '))}</dt><dd>{escape(str(value))}</dd>"
             for name, value in report.setting.items()
         ),
     )
@@ -159,7 +159,8 @@ def _video(video: Video) -> str:
 
 def _all_figures(metrics: Figures) -> str:
     body = "".join(f"<tr><td>{escape(name)}</td>{_cells(metrics, name)}</tr>" for name in metrics)
-    return f"<table><thead><tr><th>figure</th><th>value</th><th>from</th><th>to</th></tr></thead><tbody>{body}</tbody></table>"
+    head = "<tr><th>figure</th><th>value</th><th>from</th><th>to</th></tr>"
+    return f"<table><thead>{head}</thead><tbody>{body}</tbody></table>"
 
 
 def _cells(metrics: Figures, name: str) -> str:

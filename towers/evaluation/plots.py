@@ -59,6 +59,7 @@ def popularity_scatter(
     for axes, (name, counts), colour in zip(panels, shown.items(), (OURS, "#8a7d6b"), strict=False):
         _dress(axes)
         some = counts > 0
+        # Dots as one picture: as vectors, a catalogue of them would outweigh the page.
         axes.scatter(
             popularity[some] + 1, counts[some] / asked, s=6, alpha=0.35, color=colour, linewidths=0, rasterized=True
         )
