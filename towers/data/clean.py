@@ -1,0 +1,131 @@
+"""Raw events become kept, rejected or duplicate ones, each of them accounted for."""
+
+from typing import Any
+
+from towers.data.cells import cell, id_cell, time_cell
+from towers.data.engine import Engine, literal, quoted, translated
+from towers.data.source import Repeats, Staged, TimeUnit
+from towers.types import DataError
+
+RESERVED = ("user_row", "video_row", "time_ms", "position", "split", "positive", "weight", "reason", "wanted", "place")
+"""Columns that we write; no label may take their names."""
+SECONDS_BELOW, MICROSECONDS_ABOVE = 10**11, 10**14
+
+
+def clean_events(engine: Engine, staged: Staged) -> dict[str, Any]:
+    """Make `ordered` of what can be used; return the count of what came, was rejected, and was a duplicate.
+
+    Raises:
+        DataError: There are no events, times are in another unit, a split has an unknown name,
+            an expression fails, or nothing is left.
+    """
+    came = engine.value("SELECT count(*) FROM raw_events")
+    if came == 0:
+        raise DataError(
+            f"{staged.events.origin} holds no events (0 rows); give data.events a log with at least one row"
+        )
+    engine.run("type_events", **_typed(staged))
+    if "time_ms" in staged.columns:
+        _check_unit(engine, staged)
+    if "split" in staged.columns:
+        _check_split(engine, staged)
+    _judge(engine, staged)
+    engine.run("find_duplicates", columns=", ".join(map(quoted, staged.events.types)))
+    engine.run("order_events", repeats_count="true" if staged.repeats is Repeats.all else "false")
+    rejected = dict(engine.rows("SELECT reason, count(*) FROM judged WHERE reason IS NOT NULL GROUP BY 1 ORDER BY 1"))
+    kept, positive = engine.rows("SELECT count(*), count(*) FILTER (WHERE positive) FROM ordered")[0]
+    reasons = ", ".join(f"{reason}: {count}" for reason, count in rejected.items())
+    if kept == 0:
+        raise DataError(
+            f"all {came} events of {staged.events.origin} were rejected ({reasons}); nothing is left to learn from"
+        )
+    if positive == 0:
+        raise DataError(
+            f"no event is positive: data.positive={staged.positive!r} holds for 0 of {kept} events; "
+            f"write a condition over {', '.join(staged.events.types)}"
+        )
+    return {"rows": came, "kept": kept, "duplicates": came - kept - sum(rejected.values()), "rejected": rejected}
+
+
+def _typed(staged: Staged) -> dict[str, str]:
+    events, columns = staged.events, staged.columns
+    words = dict.fromkeys(("time_ms", "position"), "CAST(NULL AS BIGINT)") | {"split": "CAST(NULL AS VARCHAR)"}
+    for kind in ("user_id", "video_id"):
+        words[kind] = id_cell(events, columns[kind], staged.ids)
+    if "time_ms" in columns:
+        words["time_ms"] = time_cell(events, columns["time_ms"], staged.time_unit)
+    if "position" in columns:
+        words["position"] = f"TRY_CAST({quoted(columns['position'])} AS BIGINT)"
+    if "split" in columns:
+        words["split"] = f"CAST({quoted(columns['split'])} AS VARCHAR)"
+    words["flaws"] = "\n        ".join(_flaws(staged, words))
+    words["cells"] = ",\n    ".join(f"{cell(events, name)} AS {quoted(name)}" for name in events.types)
+    return words
+
+
+def _flaws(staged: Staged, words: dict[str, str]) -> list[str]:
+    columns, flaws = staged.columns, []
+    for kind in ("user_id", "video_id", "time_ms", "position", "split"):
+        if kind not in columns:
+            continue
+        raw = quoted(columns[kind])
+        flaws.append(f"WHEN {raw} IS NOT NULL AND CAST({raw} AS VARCHAR) <> '' AND {words[kind]} IS NULL "
+                     f"THEN 'unparsable {kind}'")  # fmt: skip
+        if kind in {"user_id", "video_id", "split"}:
+            flaws.append(f"WHEN {words[kind]} IS NULL THEN 'null {kind}'")
+    if "time_ms" in columns:
+        low, high = staged.window_ms
+        flaws.append(f"WHEN {words['time_ms']} NOT BETWEEN {low} AND {high} THEN 'time_ms outside the window'")
+    if {"time_ms", "position"} & columns.keys():
+        order = [words[kind] for kind in ("time_ms", "position") if kind in columns]
+        flaws.append(f"WHEN coalesce({', '.join(order)}, NULL) IS NULL THEN 'null {_order_name(columns)}'")
+    if staged.events.text:
+        for name in staged.labels.values():
+            typed = cell(staged.events, name)
+            if typed != quoted(name):
+                flaws.append(
+                    f"WHEN {quoted(name)} IS NOT NULL AND {typed} IS NULL THEN {literal(f'unparsable {name}')}"
+                )
+    return flaws
+
+
+def _order_name(columns: dict[str, str]) -> str:
+    return " and ".join(kind for kind in ("time_ms", "position") if kind in columns)
+
+
+def _check_unit(engine: Engine, staged: Staged) -> None:
+    column = staged.columns["time_ms"]
+    early, late, known, low, high = engine.rows(
+        f"SELECT count(*) FILTER (WHERE t > 0 AND t < {SECONDS_BELOW}), count(*) FILTER (WHERE t > {MICROSECONDS_ABOVE}), "
+        "count(t), min(t), max(t) FROM (SELECT towers_time_ms AS t FROM typed_events)"
+    )[0]
+    unit = None
+    if early * 2 > known:
+        unit = TimeUnit.s if staged.time_unit is TimeUnit.ms else TimeUnit.ms
+    elif late * 2 > known:
+        unit = TimeUnit.ms if staged.time_unit is TimeUnit.s else TimeUnit.us
+    if unit is not None and unit is not staged.time_unit:
+        raise DataError(
+            f"{column} holds times from {low} to {high} when read as {staged.time_unit.name}, in ms since 1970; expected "
+            f"times between 1973 and 2100; it looks like {unit.name}: set data.time_unit={unit.name}"
+        )
+
+
+def _check_split(engine: Engine, staged: Staged) -> None:
+    unknown = engine.rows(
+        "SELECT towers_split, count(*) FROM typed_events WHERE towers_split NOT IN ('train', 'valid', 'test') "
+        "GROUP BY 1 ORDER BY 1 LIMIT 1"
+    )
+    if unknown:
+        raise DataError(
+            f"column {staged.columns['split']!r} holds {unknown[0][0]!r} in {unknown[0][1]} rows; expected train, valid "
+            "or test; rename it in the data, or set data.columns.split=null to cut anew"
+        )
+
+
+def _judge(engine: Engine, staged: Staged) -> None:
+    labels = "".join(f",\n    {quoted(name)} AS {quoted(label)}" for label, name in staged.labels.items())
+    for option, expression in (("positive", staged.positive), ("weight", staged.weight)):
+        with translated(f"data.{option}={expression!r} does not work on {', '.join(staged.events.types)}"):
+            engine.rows(f"SELECT ({expression}) FROM typed_events LIMIT 0")  # noqa: S608
+    engine.run("judge_events", positive=staged.positive, weight=staged.weight, labels=labels)

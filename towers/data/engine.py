@@ -1,0 +1,135 @@
+"""Runs the statements of `sql/` in DuckDB, out of core, and says in our words what went wrong."""
+
+import errno
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from towers.types import ConfigError, DataError
+
+_STATEMENTS = files("towers.data") / "sql"
+_FULL = re.compile(r"no space left|disk.*full|max_temp_directory_size|could not allocate block", re.IGNORECASE)
+_MEMORY = re.compile(r"\d+(\.\d+)?\s?([KMGT]i?B|%)")
+
+
+class Engine:
+    """A DuckDB database in a folder of its own, which holds all that does not fit into memory.
+
+    Attributes:
+        folder: Where the database and whatever spills out of memory lie; remove it afterwards.
+        error: What the database raises.
+
+    Example:
+        >>> import tempfile
+        >>> with Engine.opened(Path(tempfile.mkdtemp()), "1GB", 1) as engine:
+        ...     engine.value("SELECT 6 * 7")
+        42
+    """
+
+    error = duckdb.Error
+
+    def __init__(self, folder: Path, connection: duckdb.DuckDBPyConnection) -> None:
+        self.folder, self._connection = folder, connection
+
+    @classmethod
+    @contextmanager
+    def opened(cls, folder: Path, memory: str, threads: int | None) -> Iterator["Engine"]:
+        """Open a database in `folder`, and close it at the end of the block.
+
+        Args:
+            folder: An existing folder.
+            memory: What DuckDB may hold before it spills, such as `2GB`.
+            threads: How many threads; all cores when None. The result does not depend on it.
+
+        Raises:
+            ConfigError: `memory` or `threads` cannot be read.
+            DataError: A statement of the block failed.
+        """
+        if _MEMORY.fullmatch(memory) is None:
+            raise ConfigError(f"memory={memory!r}; expected a size such as 2GB or 500MB")
+        if threads is not None and threads < 1:
+            raise ConfigError(f"threads={threads}; expected 1 or more, or null for all cores")
+        config = {
+            "memory_limit": memory,
+            "temp_directory": str(folder / "spilled"),
+            "autoinstall_known_extensions": "false",
+        }
+        if threads is not None:
+            config["threads"] = str(threads)
+        with translated(f"preparing in {folder}"):
+            connection = duckdb.connect(str(folder / "work.duckdb"), config=config)
+            try:
+                connection.execute(
+                    "SET preserve_insertion_order = true; SET enable_progress_bar = false; SET TimeZone = 'UTC'"
+                )
+                yield cls(folder, connection)
+            finally:
+                connection.close()
+
+    def run(self, statement: str, **words: str | int | float) -> None:
+        """Execute `sql/<statement>.sql` with its {words} filled in."""
+        self._connection.execute((_STATEMENTS / f"{statement}.sql").read_text(encoding="utf-8").format(**words))
+
+    def rows(self, query: str) -> list[tuple[Any, ...]]:
+        """Return all rows of a small query."""
+        return self._connection.execute(query).fetchall()
+
+    def value(self, query: str) -> Any:  # noqa: ANN401
+        """Return the one value of a query."""
+        return self.rows(query)[0][0]
+
+    def column(self, statement: str, **words: str | int | float) -> list[Any]:
+        """Return the first column of what `sql/<statement>.sql` selects."""
+        text = (_STATEMENTS / f"{statement}.sql").read_text(encoding="utf-8").format(**words)
+        return [row[0] for row in self.rows(text)]
+
+    def types(self, relation: str) -> dict[str, str]:
+        """Return the columns of a table, or of anything that can be selected from, with their types."""
+        return {name: kind for name, kind, *_ in self.rows(f"DESCRIBE SELECT * FROM {relation}")}  # noqa: S608
+
+
+@contextmanager
+def translated(doing: str) -> Iterator[None]:
+    """Turn DuckDB's errors, and a full disk, into a DataError that says what we were doing.
+
+    Raises:
+        DataError: The block raised an error of DuckDB, or ran out of disk.
+    """
+    try:
+        yield
+    except (duckdb.Error, OSError) as error:
+        if isinstance(error, OSError) and error.errno != errno.ENOSPC:
+            raise
+        reason = " ".join(str(error).split())
+        if _FULL.search(reason):
+            raise DataError(
+                f"{doing}: the disk is full ({reason}); nothing was changed; free some space, or choose another dataset=DIR"
+            ) from error
+        if isinstance(error, duckdb.OutOfMemoryException):
+            raise DataError(f"{doing}: out of memory ({reason}); give it more with memory=4GB") from error
+        raise DataError(f"{doing}: {reason}") from error
+
+
+def quoted(name: str) -> str:
+    """Return the name of a column as SQL writes it."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def literal(text: str | Path) -> str:
+    """Return a text as SQL writes it.
+
+    Example:
+        >>> literal("it's")
+        "'it''s'"
+    """
+    return "'" + str(text).replace("'", "''") + "'"
+
+
+def listed(texts: Sequence[str | Path]) -> str:
+    """Return texts as a list in SQL."""
+    return "[" + ", ".join(literal(text) for text in texts) + "]"

@@ -1,0 +1,152 @@
+"""Users and videos: their rows, their features, and the encoders fitted before the cut."""
+
+import logging
+from dataclasses import dataclass
+from typing import Any
+
+from towers.data.cells import feature_cell, id_cell, id_is_string
+from towers.data.encoders import Encoder, Encoders, Kind
+from towers.data.engine import Engine, literal, quoted
+from towers.data.source import Staged, Things
+from towers.types import DataError
+
+_log = logging.getLogger(__name__)
+KINDS = ("user", "video")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fit:
+    """How finely features are encoded.
+
+    Attributes:
+        min_count: How many users or videos known before the cut must share a value for it to get a code of its own.
+        buckets: Into how many quantiles numbers are cut.
+    """
+
+    min_count: int
+    buckets: int
+
+
+def type_things(engine: Engine, staged: Staged) -> dict[str, dict[str, int]]:
+    """Make `typed_users` and `typed_videos` where there are tables; return what was rejected of each.
+
+    Raises:
+        DataError: Ids are strings in one table and integers in the other, or a vector's width varies.
+    """
+    rejected = {}
+    for kind, things in zip(KINDS, (staged.users, staged.videos), strict=True):
+        if things is None:
+            continue
+        _check_same_ids(kind, staged, things)
+        loaded, features = things.loaded, ""
+        for name, sort in things.features.items():
+            features += f",\n    {feature_cell(loaded, name, sort, things.separator)} AS {quoted(name)}"
+        words = {"id": id_cell(loaded, things.id, staged.ids), "raw_id": quoted(things.id), "features": features}
+        engine.run("type_things", kind=kind, **words)
+        reasons = engine.rows(
+            f"SELECT reason, count(*) FROM typed_{kind}s WHERE reason IS NOT NULL GROUP BY 1 ORDER BY 1"
+        )  # noqa: S608
+        rejected[f"{kind}s"] = dict(reasons)
+    return rejected
+
+
+def number_things(engine: Engine, staged: Staged) -> None:
+    """Make `users` and `videos`: row, id, and whether it was met in train."""
+    for kind, things in zip(KINDS, (staged.users, staged.videos), strict=True):
+        listed = "SELECT user_id AS id FROM events WHERE false".replace("user", kind)
+        if things is not None:
+            listed = f"SELECT id FROM typed_{kind}s WHERE reason IS NULL"  # noqa: S608
+        engine.run("number_things", kind=kind, listed=listed)
+
+
+def fit_encoders(engine: Engine, staged: Staged, fit: Fit) -> Encoders:
+    """Fit the encoders of all features over the users and videos met in train."""
+    found: dict[str, tuple[Encoder, ...]] = {}
+    for kind, things in zip(KINDS, (staged.users, staged.videos), strict=True):
+        features = things.features if things is not None else {}
+        found[kind] = tuple(_fit(engine, kind, name, sort, fit) for name, sort in features.items())
+    return Encoders(users=found["user"], videos=found["video"])
+
+
+def describe(engine: Engine, staged: Staged) -> dict[str, Any]:
+    """Return, and log, what each feature was taken for and how many values are missing."""
+    notes: dict[str, Any] = {}
+    for kind, things in zip(KINDS, (staged.users, staged.videos), strict=True):
+        notes[f"{kind}s"] = {}
+        if things is None:
+            continue
+        for name, sort in things.features.items():
+            rows, filled, raw = engine.rows(
+                f"SELECT count(*), count(t.{quoted(name)}), count(r.{quoted(name)}) "  # noqa: S608
+                f"FROM typed_{kind}s t JOIN raw_{kind}s r USING (towers_row)"
+            )[0]
+            inferred = name in things.inferred
+            notes[f"{kind}s"][name] = {"kind": sort.name, "inferred": inferred, "missing": rows - filled,
+                                       "unparsable": raw - filled, "all_missing": filled == 0}  # fmt: skip
+            if inferred:
+                _log.info(
+                    "%ss: %s is taken as %s; change it with data.%s_features.%s=KIND", kind, name, sort.name, kind, name
+                )
+            if filled == 0:
+                _log.warning("%ss: %s has no value at all; every %s counts as missing", kind, name, kind)
+        for name, reason in things.skipped.items():
+            notes[f"{kind}s"][name] = {"skipped": reason}
+            _log.info("%ss: %s is left out: %s", kind, name, reason)
+    return notes
+
+
+def _check_same_ids(kind: str, staged: Staged, things: Things) -> None:
+    sorts = {True: "string", False: "int64"}
+    events = sorts[id_is_string(staged.events, staged.columns[f"{kind}_id"], staged.ids)]
+    table = sorts[id_is_string(things.loaded, things.id, staged.ids)]
+    if events != table:
+        raise DataError(
+            f"{kind} ids are {events} in {staged.events.origin} but {table} in {things.loaded.origin}; a dataset has one "
+            "sort; set data.ids=string to read both as strings"
+        )
+
+
+def _fit(engine: Engine, kind: str, name: str, sort: Kind, fit: Fit) -> Encoder:
+    column = f"typed.{quoted(name)}"
+    if sort is Kind.vector:
+        return Encoder(name, sort, dim=_width(engine, kind, name))
+    if sort is Kind.numeric:
+        shares = "[" + ", ".join(repr(number / fit.buckets) for number in range(1, fit.buckets)) + "]"
+        found = engine.column("fit_boundaries", kind=kind, value=column, shares=shares)
+        lowest = engine.column("fit_boundaries", kind=kind, value=column, shares="[0.0]")
+        return Encoder(name, sort, boundaries=tuple(float(value) for value in found if value > lowest[0]))
+    value = f"unnest(list_distinct({column}))" if sort is Kind.multi else column
+    return Encoder(name, sort, values=tuple(engine.column("fit_values", kind=kind, value=value, least=fit.min_count)))
+
+
+def _width(engine: Engine, kind: str, name: str) -> int:
+    widths = engine.rows(
+        f"SELECT len({quoted(name)}), count(*) FROM typed_{kind}s WHERE {quoted(name)} IS NOT NULL GROUP BY 1 ORDER BY 2 DESC, 1"  # noqa: S608
+    )
+    if len(widths) > 1:
+        raise DataError(
+            f"{kind} feature {name!r} has vectors of {widths[0][0]} numbers and of {widths[1][0]}; expected one width; "
+            f"mend the table, or set data.{kind}_features.{name}=multi"
+        )
+    return int(widths[0][0]) if widths else 0
+
+
+def write_columns(things: Things | None) -> dict[str, str]:
+    """Return the words of `write_things` that bring the features along."""
+    if things is None:
+        return {"features": "", "join": ""}
+    kind = "user" if things.loaded.name == "raw_users" else "video"
+    return {
+        "features": "".join(f", typed.{quoted(name)}" for name in things.features),
+        "join": f"LEFT JOIN typed_{kind}s AS typed ON numbered.id = typed.id AND typed.reason IS NULL",
+    }
+
+
+def rejected_part(source: str, judged: str, raw: str, columns: list[str]) -> str:
+    """Return the SELECT of one table's rejected rows, with each row as JSON."""
+    packed = ", ".join(f"{quoted(name)} := raw.{quoted(name)}" for name in columns)
+    return (
+        f"SELECT {literal(source)} AS source, judged.towers_row AS source_row, judged.reason, "  # noqa: S608
+        f"CAST(to_json(struct_pack({packed})) AS VARCHAR) AS raw "
+        f"FROM {judged} AS judged JOIN {raw} AS raw ON judged.towers_row = raw.towers_row WHERE judged.reason IS NOT NULL"
+    )
