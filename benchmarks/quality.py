@@ -90,14 +90,23 @@ TABLES = {
 }
 
 
-def disagreements(ours: Mapping[str, Mapping[str, float]], referee: Mapping[str, float]) -> list[str]:
+Figures = Mapping[str, Mapping[str, float] | float]
+"""Metrics by name, with an interval where one was drawn."""
+
+
+def value_of(figures: Figures, name: str) -> float:
+    """Return a metric without its interval, not-a-number when there is no such metric."""
+    figure = figures.get(name, float("nan"))
+    return figure["value"] if isinstance(figure, Mapping) else figure
+
+
+def disagreements(ours: Figures, referee: Mapping[str, float]) -> list[str]:
     """Return a line for each metric of the referee that we do not have, or have otherwise."""
     found = []
     for name, value in referee.items():
-        if "@" in name and "±" not in name and ":" not in name:
-            own = ours.get(name, {}).get("value", float("nan"))
-            if not abs(own - value) <= AGREEMENT:
-                found.append(f"{name}: {own} here, {value} at the referee")
+        own = value_of(ours, name)
+        if "@" in name and "±" not in name and ":" not in name and not abs(own - value) <= AGREEMENT:
+            found.append(f"{name}: {own} here, {value} at the referee")
     return found
 
 
@@ -132,13 +141,18 @@ def measure(name: str, seed: int, arguments: argparse.Namespace) -> dict[str, An
     return content
 
 
-def quality_rows(protocol: str, recipe: str, metrics: Mapping[str, Mapping[str, float]]) -> list[dict[str, object]]:
-    """Return one row for each metric."""
-    return [
-        {"protocol": protocol, "recipe": recipe, "metric": metric}
-        | {part: f"{of[part]:.6f}" if of.get(part) is not None else "" for part in ("value", "low", "high")}
-        for metric, of in metrics.items()
-    ]
+def quality_rows(protocol: str, recipe: str, figures: Figures) -> list[dict[str, object]]:
+    """Return one row for each metric at a cut-off."""
+    rows: list[dict[str, object]] = []
+    for name in figures:
+        figure = figures[name]
+        ends = figure if isinstance(figure, Mapping) else {}
+        row: dict[str, object] = {"protocol": protocol, "recipe": recipe, "metric": name}
+        row["value"] = f"{value_of(figures, name):.6f}"
+        row |= {end: f"{ends[end]:.6f}" if end in ends else "" for end in ("low", "high")}
+        if "@" in name:
+            rows.append(row)
+    return rows
 
 
 def spend(command: list[str]) -> Cost:
@@ -181,7 +195,7 @@ def main(words: list[str]) -> None:
     arguments = parser.parse_args(words)
     for seed in arguments.seeds:
         metrics = measure(arguments.table, seed, arguments)["metrics"]
-        print(f"{arguments.table} seed {seed}: " + ", ".join(f"{k} {v['value']:.4f}" for k, v in metrics.items()))
+        print(f"{arguments.table} seed {seed}: " + ", ".join(f"{m} {value_of(metrics, m):.4f}" for m in metrics))
 
 
 if __name__ == "__main__":

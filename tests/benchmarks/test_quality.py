@@ -35,14 +35,14 @@ def test_ml_1m_keeps_the_order_of_the_lines(tmp_path: Path):
 
 
 def test_every_metric_of_the_referee_must_be_ours():
-    ours = {"recall@100": {"value": 0.25}, "hit@10": {"value": 0.5}}
+    ours = {"recall@100": {"value": 0.25, "low": 0.2, "high": 0.3}, "hit@10": 0.5}
     assert disagreements(ours, {"recall@100": 0.25, "hit@10": 0.5, "hit@10 ±": 0.1, "users": 3.0}) == []
     assert disagreements(ours, {"recall@100": 0.2500001}) == ["recall@100: 0.25 here, 0.2500001 at the referee"]
     assert disagreements(ours, {"mrr@100": 0.1}) == ["mrr@100: nan here, 0.1 at the referee"]
 
 
 def test_a_metric_without_an_interval_leaves_it_empty():
-    (row,) = quality_rows("kuairand", "floor: popular", {"recall@100": {"value": 0.25}})
+    (row,) = quality_rows("kuairand", "floor: popular", {"recall@100": 0.25, "users": 7})
     assert row == {
         "protocol": "kuairand",
         "recipe": "floor: popular",

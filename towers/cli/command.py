@@ -63,11 +63,11 @@ def _run(verb: Verb, words: list[str]) -> int:
     logging.getLogger("towers").setLevel(logging.INFO)
     failures: list[tuple[str, Exception]] = []
 
-    def job(composed: "DictConfig") -> object:
+    def job(options: "DictConfig") -> object:
         if job_name():
             sys.stderr.write(f"{job_name()}\n")
         try:
-            return verb.run(configured(verb, words, composed))
+            return verb.run(configured(verb, words, options))
         except Exception as error:
             failures.append((job_name(), error))  # told below: Hydra would print its own line before it
             return None

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from unittest import mock
 
 import hydra
+from hydra import compose, initialize_config_module
 from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -15,7 +16,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from towers.cli.options import SWEEPS, prepared
-from towers.cli.schema import Schema
+from towers.cli.schema import Schema, schema_of
 from towers.cli.verbs import Verb
 from towers.types import ConfigError
 
@@ -51,27 +52,45 @@ def run_hydra(verb: Verb, schema: Schema, words: list[str], job: Callable[[DictC
         application()
 
 
+def composed(verb: Verb, words: list[str]) -> object:
+    """Return the configuration that these words stand for, without running anything.
+
+    Args:
+        verb: The verb.
+        words: Options as the user would type them.
+    """
+    schema = schema_of(verb)
+    options = prepared(verb, schema, words)
+    store(verb, schema)
+    with initialize_config_module("towers.conf", version_base="1.3"):
+        return _converted(verb, compose(verb.name, overrides=options))
+
+
 def job_name() -> str:
     """Return what tells this job from the others of its sweep; nothing outside of a sweep."""
     setting = HydraConfig.get()
     return f"job {setting.job.num} ({setting.job.override_dirname})" if setting.mode == RunMode.MULTIRUN else ""
 
 
-def configured(verb: Verb, words: list[str], composed: DictConfig) -> object:
-    """Return the composed configuration as the verb's dataclass.
+def configured(verb: Verb, words: list[str], options: DictConfig) -> object:
+    """Return the composed options of a job as the verb's dataclass.
 
     Within a sweep every job gets its own folder: `run=DIR` becomes `run=DIR/0`, `run=DIR/1` and so on.
 
     Raises:
         ConfigError: An option that has no default was not given.
     """
-    missing = sorted(OmegaConf.missing_keys(composed))
+    if verb.output and HydraConfig.get().mode == RunMode.MULTIRUN and _value(verb.output, words) is not None:
+        options[verb.output] = f"{options[verb.output]}/{HydraConfig.get().job.num}"
+    return _converted(verb, options)
+
+
+def _converted(verb: Verb, options: DictConfig) -> object:
+    missing = sorted(OmegaConf.missing_keys(options))
     if missing:
         needed = " and ".join(f"{path}=…" for path in missing)
         raise ConfigError(f"towers {verb.name} needs {needed}; for example `{verb.examples[0]}`")
-    if verb.output and HydraConfig.get().mode == RunMode.MULTIRUN and _value(verb.output, words) is not None:
-        composed[verb.output] = f"{composed[verb.output]}/{HydraConfig.get().job.num}"
-    return OmegaConf.to_object(composed)
+    return OmegaConf.to_object(options)
 
 
 @contextmanager

@@ -74,8 +74,8 @@ def _checked(verb: Verb, schema: Schema, option: str, *, sweeps: bool) -> str:
         raise ConfigError(
             f"towers {verb.name} has no option {path!r}{nearest(path, known)} (`towers {verb.name} --help` lists them)"
         )
-    kinds = {o.kind for o in schema.every_option() if o.path == path}
-    return f"{name}={_quoted(value)}" if "text" in kinds and not sweeps else option
+    texts = [*groups, *(o.path for o in schema.every_option() if o.kind == "text")]
+    return f"{name}={_quoted(value)}" if path in texts and not sweeps else option
 
 
 def _quoted(value: str) -> str:

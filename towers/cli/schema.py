@@ -110,7 +110,7 @@ def field_texts(node: type) -> dict[str, str]:
     """
     texts: dict[str, str] = {}
     for parent in reversed(node.__mro__):
-        if parent.__module__.startswith("towers."):
+        if parent.__module__ not in {"builtins", "abc", "enum"}:
             texts |= _attributes(inspect.getdoc(parent) or "") | _own_texts(parent)
     return texts
 

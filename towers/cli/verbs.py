@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Any
+from typing import cast
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,7 +19,7 @@ class Verb:
         story: What a newcomer should know before using it.
         config: Place of the dataclass of its options.
         function: Place of the function of that dataclass.
-        show: Place of the function that prints what it returned.
+        show: Place of the function that prints what came of it, given the configuration and the result.
         groups: Places of the dicts whose entries the user can choose from.
         output: The option that says where results go, or an empty string.
         examples: Command lines to copy; the first also stands in the overview.
@@ -37,15 +37,17 @@ class Verb:
 
     def run(self, config: object) -> object:
         """Do it, print what came of it, and return that."""
-        result = named(self.function)(config)
-        named(self.show)(result)
+        function = cast("Callable[[object], object]", named(self.function))
+        show = cast("Callable[[object, object], None]", named(self.show))
+        result = function(config)
+        show(config, result)
         return result
 
 
-def named(place: str) -> Callable[..., Any]:
+def named(place: str) -> object:
     """Import the thing that `module:name` names."""
     module, _, name = place.partition(":")
-    found: Callable[..., Any] = getattr(import_module(module), name)
+    found: object = getattr(import_module(module), name)
     return found
 
 

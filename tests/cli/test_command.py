@@ -1,0 +1,197 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from towers import __version__
+from towers.cli import main
+from towers.cli.verbs import VERBS
+
+Captured = pytest.CaptureFixture[str]
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)
+    return tmp_path
+
+
+def files(folder: Path) -> list[str]:
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
+
+
+@pytest.mark.parametrize("words", [[], ["--help"], ["-h"]])
+def test_without_a_verb_all_verbs_are_listed_with_an_example(words: list[str], capsys: Captured):
+    assert main(words) == 0
+    lines = capsys.readouterr().out.splitlines()
+    for verb in VERBS.values():
+        place = next(i for i, line in enumerate(lines) if line.split()[:1] == [verb.name])
+        assert verb.summary in lines[place]
+        assert lines[place + 1].strip() == verb.examples[0]
+
+
+def test_version(capsys: Captured):
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"towers {__version__}\n"
+
+
+def test_options_arrive_typed_and_nothing_is_written(baked: list[Any], elsewhere: Path):
+    words = ["pie=here", "filling=plum", "filling.stones=true", "oven.degrees=200", "crust=thick", "guests=[ann,7]"]
+    assert main(["bake", *words]) == 0
+    (config,) = baked
+    assert (config.pie, config.filling.stones, config.oven.degrees) == ("here", True, 200.0)
+    assert (config.crust.name, config.guests, config.slices) == ("thick", ["ann", "7"], [4, 8])
+    assert files(elsewhere) == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["least(a, 1) = 'x' or b >= \"y\"", "007", "1e3", "a,b", "C:(d) {e} [f", "it's \\", "", "~x", "true", "a\\'b"],
+)
+def test_texts_arrive_as_they_were_typed(text: str, baked: list[Any], capsys: Captured):
+    assert main(["bake", f"pie={text}"]) == 0, capsys.readouterr().err
+    assert baked[0].pie == text
+
+
+def test_null_and_quotes_keep_their_meaning(baked: list[Any]):
+    assert main(["bake", "pie='a b'", "label=null"]) == 0
+    assert (baked[0].pie, baked[0].label) == ("a b", None)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ([], "towers bake needs pie=…; for example `towers bake pie=table`"),
+        (["pie=a", "ovn.degrees=3"], "towers bake has no option 'ovn.degrees'; did you mean 'oven.degrees'? {help}"),
+        (["pie=a", "filing=plum"], "towers bake has no option 'filing'; did you mean 'filling'? {help}"),
+        (["pie=a", "+xyz=1"], "towers bake has no option 'xyz' {help}"),
+        (["pie=a", "filling=plumb"], "filling=plumb: expected apple or plum; did you mean 'plum'?"),
+        (["pie=a", "filling=7"], "filling=7: expected apple or plum"),
+        (["pie=a", "oven.degrees=hot"], "oven.degrees=hot: expected a number"),
+        (["pie=a", "filling.count=1.5"], "filling.count=1.5: expected a whole number"),
+        (["pie=a", "filling.count=null"], "filling.count=null: expected a whole number"),
+        (["pie=a", "filling=plum", "filling.stones=3.5"], "filling.stones=3.5: expected true or false"),
+        (["pie=a", "filling=plum", "filling.count=3"], "filling.count=3: only filling=apple has this option"),
+        (["pie=a", "crust=thik"], "crust=thik: expected thin or thick; did you mean 'thick'?"),
+        (["pie=a", "slices=3"], "slices=3: expected whole numbers in brackets, as in [1,2]"),
+        (["pie=a", "slices=[a]"], "slices=[a]: expected whole numbers in brackets, as in [1,2]"),
+        (["pie=a", "filling.count=1,2"], "filling.count=1,2 has several values: filling.count=[1,2] is a list, and "
+         "with -m each is run by itself"),
+        (["pie=a", "filling.count=-1"], "filling.count is -1; expected at least 0"),
+        (["pie=a", "slices=[1"], "cannot read the option 'slices=[1': quote its value, as in 'slices=\"[1\"'"),
+        (["pie=a", "hello"], "'hello' is no option; write option=value {help}"),
+        (["pie=a", "=2"], "'=2' is no option; write option=value {help}"),
+        (["pie=a", "--multrun"], "there is no flag --multrun; did you mean '--multirun'? (options are written "
+         "option=value, `towers bake --help` lists them)"),
+        (["pie=a", "label=full disk"], "a: No space left on device"),
+    ],
+)  # fmt: skip
+def test_what_the_user_can_mend_is_told_in_one_line(
+    words: list[str], message: str, baked: list[Any], capsys: Captured, elsewhere: Path
+):
+    assert main(["bake", *words]) == 2
+    assert len(baked) == (1 if "label=full disk" in words else 0)
+    told = capsys.readouterr()
+    assert told.err == f"error: {message.format(help='(`towers bake --help` lists them)')}\n"
+    assert told.out == ""
+    assert files(elsewhere) == []
+
+
+def test_an_unknown_verb_is_told_the_nearest(capsys: Captured):
+    assert main(["evalute"]) == 2
+    assert capsys.readouterr().err == (
+        "error: towers has no verb 'evalute'; did you mean 'evaluate'?; it has "
+        "prepare, train, evaluate, publish, recommend, demo\n"
+    )
+
+
+@pytest.mark.usefixtures("baked")
+def test_debug_shows_where_an_error_comes_from(capsys: Captured):
+    assert main(["bake", "pie=a", "filling.count=-1", "--debug"]) == 2
+    told = capsys.readouterr().err
+    assert "Traceback (most recent call last)" in told
+    assert told.endswith("error: filling.count is -1; expected at least 0\n")
+
+
+@pytest.mark.usefixtures("baked")
+def test_a_defect_shows_its_traceback_and_is_called_one(capsys: Captured):
+    assert main(["bake", "pie=a", "label=defect"]) == 1
+    told = capsys.readouterr().err
+    assert told.startswith("Traceback (most recent call last)")
+    assert told.endswith(
+        "error: RuntimeError: the oven is on fire\nThis is a defect of towers; please report it as printed.\n"
+    )
+
+
+@pytest.mark.usefixtures("baked")
+def test_ctrl_c_is_quiet(capsys: Captured):
+    assert main(["bake", "pie=a", "label=interrupt"]) == 130
+    assert capsys.readouterr() == ("", "")
+
+
+def test_a_sweep_runs_every_combination_each_in_its_own_folder(baked: list[Any], capsys: Captured, elsewhere: Path):
+    assert main(["bake", "pie=pies", "filling.count=1,2", "-m", "oven.degrees=180,200"]) == 0
+    assert [(c.pie, c.filling.count, c.oven.degrees) for c in baked] == [
+        ("pies/0", 1, 180.0),
+        ("pies/1", 1, 200.0),
+        ("pies/2", 2, 180.0),
+        ("pies/3", 2, 200.0),
+    ]
+    assert "job 0 (filling.count=1,oven.degrees=180,pie=pies)\n" in capsys.readouterr().err
+    assert {path.split("/")[0] for path in files(elsewhere)} == {"pies"}
+
+
+def test_a_sweep_over_the_folder_itself_takes_the_names_given(baked: list[Any], elsewhere: Path):
+    assert main(["bake", "pie=one,two", "-m"]) == 0
+    assert [config.pie for config in baked] == ["one", "two"]
+    assert files(elsewhere) == []
+
+
+def test_a_sweep_goes_on_after_a_job_that_failed_and_says_which(baked: list[Any], capsys: Captured):
+    assert main(["bake", "pie=pies", "filling.count=-1,2", "-m"]) == 2
+    assert [config.filling.count for config in baked] == [2]
+    told = capsys.readouterr().err
+    assert told.endswith("error: job 0 (filling.count=-1,pie=pies): filling.count is -1; expected at least 0\n")
+    assert "Error executing job" not in told
+
+
+def test_help_explains_every_option_and_choice(baked: list[Any], capsys: Captured, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("towers.cli.overview.default_choices", lambda *_: {"filling": "apple"})
+    assert main(["bake", "--help"]) == 0
+    assert capsys.readouterr().out.partition("\n-m runs")[0] == HELP
+    assert baked == []
+
+
+HELP = """\
+towers bake: bake a pie
+
+It takes an hour.
+
+Examples:
+  towers bake pie=table
+
+Must be given:
+  pie=<text>
+      Where it goes.
+
+Options:
+  oven.degrees=<number>
+      Heat. Default 180.
+  crust=<thin|thick>
+      Outside. Default thin.
+  guests=<list of text>
+      Who comes. Default [].
+  slices=<list of whole number>
+      How it is cut. Default [4,8].
+  label=<text>
+      What it says.
+
+Choice filling=… (default apple): What is inside.
+  filling=apple: Apples, cut.
+      filling.count=<whole number>
+          How many. Default 3.
+  filling=plum: Plums.
+      filling.stones=<true|false>
+          Whether they are left in. Default false.
+"""

@@ -1,0 +1,97 @@
+"""The whole way on the bundled log, told as the commands that a user would type."""
+
+import logging
+import resource
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from towers.cli.verbs import VERBS
+from towers.types import ConfigError
+
+_log = logging.getLogger(__name__)
+ENOUGH_HISTORY = 10
+
+
+@dataclass(kw_only=True)
+class DemoConfig:
+    """Where the demo writes, and how long it trains."""
+
+    folder: str = "runs/demo"
+    """Folder for the dataset, the run, the report and the bundle."""
+    epochs: int | None = None
+    """Passes over the log, at most; the recipe's own number unless given."""
+    user: str | None = None
+    """Whose candidates to print; a test user with some history unless given."""
+
+    def __post_init__(self) -> None:
+        """Check the options."""
+        if self.epochs is not None and self.epochs < 1:
+            raise ConfigError(f"epochs is {self.epochs}; expected at least 1")
+
+
+@dataclass(frozen=True)
+class Demonstration:
+    """What the demo made.
+
+    Attributes:
+        folder: Where it all lies.
+        seconds: How long it took.
+        peak_mb: The largest memory of the process, in MB of 10^6 bytes.
+    """
+
+    folder: Path
+    seconds: float
+    peak_mb: float
+
+
+def demo(config: DemoConfig) -> Demonstration:
+    """Prepare, train, evaluate, publish and recommend, each by the command that is printed before it.
+
+    Args:
+        config: Where to write, and how long to train.
+
+    Returns:
+        Where it all lies and what it took.
+    """
+    from towers.cli.compose import composed
+
+    began = time.perf_counter()
+    folder = Path(config.folder)
+    for place, (verb, options) in enumerate(_steps(config), start=1):
+        if verb == "recommend":
+            options = [*options, f"user={config.user or someone(folder / 'dataset')}"]
+        _log.info("\n%d/5  towers %s %s", place, verb, " ".join(options))
+        since = time.perf_counter()
+        VERBS[verb].run(composed(VERBS[verb], options))
+        _log.info("     %.1f s", time.perf_counter() - since)
+    peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
+    return Demonstration(folder, time.perf_counter() - began, peak_mb)
+
+
+def _steps(config: DemoConfig) -> list[tuple[str, list[str]]]:
+    folder = config.folder
+    # Another number of epochs is another run: a run's folder goes on with the options it was begun with.
+    run = f"run={folder}/run" + (f"-{config.epochs}" if config.epochs else "")
+    limit = [f"optim.epochs={config.epochs}"] if config.epochs else []
+    return [
+        ("prepare", ["data=kuairand", f"dataset={folder}/dataset"]),
+        ("train", ["experiment=kuairand", f"dataset={folder}/dataset", run, *limit]),
+        ("evaluate", [run, f"report={folder}/report", f"lists={folder}/lists.parquet"]),
+        ("publish", [run, f"bundle={folder}/bundle"]),
+        ("recommend", [f"bundle={folder}/bundle", "k=10"]),
+    ]
+
+
+def someone(dataset: Path) -> int | str:
+    """Return the first user who watched enough before the test and something in it."""
+    from towers.data import Dataset, Split
+
+    opened = Dataset.open(dataset)
+    before, after = opened.positives(Split.train, Split.valid).counts(), opened.positives(Split.test).counts()
+    for least in (ENOUGH_HISTORY, 1, 0):
+        fitting = ((before >= least) & (after > 0)).nonzero()[0]
+        if len(fitting):
+            found: int | str = opened.users.ids(fitting[:1])[0]
+            return found
+    return opened.users.ids((before + after).argmax()[None])[0]

@@ -1,0 +1,118 @@
+"""One user's candidates, with what is known about each video."""
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+from jaxtyping import Int64
+
+from towers.types import ConfigError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+TELLING = ("title", "tag", "categor", "genre", "author", "duration")
+"""Words in the names of the columns that tell a person most about a video."""
+OTHERS = 3
+"""How many columns are shown where none has such a name."""
+
+IN_MILLISECONDS = ("video_duration",)
+"""Columns of KuaiRand whose names do not say their unit."""
+
+
+@dataclass(kw_only=True)
+class RecommendConfig:
+    """Whose candidates to print, from which bundle."""
+
+    bundle: str
+    """Folder that `towers publish` wrote, or one of its versions."""
+    user: str
+    """Id of the user; one that the bundle does not know is served as new."""
+    history: list[str] | None = None
+    """Ids of videos watched, oldest first, instead of what the bundle knows about the user."""
+    k: int = 20
+    """How many candidates."""
+
+    def __post_init__(self) -> None:
+        """Check the options."""
+        if self.k < 1:
+            raise ConfigError(f"k is {self.k}; expected at least 1")
+
+
+@dataclass(frozen=True)
+class Shelf:
+    """Candidates as a person would want to see them.
+
+    Attributes:
+        user: Whose they are.
+        header: Names of the columns.
+        rows: For each candidate rank, id, score and what is known about it, as text.
+        notes: How they were found, and what else the user should know.
+    """
+
+    user: str
+    header: list[str]
+    rows: list[list[str]]
+    notes: list[str] = field(default_factory=list)
+
+
+def recommend(config: RecommendConfig) -> Shelf:
+    """Return the best videos for a user, without those that the user has watched.
+
+    Args:
+        config: Whose, and from which bundle.
+
+    Raises:
+        BundleError: There is no bundle, or it is not as it was published.
+        ConfigError: The bundle's ids are whole numbers, and one that was given is not.
+    """
+    from towers.data.vocabulary import FIRST_ROW
+    from towers.serving import Retriever
+
+    retriever = Retriever.open(config.bundle)
+    bundle = retriever.bundle
+    user = _id("user", config.user, texts=bundle.users.is_string)
+    history = config.history
+    if history is not None:
+        watched = [_id("history", video, texts=bundle.videos.is_string) for video in history]
+        found = retriever.candidates(user, k=config.k, history=watched)
+    else:
+        found = retriever.candidates(user, k=config.k)
+    names, facts = _facts(bundle.video_table(), bundle.videos.rows(found.ids) - FIRST_ROW)
+    rows = [
+        [str(place), str(video), f"{score:.3f}", *known]
+        for place, (video, score, known) in enumerate(zip(found.ids, found.scores, facts, strict=True), start=1)
+    ]
+    notes = [f"found by {found.way}, bundle version {found.bundle_version}"]
+    if found.dropped:
+        notes.append(f"{found.dropped} videos of the history are not in the bundle and were left out")
+    notes += [found.short_because] if found.short_because else []
+    return Shelf(config.user, ["rank", "video", "score", *names], rows, notes)
+
+
+def _id(option: str, text: str, *, texts: bool) -> int | str:
+    if texts:
+        return text
+    try:
+        return int(text)
+    except ValueError as error:
+        raise ConfigError(f"{option}={text}: this bundle's ids are whole numbers") from error
+
+
+def _facts(videos: "pa.Table", places: Int64[np.ndarray, " n"]) -> tuple[list[str], list[list[str]]]:
+    """Return the names of the telling columns, and for each place in the table what they say, as text."""
+    features = [name for name in videos.column_names if name not in {"video_row", "video_id", "known"}]
+    telling = [name for word in TELLING for name in features if word in name]
+    names = list(dict.fromkeys(telling))[: len(TELLING)] or features[:OTHERS]
+    columns = [[_text(name, value) for value in videos[name].take(places).to_pylist()] for name in names]
+    return names, [list(row) for row in zip(*columns, strict=True)] if names else [[] for _ in places]
+
+
+def _text(name: str, value: object) -> str:
+    if value is None:
+        return "–"
+    if isinstance(value, list):
+        return ", ".join(str(part) for part in value)
+    if isinstance(value, int | float) and (name.endswith("_ms") or name in IN_MILLISECONDS):
+        return f"{value / 1000:.1f} s"
+    return f"{value:.10g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,112 @@
+"""What each verb prints when it is done."""
+
+import os
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from towers.cli.demo import DemoConfig, Demonstration
+    from towers.cli.recommend import RecommendConfig, Shelf
+    from towers.data import Dataset, PrepareConfig
+    from towers.evaluation import EvaluateConfig, Report
+    from towers.models import Run
+    from towers.publishing import Bundle, PublishConfig
+    from towers.training import TrainConfig
+
+PLAIN_WIDTH = 140
+MADE = {
+    "dataset": "what the towers learned from",
+    "report/report.html": "how good they are, to look at",
+    "bundle": "what serves: Retriever.open(…)",
+}
+"""What the demo leaves in its folder, beside the run."""
+
+
+def console() -> Console:
+    """Return where results go: the terminal, or plain text of a fixed width where there is none."""
+    if sys.stdout.isatty():
+        return Console()
+    return Console(width=PLAIN_WIDTH, color_system=None, force_terminal=False, legacy_windows=False)
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[str]], left: Sequence[str] = ()) -> None:
+    """Print a table; the first column and those named in left are texts, the others numbers.
+
+    Args:
+        header: The columns' names.
+        rows: Cells as text.
+        left: Columns to align to the left.
+    """
+    drawn = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    for place, name in enumerate(header):
+        drawn.add_column(escape(name), justify="left" if place == 0 or name in left else "right", overflow="fold")
+    for row in rows:
+        drawn.add_row(*(escape(cell) for cell in row))
+    console().print(drawn)
+
+
+def line(text: str) -> None:
+    """Print one line."""
+    console().print(escape(text), highlight=False, soft_wrap=True)
+
+
+def prepared(config: "PrepareConfig", dataset: "Dataset") -> None:
+    """Print how many rows came in, what was dropped, and what is there now."""
+    counts: dict[str, Any] = dataset.manifest
+    line(f"dataset: {config.dataset} ({counts['protocol']})")
+
+
+def trained(config: "TrainConfig", run: "Run") -> None:
+    """Print which epoch was kept, how good it was on valid, and what it took."""
+    info: dict[str, Any] = run.info
+    line(f"best epoch {info['best_epoch']}, on valid: {_figures(info['valid'])}")
+    cost = info["cost"]
+    line(f"{info['positions_per_second']:,.0f} positions/s, {cost['seconds']:.0f} s, {cost['peak_mb']:.0f} MB at most")
+    line(f"run: {config.run}")
+
+
+def evaluated(config: "EvaluateConfig", report: "Report") -> None:
+    """Print the towers beside the floors, and the verdict."""
+    table(*report.rows())
+    line(report.verdict)
+    line(f"report: {config.report or Path(config.run) / 'report'}{os.sep}report.html")
+    if config.lists:
+        line(f"lists: {config.lists}")
+
+
+def published(config: "PublishConfig", bundle: "Bundle") -> None:
+    """Print which version is pointed to now."""
+    line(f"bundle: {config.bundle}, version {bundle.version}, {len(bundle.videos) - 2:,} videos")
+
+
+def recommended(_: "RecommendConfig", shelf: "Shelf") -> None:
+    """Print the candidates as a table."""
+    line(f"user {shelf.user}: {shelf.notes[0]}")
+    table(shelf.header, shelf.rows, left=[name for name in shelf.header if name != "score"])
+    for note in shelf.notes[1:]:
+        line(note)
+
+
+def demonstrated(_: "DemoConfig", result: "Demonstration") -> None:
+    """Print once more how good it is, then where everything lies."""
+    from towers.evaluation import Report
+
+    report = Report.read(result.folder / "report")
+    line("")
+    table(*report.rows())
+    line(report.verdict)
+    line("")
+    for name, what in MADE.items():
+        line(f"{result.folder / name}  {what}")
+    line(f"{result.seconds:.0f} s, {result.peak_mb:,.0f} MB at most")
+
+
+def _figures(metrics: Mapping[str, float]) -> str:
+    return ", ".join(f"{name} {float(value):.4f}" for name, value in metrics.items())
