@@ -1,0 +1,110 @@
+"""A bundle opens as it was published, or says what is wrong with it."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from towers.publishing import Bundle, checksums
+from towers.types import BundleError
+
+
+@pytest.fixture
+def root(tiny_bundle: Path, tmp_path: Path) -> Path:
+    shutil.copytree(tiny_bundle, tmp_path / "bundle")
+    return tmp_path / "bundle"
+
+
+@pytest.fixture
+def version(root: Path) -> Path:
+    return Bundle.open(root).folder
+
+
+def reseal(version: Path, change: Callable[[dict[str, object]], None]) -> None:
+    """Change a manifest and everything that would give the change away."""
+    manifest = json.loads((version / "manifest.json").read_text())
+    change(manifest)
+    (version / "manifest.json").write_text(json.dumps(manifest))
+    (version / "manifest.sha256").write_text(checksums.digest(version / "manifest.json") + "\n")
+
+
+def test_one_byte_changed_anywhere_is_named(version: Path) -> None:
+    files = [path for path in sorted(version.rglob("*")) if path.is_file()]
+    assert len(files) > 15
+    for path in files:
+        content = path.read_bytes()
+        place = len(content) // 2
+        path.write_bytes(content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :])
+        name = path.relative_to(version).as_posix()
+        wanted = "manifest.json does not fit manifest.sha256|cannot be read"
+        with pytest.raises(
+            BundleError, match=wanted if "manifest" in name else f"published: {name} is changed; publish"
+        ):
+            Bundle.open(version)
+        path.write_bytes(content)
+    Bundle.open(version)
+
+
+def test_missing_and_added_files_are_named(version: Path) -> None:
+    (version / "vectors.npy").unlink()
+    (version / "users.parquet").unlink()
+    (version / "notes.txt").write_text("mine")
+    with pytest.raises(
+        BundleError,
+        match=r"users.parquet, vectors.npy are missing; notes.txt is not listed in its manifest; publish the run again",
+    ):
+        Bundle.open(version)
+
+
+def test_a_missing_seal_is_named(version: Path) -> None:
+    (version / "manifest.sha256").unlink()
+    with pytest.raises(BundleError, match=r"is incomplete: manifest.sha256 is missing"):
+        Bundle.open(version)
+
+
+def test_another_schema_is_named_with_the_remedy(version: Path) -> None:
+    reseal(version, lambda manifest: manifest.update(schema_version=7))
+    with pytest.raises(
+        BundleError, match=r"has schema 7, this towers reads 1; publish it again with this version: tow"
+    ):
+        Bundle.open(version)
+
+
+def test_a_manifest_that_is_none_is_named(version: Path) -> None:
+    (version / "manifest.json").write_text("[]")
+    with pytest.raises(BundleError, match=r"manifest.json cannot be read"):
+        Bundle.open(version)
+
+
+def test_towers_that_answer_otherwise_are_refused_with_the_figure(version: Path) -> None:
+    weights = torch.load(version / "towers" / "weights.pt", weights_only=True)
+    weights["start"] += 0.5
+    torch.save(weights, version / "towers" / "weights.pt")
+    changed = checksums.digest(version / "towers" / "weights.pt")
+    reseal(version, lambda manifest: manifest["files"].update({"towers/weights.pt": changed}))  # type: ignore[attr-defined]
+    with pytest.raises(
+        BundleError, match=r"parity proof at opening failed: user vectors differ by 0\.\d+, at most 1e-05"
+    ):
+        Bundle.open(version)
+
+
+def test_a_folder_without_a_bundle_is_named(tmp_path: Path) -> None:
+    with pytest.raises(BundleError, match="is no bundle: current is missing; make one: towers publish run=… bundle="):
+        Bundle.open(tmp_path / "nothing")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("", "current cannot be read"),
+        ('{"version": "../secrets"}', "names '../secrets', which is no version"),
+        ('{"version": "000009-0123abcd"}', "points to version 000009-0123abcd, which lacks manifest.json"),
+    ],
+)
+def test_a_pointer_that_points_nowhere_is_named(root: Path, content: str, message: str) -> None:
+    (root / "current").write_text(content)
+    with pytest.raises(BundleError, match=message):
+        Bundle.open(root)

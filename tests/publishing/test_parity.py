@@ -1,0 +1,56 @@
+"""The proof fails where training, serving and index disagree."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from towers.models import load_towers, query_vectors
+from towers.publishing import Bundle, parity
+from towers.publishing.parity import Material, draw_sample, prove, training_form
+from towers.types import BundleError, Hits
+
+
+@pytest.fixture
+def material(tiny_bundle: Path) -> Material:
+    return Bundle.open(tiny_bundle).material
+
+
+def test_users_without_a_history_and_with_the_longest_are_asked(material: Material) -> None:
+    sample = draw_sample(material)
+    counts = material.positives.counts()[sample.users]
+    assert (counts.min(), counts.max()) == (0, 40)
+    assert counts.max() > material.towers.window
+
+
+def test_the_training_form_reads_all_positions_and_gives_the_last(material: Material) -> None:
+    sample = draw_sample(material)
+    queries, videos = training_form(sample, material)
+    np.testing.assert_allclose(queries, sample.queries, atol=1e-6)
+    np.testing.assert_allclose(videos, material.vectors[sample.videos], atol=1e-6)
+    shorter = query_vectors(
+        material.towers, material.vectors, material.histories(sample.users)[:, 1:], material.users.take(sample.users)
+    )
+    assert np.abs(shorter - queries).max() > 0.01
+
+
+def test_saved_towers_that_differ_are_found(material: Material, tiny_bundle: Path) -> None:
+    other = load_towers(Bundle.open(tiny_bundle).folder / "towers")
+    with torch.no_grad():
+        other.ids.weight[5] += 1
+    with pytest.raises(BundleError, match=r"at publishing failed: reloaded user vectors differ by 0\.\d+"):
+        prove(draw_sample(material), material, other)
+
+
+def test_an_index_with_other_scores_is_found(material: Material) -> None:
+    sample = draw_sample(material)
+    wrong = replace(sample, hits=Hits(sample.hits.ids, sample.hits.scores + np.float32(1e-4)))
+    with pytest.raises(BundleError, match=r"index scores differ by 0\.0001, at most 1e-05 is allowed"):
+        prove(wrong, material, material.towers)
+
+
+def test_a_difference_that_is_no_number_is_found() -> None:
+    with pytest.raises(BundleError, match="differ by nan"):
+        parity.checked({"user vectors": float("nan")}, "at opening")

@@ -1,0 +1,200 @@
+"""Ids in, ids out: the right rows, nothing seen, nothing empty without a reason."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests import tiny
+from towers.data import Dataset, Split
+from towers.evaluation import EvaluationSet
+from towers.evaluation.rank import rank
+from towers.index import Exact, Ivf
+from towers.models import open_run
+from towers.publishing import Histories, PublishConfig, publish
+from towers.serving import Candidates, Retriever, Unknown, Way
+from towers.types import BundleError, ConfigError, DataError, UnknownIdError
+
+USERS, VIDEOS = tiny.ids_of(tiny.USERS, string=False), tiny.ids_of(tiny.VIDEOS, string=False)
+NOBODY, NOTHING = 2**60, 2**61
+
+
+@pytest.fixture(scope="module")
+def retriever(tiny_bundle: Path) -> Retriever:
+    return Retriever.open(tiny_bundle)
+
+
+@pytest.fixture(scope="module")
+def strict(tiny_bundle: Path) -> Retriever:
+    return Retriever.open(tiny_bundle, unknown=Unknown.refuse)
+
+
+@pytest.fixture(scope="module")
+def seen(tiny_dataset: Path) -> dict[Any, set[Any]]:
+    dataset = Dataset.open(tiny_dataset)
+    positives = dataset.positives()
+    return {user: set(dataset.videos.ids(positives.of(row + 2))) for row, user in enumerate(USERS)}
+
+
+def same(some: Candidates, other: Candidates) -> None:
+    assert list(some.ids) == list(other.ids)
+    np.testing.assert_allclose(some.scores, other.scores, atol=1e-6)
+    assert (some.way, some.short_because) == (other.way, other.short_because)
+
+
+def test_candidates_are_the_best_unseen_by_inner_product(retriever: Retriever, seen: dict[Any, set[Any]]) -> None:
+    for user in USERS[2:]:
+        found = retriever.candidates(user, k=5)
+        unseen = np.array([video for video in VIDEOS if video not in seen[user]])
+        scores = retriever.embed_videos(unseen) @ retriever.embed_users([user])[0]
+        best = np.argsort(-scores, kind="stable")[:5]
+        assert list(found.ids) == unseen[best].tolist()
+        np.testing.assert_allclose(found.scores, scores[best], atol=1e-6)
+        assert (found.way, found.short_because, found.dropped) == (Way.history, "", 0)
+
+
+def test_with_the_past_alone_it_ranks_as_the_offline_evaluation(tiny_run: Path, tmp_path: Path) -> None:
+    config = PublishConfig(
+        run=str(tiny_run), bundle=str(tmp_path / "bundle"), index=Ivf(nlist=1), histories=Histories.past
+    )
+    publish(config)
+    retriever, run = Retriever.open(tmp_path / "bundle"), open_run(tiny_run)
+    dataset = Dataset.open(run.dataset)
+    users = EvaluationSet.of(dataset, Split.test)
+    ranked = rank(run.towers, users, retriever.bundle.user_features, retriever.bundle.video_features, depth=10)
+    assert len(users) > 15
+    for place, user in enumerate(dataset.users.ids(users.users)):
+        found = retriever.candidates(user, k=10)
+        rows = ranked.ids[place][ranked.ids[place] >= 0]
+        assert list(found.ids) == list(dataset.videos.ids(rows))
+        np.testing.assert_allclose(found.scores, ranked.scores[place][: len(rows)], atol=1e-6)
+
+
+def test_ids_of_strings_come_back_as_strings(tmp_path: Path, retriever: Retriever) -> None:
+    run = tiny.write_run(tmp_path / "run", tiny.write_dataset(tmp_path / "dataset", string=True))
+    publish(PublishConfig(run=str(run), bundle=str(tmp_path / "bundle"), index=Exact()))
+    strings = Retriever.open(tmp_path / "bundle")
+    found = strings.candidates("id 005", k=4, exclude=["id 030"], history=["id 001", "id 009"])
+    twin = retriever.candidates(USERS[5], k=4, exclude=[VIDEOS[30]], history=[VIDEOS[1], VIDEOS[9]])
+    assert found.ids == [f"id {VIDEOS.index(video):03d}" for video in twin.ids]
+    assert strings.similar("id 003", k=2).ids[0] != "id 003"
+    with pytest.raises(DataError, match="ids such as 5 are int64, but the dataset's ids are string"):
+        strings.candidates(5)
+
+
+def test_a_user_who_has_seen_everything_is_told_so(retriever: Retriever) -> None:
+    found = retriever.candidates(USERS[tiny.SEEN_ALL], k=10)
+    assert (len(found), np.asarray(found.ids).dtype) == (0, np.int64)
+    assert found.short_because == "asked for 10; of 40 videos 40 are seen and 0 excluded, 0 are left"
+    again = retriever.candidates(USERS[tiny.SEEN_ALL], k=10, keep_seen=True)
+    assert (len(again), again.short_because) == (10, "")
+
+
+def test_more_than_the_catalogue_gives_all_with_the_reason(retriever: Retriever) -> None:
+    found = retriever.candidates(USERS[tiny.SEEN_NOTHING], k=10**12)
+    assert sorted(found.ids) == VIDEOS
+    assert found.short_because == "asked for 1000000000000; of 40 videos 0 are seen and 0 excluded, 40 are left"
+    assert found.way == "features"
+    assert len(retriever.similar(VIDEOS[3], k=100)) == 39
+    assert "the video itself, 39 are left" in retriever.similar(VIDEOS[3], k=100).short_because
+
+
+def test_excluded_videos_are_not_shown_and_unknown_ones_change_nothing(retriever: Retriever) -> None:
+    user = USERS[tiny.SEEN_NOTHING]
+    first = retriever.candidates(user, k=3).ids
+    rest = retriever.candidates(user, k=40, exclude=[*first, NOTHING])
+    assert rest.short_because == "asked for 40; of 40 videos 0 are seen and 3 excluded, 37 are left"
+    assert set(rest.ids) == set(VIDEOS) - set(first)
+    same(retriever.candidates(user, k=3, exclude=[NOTHING]), retriever.candidates(user, k=3))
+
+
+def test_a_history_stands_in_for_the_users_own(retriever: Retriever, seen: dict[Any, set[Any]]) -> None:
+    watched = [VIDEOS[7], VIDEOS[2]]
+    new = retriever.candidates(k=40, history=watched)
+    assert (new.way, set(new.ids)) == (Way.history, set(VIDEOS) - set(watched))
+    known = retriever.candidates(USERS[6], k=40, history=watched)
+    assert set(known.ids) == set(VIDEOS) - set(watched) - seen[USERS[6]]
+    shown_again = retriever.candidates(k=40, history=watched, keep_seen=True)
+    assert set(shown_again.ids) == set(VIDEOS)
+    reverse = retriever.candidates(k=40, history=watched[::-1], keep_seen=True)
+    assert np.abs(reverse.scores - shown_again.scores).max() > 1e-4
+
+
+def test_only_the_newest_events_of_a_long_history_are_read(retriever: Retriever) -> None:
+    newest = VIDEOS[:10]
+    long = retriever.candidates(k=40, history=[*VIDEOS[10:], *newest], keep_seen=True)
+    same(long, retriever.candidates(k=40, history=newest, keep_seen=True))
+
+
+def test_the_moment_changes_the_answer(retriever: Retriever) -> None:
+    user = USERS[4]
+    unknown, monday, tuesday = (
+        retriever.candidates(user, k=40, time_ms=moment).scores for moment in (None, 4 * 86_400_000, 5 * 86_400_000)
+    )
+    assert np.abs(unknown - monday).max() > 1e-4
+    assert np.abs(monday - tuesday).max() > 1e-4
+
+
+def test_an_unknown_user_is_served_as_new_or_refused(retriever: Retriever, strict: Retriever) -> None:
+    found = retriever.candidates(NOBODY, k=3)
+    assert (found.way, len(found)) == (Way.new_user, 3)
+    same(found, retriever.candidates(k=3))
+    np.testing.assert_array_equal(retriever.embed_users([NOBODY]), retriever.embed_users([NOBODY + 1]))
+    message = f"user {NOBODY} is not among the bundle's 24 users; it is mistyped, or newer than the bundle"
+    with pytest.raises(UnknownIdError, match=message):
+        strict.candidates(NOBODY)
+    with pytest.raises(UnknownIdError, match=message):
+        strict.embed_users([USERS[0], NOBODY])
+
+
+def test_unknown_videos_of_a_history_are_counted_or_refused(retriever: Retriever, strict: Retriever) -> None:
+    found = retriever.candidates(k=5, history=[NOTHING, VIDEOS[3], NOTHING + 1])
+    assert found.dropped == 2
+    same(found, retriever.candidates(k=5, history=[VIDEOS[3]]))
+    lost = retriever.candidates(k=5, history=[NOTHING])
+    assert (lost.way, lost.dropped) == (Way.new_user, 1)
+    with pytest.raises(UnknownIdError, match=f"video {NOTHING} is not among the bundle's 40 videos"):
+        strict.candidates(k=5, history=[VIDEOS[3], NOTHING])
+
+
+def test_similar_videos_never_hold_the_video_itself(retriever: Retriever) -> None:
+    for video in VIDEOS:
+        found = retriever.similar(video, k=5)
+        assert video not in found.ids
+        others = [other for other in VIDEOS if other != video]
+        scores = retriever.embed_videos(others) @ retriever.embed_videos([video])[0]
+        assert found.ids[0] == others[int(scores.argmax())]
+        assert (found.way, len(found)) == (Way.video, 5)
+
+
+def test_videos_that_are_unknown_have_no_vector(retriever: Retriever) -> None:
+    with pytest.raises(UnknownIdError, match=f"video {NOTHING} is not among the bundle's 40 videos; it is mistyped"):
+        retriever.embed_videos([VIDEOS[0], NOTHING])
+    with pytest.raises(UnknownIdError, match=f"video {NOTHING}"):
+        retriever.similar(NOTHING)
+
+
+def test_a_batch_is_its_users_one_by_one(retriever: Retriever) -> None:
+    users = [*USERS, NOBODY]
+    for keep_seen in (False, True):
+        batch = retriever.candidates_batch(users, k=7, keep_seen=keep_seen)
+        for user, found in zip(users, batch, strict=True):
+            same(found, retriever.candidates(user, k=7, keep_seen=keep_seen))
+    assert retriever.candidates_batch([], k=7) == []
+
+
+def test_embeddings_have_one_row_per_id_in_the_order_asked(retriever: Retriever) -> None:
+    assert retriever.embed_users(USERS[:3]).shape == (3, 16)
+    np.testing.assert_allclose(np.linalg.norm(retriever.embed_users(USERS), axis=1), 1, atol=1e-5)
+    np.testing.assert_array_equal(retriever.embed_videos(VIDEOS[::-1]), retriever.embed_videos(VIDEOS)[::-1])
+    assert retriever.embed_users([]).shape == (0, 16)
+
+
+def test_bad_requests_are_refused(retriever: Retriever, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="k is 0; ask for at least 1 candidate"):
+        retriever.candidates(USERS[3], k=0)
+    with pytest.raises(DataError, match="ids such as 'anna' are string, but the dataset's ids are int64"):
+        retriever.candidates("anna")
+    with pytest.raises(BundleError, match="is no bundle"):
+        Retriever.open(tmp_path)

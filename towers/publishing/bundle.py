@@ -1,0 +1,135 @@
+"""A published version, opened for reading: verified byte by byte, then asked for what it must still know."""
+
+import json
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from jaxtyping import Float32
+
+from towers.data import Positives, Vocabulary
+from towers.features import FeatureTable, encode_table
+from towers.index import Searcher, load_index
+from towers.models import TwoTower, load_towers
+from towers.publishing import checksums
+from towers.publishing.parity import Material, Sample, prove_again
+from towers.publishing.versions import version_folder
+from towers.types import BundleError
+
+SCHEMA = 1
+POSITIVES = ("offsets", "video_row", "time_ms", "weight")
+
+
+class Bundle:
+    """One immutable version of a bundle. Large arrays stay on disk and are mapped.
+
+    Attributes:
+        folder: Of the version.
+        manifest: Schema, versions, configuration, fingerprints, counts, index, proof and checksums.
+    """
+
+    def __init__(self, folder: Path, manifest: dict[str, Any]) -> None:
+        self.folder, self.manifest = folder, manifest
+
+    @classmethod
+    def open(cls, folder: str | Path) -> "Bundle":
+        """Open the current version of a bundle, or the version whose folder is given.
+
+        Raises:
+            BundleError: There is no bundle, it has another schema, a file is missing or changed, or it does not
+                answer the stored sample as it did when it was published.
+        """
+        place = version_folder(Path(folder))
+        manifest = read_manifest(place)
+        checksums.verify(place, manifest["files"])
+        bundle = cls(place, manifest)
+        prove_again(Sample.load(place / "sample"), bundle.material)
+        return bundle
+
+    @property
+    def version(self) -> str:
+        """The version's name: a number and 8 digits of a hash."""
+        return str(self.manifest["version"])
+
+    @cached_property
+    def towers(self) -> TwoTower:
+        """The towers, on the CPU."""
+        return load_towers(self.folder / "towers")
+
+    @cached_property
+    def vectors(self) -> Float32[np.ndarray, "rows d"]:
+        """Vectors of all video rows; row 0 pads, row 1 is an unknown video."""
+        vectors: np.ndarray = np.load(self.folder / "vectors.npy", mmap_mode="r")
+        return vectors
+
+    @cached_property
+    def index(self) -> Searcher:
+        """The search over video rows."""
+        return load_index(self.folder / "index")
+
+    @cached_property
+    def positives(self) -> Positives:
+        """The histories of all user rows."""
+        folder = self.folder / "histories"
+        return Positives(*(np.load(folder / f"{name}.npy", mmap_mode="r") for name in POSITIVES))
+
+    @cached_property
+    def users(self) -> Vocabulary:
+        """User ids and rows."""
+        return _vocabulary(self.user_table(), "user_id")
+
+    @cached_property
+    def videos(self) -> Vocabulary:
+        """Video ids and rows."""
+        return _vocabulary(self.video_table(), "video_id")
+
+    @cached_property
+    def user_features(self) -> FeatureTable:
+        """Encoded features of all user rows."""
+        return encode_table(self.towers.encoders.users, self.user_table())
+
+    @cached_property
+    def video_features(self) -> FeatureTable:
+        """Encoded features of all video rows."""
+        return encode_table(self.towers.encoders.videos, self.video_table())
+
+    def user_table(self) -> pa.Table:
+        """Return user_row, user_id, known and the raw features, in row order from row 2."""
+        return pq.read_table(self.folder / "users.parquet", memory_map=True)
+
+    def video_table(self) -> pa.Table:
+        """Return video_row, video_id, known and the raw features, in row order from row 2."""
+        return pq.read_table(self.folder / "videos.parquet", memory_map=True)
+
+    @property
+    def material(self) -> Material:
+        """Everything from which answers are made."""
+        return Material(self.towers, self.vectors, self.positives, self.user_features, self.video_features, self.index)
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """Return the manifest of a version.
+
+    Raises:
+        BundleError: It cannot be read, is of another schema, or has changed.
+    """
+    try:
+        manifest = json.loads((folder / checksums.MANIFEST).read_text(encoding="utf-8"))
+        schema = manifest["schema_version"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise BundleError(f"bundle {folder}: {checksums.MANIFEST} cannot be read ({error!r}); publish again") from error
+    if schema != SCHEMA:
+        raise BundleError(
+            f"bundle {folder} has schema {schema}, this towers reads {SCHEMA}; publish it again with this version: "
+            "towers publish run=… bundle=…"
+        )
+    checksums.verify_seal(folder)
+    return dict(manifest)
+
+
+def _vocabulary(table: pa.Table, name: str) -> Vocabulary:
+    column = table[name]
+    return Vocabulary.from_ids(column.to_pylist() if pa.types.is_string(column.type) else column.to_numpy())

@@ -1,0 +1,204 @@
+"""From a trained run to a bundle: written beside, proven, and only then pointed to."""
+
+import hashlib
+import json
+import logging
+import shutil
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from towers import __version__
+from towers.data import Dataset, Positives, Split, atomic_folder, write_json
+from towers.features import encode_table
+from towers.index import INDEXES, Exact, Index, measured_recall
+from towers.index.openmp import faiss
+from towers.models import Run, load_towers, open_run, save_towers, video_vectors
+from towers.publishing import checksums, versions
+from towers.publishing.bundle import POSITIVES, SCHEMA, Bundle
+from towers.publishing.parity import TOLERANCE, Material, Sample, draw_sample, prove
+from towers.types import ConfigError, RunError
+
+_log = logging.getLogger(__name__)
+_FIRST_ROW = 2
+_RECALL_K, _RECALL_USERS = 100, 1000
+
+
+class Histories(Enum):
+    """Which positives a bundle knows its users by."""
+
+    all = "all"
+    """Every positive of the dataset, the test split's included: what a service wants."""
+    past = "past"
+    """Those before the test split: what an offline evaluation allows, so that both give the same lists."""
+
+
+@dataclass(kw_only=True)
+class PublishConfig:
+    """What to publish, and where.
+
+    Attributes:
+        run: Folder of a finished training run.
+        bundle: Folder of the bundle; made where it is missing, a new version added where it is not.
+        index: How the videos' vectors are searched.
+        histories: Which positives the users are known by.
+        keep: How many versions stay; older ones are removed, never the current one.
+    """
+
+    run: str
+    bundle: str
+    index: Index
+    histories: Histories = Histories.all
+    keep: int = 3
+
+    def __post_init__(self) -> None:
+        if self.keep < 1:
+            raise ConfigError(f"keep is {self.keep}; at least the current version must stay: keep=1 or more")
+
+
+def publish(config: PublishConfig) -> Bundle:
+    """Publish a run as a new version of a bundle, and make it the current one.
+
+    The version is written in full, flushed, renamed into place, opened as a reader would
+    open it and asked for its proof; only then the pointer moves. Whenever the process
+    dies before that, the bundle is what it was.
+
+    Returns:
+        The new version, open.
+
+    Raises:
+        RunError: The run has not finished, or its dataset has changed since.
+        BundleError: The folder is no bundle, another process publishes into it, or the proof fails.
+    """
+    run = open_run(config.run)
+    dataset = _dataset_of(run)
+    root = Path(config.bundle).absolute()
+    with versions.publishing(root):
+        material = _material(config, run, dataset)
+        name = versions.next_name(root, _content_hash(config, run))
+        target = root / versions.VERSIONS / name
+        with atomic_folder(target) as partial:
+            sample = _write(partial, material, run, dataset)
+            figures = prove(sample, material, load_towers(partial / "towers"))
+            manifest = _manifest(config, run, dataset, material) | {"version": name, "proof": figures}
+            write_json(partial / checksums.MANIFEST, manifest | {"files": checksums.digests(partial)})
+            (partial / checksums.SEAL).write_text(f"{checksums.digest(partial / checksums.MANIFEST)}\n")
+        bundle = _opened_or_removed(target)
+        versions.point_to(root, name)
+        gone = versions.prune(root, config.keep)
+    _log.info("Published %s; %s", target, f"removed {', '.join(gone)}" if gone else "nothing removed")
+    return bundle
+
+
+def _dataset_of(run: Run) -> Dataset:
+    dataset = Dataset.open(run.dataset)
+    if dataset.fingerprint != run.info["dataset_fingerprint"]:
+        raise RunError(
+            f"dataset {run.dataset} is not the one that {run.folder} was trained on: its fingerprint is "
+            f"{dataset.fingerprint[:12]}, the run's {run.info['dataset_fingerprint'][:12]}; train again"
+        )
+    return dataset
+
+
+def _material(config: PublishConfig, run: Run, dataset: Dataset) -> Material:
+    towers = run.towers
+    users = encode_table(towers.encoders.users, dataset.user_table())
+    videos = encode_table(towers.encoders.videos, dataset.video_table())
+    vectors = video_vectors(towers, videos)
+    splits = [split for split in Split if config.histories is Histories.all or split is not Split.test]
+    rows = np.arange(_FIRST_ROW, len(vectors))
+    index = config.index.build(vectors[_FIRST_ROW:], rows, towers.geometry)
+    return Material(towers, vectors, dataset.positives(*splits), users, videos, index)
+
+
+def _write(folder: Path, material: Material, run: Run, dataset: Dataset) -> Sample:
+    save_towers(material.towers, folder / "towers")
+    np.save(folder / "vectors.npy", material.vectors)
+    material.index.save(folder / "index")
+    for name in ("users.parquet", "videos.parquet"):
+        shutil.copyfile(dataset.folder / name, folder / name)
+    report = run.folder / "report" / "report.json"
+    if report.is_file():
+        shutil.copyfile(report, folder / "report.json")
+    _write_positives(folder / "histories", material.positives)
+    sample = draw_sample(material)
+    sample.save(folder / "sample")
+    return sample
+
+
+def _write_positives(folder: Path, positives: Positives) -> None:
+    folder.mkdir()
+    for name in POSITIVES:
+        np.save(folder / f"{name}.npy", getattr(positives, name))
+
+
+def _manifest(config: PublishConfig, run: Run, dataset: Dataset, material: Material) -> dict[str, Any]:
+    index = material.index
+    return {
+        "schema_version": SCHEMA,
+        "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "versions": {"towers": __version__, "torch": torch.__version__, "faiss": faiss.__version__},
+        "run": {name: run.info[name] for name in ("config", "seed", "best_epoch", "valid") if name in run.info},
+        "fingerprints": {
+            "dataset": dataset.fingerprint,
+            "users": dataset.users.fingerprint,
+            "videos": dataset.videos.fingerprint,
+            "encoders": material.towers.encoders.fingerprint,
+        },
+        "protocol": dataset.protocol,
+        "geometry": material.towers.geometry.name,
+        "dim": material.towers.dim,
+        "histories": config.histories.name,
+        "counts": {
+            "users": len(dataset.users) - _FIRST_ROW,
+            "videos": len(dataset.videos) - _FIRST_ROW,
+            "positives": len(material.positives),
+        },
+        "index": {
+            "asked": _index_config(config.index),
+            "kind": index.kind,
+            "exact": index.exact,
+            "why": index.why,
+            f"recall@{_RECALL_K}": _recall(material),
+        },
+        "tolerance": TOLERANCE,
+    }
+
+
+def _recall(material: Material) -> float:
+    """Return the index's recall against exact search, on users drawn from those with a history."""
+    active = np.flatnonzero(material.positives.counts() > 0)
+    drawn = np.random.default_rng(0).permutation(active)[:_RECALL_USERS]
+    users = np.sort(drawn) if len(drawn) else np.array([1])
+    rows = np.arange(_FIRST_ROW, len(material.vectors))
+    reference = Exact().build(material.vectors[_FIRST_ROW:], rows, material.towers.geometry)
+    return measured_recall(material.index, reference, material.queries(users), _RECALL_K)
+
+
+def _index_config(index: Index) -> dict[str, Any]:
+    kind = next(name for name, variant in INDEXES.items() if type(index) is variant)
+    return {"kind": kind, **asdict(index)}
+
+
+def _content_hash(config: PublishConfig, run: Run) -> str:
+    parts = {
+        "dataset": run.info["dataset_fingerprint"],
+        "weights": checksums.digest(run.folder / "towers" / "weights.pt"),
+        "index": _index_config(config.index),
+        "histories": config.histories.name,
+    }
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def _opened_or_removed(target: Path) -> Bundle:
+    """Return the version as a reader sees it; one that cannot be opened does not stay."""
+    try:
+        return Bundle.open(target)
+    except BaseException:
+        shutil.rmtree(target)
+        raise

@@ -1,0 +1,237 @@
+"""Candidates for users and neighbours of videos, from a bundle."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum, StrEnum
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float32, Int64
+
+from towers.data import TIME_UNKNOWN, Vocabulary
+from towers.features import context_codes, pad_histories
+from towers.models import query_vectors
+from towers.publishing import Bundle
+from towers.types import ConfigError, Hits, UnknownIdError
+
+Id = int | np.integer | str
+Ids = Int64[np.ndarray, " n"] | Sequence[Id]
+_UNKNOWN_ROW, _FIRST_ROW = 1, 2
+
+
+class Unknown(Enum):
+    """What to do about ids that the bundle does not hold."""
+
+    cold = "cold"
+    """A user is served as new, by the history given or none; videos of a history are left out and counted."""
+    refuse = "refuse"
+    """Raise UnknownIdError."""
+
+
+class Way(StrEnum):
+    """How an answer was found."""
+
+    history = "history"
+    """From what the user has watched."""
+    features = "features"
+    """The user is known but has watched nothing: from features alone."""
+    new_user = "new_user"
+    """The user is not known and no history was given: what anybody new is shown."""
+    video = "video"
+    """From another video."""
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """Videos, best first.
+
+    Attributes:
+        ids: What the app calls them, as many as were found: int64 [n], or a list of strings.
+        scores: Inner products with the query, non-increasing, [n].
+        way: How they were found.
+        short_because: Why there are fewer than asked for; empty where there are not.
+        dropped: How many videos of the given history the bundle does not know.
+        bundle_version: Which version answered.
+    """
+
+    ids: Int64[np.ndarray, " n"] | list[str]
+    scores: Float32[np.ndarray, " n"]
+    way: Way
+    short_because: str
+    dropped: int
+    bundle_version: str
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """One request in rows: the user, the events to read, what may not be shown, and what was left out."""
+
+    user: int
+    history: Int64[np.ndarray, " h"]
+    hidden: Int64[np.ndarray, " n"]
+    seen: int
+    dropped: int
+    way: Way
+
+
+class Retriever:
+    """Answers from one version of a bundle; holds no state of its own, so threads may share it.
+
+    Attributes:
+        bundle: What it answers from.
+        unknown: What it does about unknown ids.
+    """
+
+    def __init__(self, bundle: Bundle, unknown: Unknown = Unknown.cold) -> None:
+        self.bundle, self.unknown = bundle, unknown
+        self._towers, self._vectors, self._index = bundle.towers, bundle.vectors, bundle.index
+        self._positives, self._features = bundle.positives, bundle.user_features
+
+    @classmethod
+    def open(cls, folder: str | Path, unknown: Unknown = Unknown.cold) -> "Retriever":
+        """Open the current version of a bundle, or the version whose folder is given.
+
+        Args:
+            folder: Of a bundle or of one of its versions.
+            unknown: What to do about ids that the bundle does not hold.
+
+        Raises:
+            BundleError: There is no bundle, or it is not as it was published.
+        """
+        return cls(Bundle.open(folder), unknown)
+
+    def embed_users(self, user_ids: Ids) -> Float32[np.ndarray, "n d"]:
+        """Return the users' vectors at an unknown moment, [n, d]; an unknown user's is that of anybody new.
+
+        Raises:
+            UnknownIdError: A user is unknown and the retriever refuses those.
+        """
+        rows = self._user_rows(user_ids)
+        window = self._towers.window
+        history = pad_histories(self._positives.offsets, self._positives.video_row, rows, window)
+        return query_vectors(self._towers, self._vectors, history, self._features.take(rows))
+
+    def embed_videos(self, video_ids: Ids) -> Float32[np.ndarray, "n d"]:
+        """Return the videos' vectors, [n, d].
+
+        Raises:
+            UnknownIdError: A video is unknown: its features are not here, so it has no vector.
+        """
+        return np.asarray(self._vectors[_known_rows(self.bundle.videos, video_ids, "video")])
+
+    def candidates(
+        self,
+        user_id: Id | None = None,
+        k: int = 100,
+        exclude: Ids = (),
+        history: Ids | None = None,
+        time_ms: int | None = None,
+        keep_seen: bool = False,
+    ) -> Candidates:
+        """Return the best videos for a user, without those that the user has watched.
+
+        Args:
+            user_id: Whom to serve; None for somebody without an id.
+            k: How many.
+            exclude: Videos that must not be shown; unknown ones change nothing.
+            history: Videos watched, oldest first, instead of what the bundle knows; what it knows stays hidden.
+            time_ms: Moment of the request, UTC; None where it does not matter.
+            keep_seen: Whether watched videos may be shown again.
+
+        Raises:
+            ConfigError: k below 1.
+            UnknownIdError: The user, or a video of the history, is unknown and the retriever refuses those.
+            DataError: Ids of another sort than the bundle's, strings for int64 or the other way round.
+        """
+        asked = self._ask(user_id, history, exclude, keep_seen)
+        context = context_codes(np.array([TIME_UNKNOWN if time_ms is None else time_ms], np.int64))
+        users = self._features.take(np.array([asked.user]))
+        query = query_vectors(self._towers, self._vectors, asked.history[None], users, context)
+        return self._answers(query, k, [asked])[0]
+
+    def candidates_batch(self, user_ids: Ids, k: int = 100, keep_seen: bool = False) -> list[Candidates]:
+        """Return what candidates would return for each user, found together.
+
+        Raises:
+            ConfigError: k below 1.
+            UnknownIdError: A user is unknown and the retriever refuses those.
+        """
+        asked = [self._of_row(int(row), keep_seen) for row in self._user_rows(user_ids)]
+        return self._answers(self.embed_users(user_ids), k, asked)
+
+    def similar(self, video_id: Id, k: int = 10) -> Candidates:
+        """Return the videos whose vectors have the highest inner product with a video's, itself left out.
+
+        Raises:
+            ConfigError: k below 1.
+            UnknownIdError: The video is unknown.
+        """
+        rows = _known_rows(self.bundle.videos, [video_id], "video")
+        asked = _Asked(_UNKNOWN_ROW, rows[:0], rows, 0, 0, Way.video)
+        return self._answers(np.asarray(self._vectors[rows]), k, [asked])[0]
+
+    def _user_rows(self, user_ids: Ids) -> Int64[np.ndarray, " n"]:
+        if self.unknown is Unknown.refuse:
+            return _known_rows(self.bundle.users, user_ids, "user")
+        return self.bundle.users.rows(user_ids)
+
+    def _of_row(self, user: int, keep_seen: bool) -> _Asked:
+        """Return the request of a user as the bundle knows them."""
+        seen = self._positives.of(user).astype(np.int64)
+        hidden = seen[:0] if keep_seen else np.unique(seen)
+        return _Asked(user, seen[-self._towers.window :], hidden, len(hidden), 0, _way(user, len(seen)))
+
+    def _ask(self, user_id: Id | None, history: Ids | None, exclude: Ids, keep_seen: bool) -> _Asked:
+        user = _UNKNOWN_ROW if user_id is None else int(self._user_rows([user_id])[0])
+        asked = self._of_row(user, keep_seen)
+        events, hidden, dropped = asked.history, asked.hidden, 0
+        if history is not None:
+            given = self._history_rows(history)
+            events = given[given >= _FIRST_ROW]
+            dropped = len(given) - len(events)
+            hidden = hidden if keep_seen else np.union1d(hidden, events)
+        blocked = self.bundle.videos.rows(exclude)
+        everything = np.union1d(hidden, blocked[blocked >= _FIRST_ROW])
+        return _Asked(user, events, everything, len(hidden), dropped, _way(user, len(events)))
+
+    def _history_rows(self, history: Ids) -> Int64[np.ndarray, " n"]:
+        if self.unknown is Unknown.refuse:
+            return _known_rows(self.bundle.videos, history, "video")
+        return self.bundle.videos.rows(history)
+
+    def _answers(self, queries: Float32[np.ndarray, "q d"], k: int, asked: list[_Asked]) -> list[Candidates]:
+        if k < 1:
+            raise ConfigError(f"k is {k}; ask for at least 1 candidate")
+        hits = self._index.search(queries, min(k, max(1, len(self._index))), [each.hidden for each in asked])
+        return [self._answer(hits, place, k, each) for place, each in enumerate(asked)]
+
+    def _answer(self, hits: Hits, place: int, k: int, asked: _Asked) -> Candidates:
+        found = int(hits.found[place])
+        why = ""
+        if found < k:
+            other = len(asked.hidden) - asked.seen
+            itself = "the video itself" if asked.way is Way.video else f"{other} excluded"
+            why = f"asked for {k}; of {len(self._index)} videos {asked.seen} are seen and {itself}, {found} are left"
+        ids = self.bundle.videos.ids(hits.ids[place, :found])
+        return Candidates(ids, hits.scores[place, :found], asked.way, why, asked.dropped, self.bundle.version)
+
+
+def _way(user: int, events: int) -> Way:
+    if events:
+        return Way.history
+    return Way.new_user if user == _UNKNOWN_ROW else Way.features
+
+
+def _known_rows(vocabulary: Vocabulary, ids: Ids, kind: str) -> Int64[np.ndarray, " n"]:
+    """Return the rows of ids that must be known; the first that is not is named."""
+    rows = vocabulary.rows(ids)
+    if (rows == _UNKNOWN_ROW).any():
+        place = int((rows == _UNKNOWN_ROW).argmax())
+        raise UnknownIdError(
+            f"{kind} {ids[place]!r} is not among the bundle's {len(vocabulary) - _FIRST_ROW} {kind}s; "
+            "it is mistyped, or newer than the bundle"
+        )
+    return rows
