@@ -1,4 +1,4 @@
-"""Make the four Parquet files of `data=kuairand` from the published KuaiRand-Pure files; the format changes, nothing else.
+"""Make the four Parquet files of `data=kuairand` from the published ones; the format changes, nothing else.
 
 python benchmarks/make_bundled_kuairand.py KUAIRAND_PURE_FOLDER
 """

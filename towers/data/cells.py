@@ -6,18 +6,7 @@ from towers.data.encoders import Kind
 from towers.data.engine import literal, quoted
 from towers.data.source import Ids, Loaded, TimeUnit
 
-WHOLE = {
-    "TINYINT",
-    "SMALLINT",
-    "INTEGER",
-    "BIGINT",
-    "HUGEINT",
-    "UTINYINT",
-    "USMALLINT",
-    "UINTEGER",
-    "UBIGINT",
-    "UHUGEINT",
-}
+WHOLE = {f"{sign}{size}" for sign in ("", "U") for size in ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT")}
 EXACT_TO = 2**53
 """Doubles hold every whole number below this one."""
 

@@ -7,7 +7,10 @@ from towers.data.engine import Engine, literal, quoted, translated
 from towers.data.source import Repeats, Staged, TimeUnit
 from towers.types import DataError
 
-RESERVED = ("user_row", "video_row", "time_ms", "position", "split", "positive", "weight", "reason", "wanted", "place")
+RESERVED = frozenset({
+    "user_id", "video_id", "user_row", "video_row", "time_ms", "position", "split", "positive", "weight", "reason",
+    "wanted", "place", "nth_time", "so_far", "in_all", "towers_row",
+})  # fmt: skip
 """Columns that we write; no label may take their names."""
 SECONDS_BELOW, MICROSECONDS_ABOVE = 10**11, 10**14
 
@@ -19,11 +22,9 @@ def clean_events(engine: Engine, staged: Staged) -> dict[str, Any]:
         DataError: There are no events, times are in another unit, a split has an unknown name,
             an expression fails, or nothing is left.
     """
-    came = engine.value("SELECT count(*) FROM raw_events")
+    ((came,),) = engine.select("count_raw")
     if came == 0:
-        raise DataError(
-            f"{staged.events.origin} holds no events (0 rows); give data.events a log with at least one row"
-        )
+        raise DataError(f"{staged.events.origin} holds 0 events; give a log with at least one")
     engine.run("type_events", **_typed(staged))
     if "time_ms" in staged.columns:
         _check_unit(engine, staged)
@@ -32,12 +33,12 @@ def clean_events(engine: Engine, staged: Staged) -> dict[str, Any]:
     _judge(engine, staged)
     engine.run("find_duplicates", columns=", ".join(map(quoted, staged.events.types)))
     engine.run("order_events", repeats_count="true" if staged.repeats is Repeats.all else "false")
-    rejected = dict(engine.rows("SELECT reason, count(*) FROM judged WHERE reason IS NOT NULL GROUP BY 1 ORDER BY 1"))
-    kept, positive = engine.rows("SELECT count(*), count(*) FILTER (WHERE positive) FROM ordered")[0]
-    reasons = ", ".join(f"{reason}: {count}" for reason, count in rejected.items())
+    rejected = dict(engine.select("count_reasons", judged="judged"))
+    ((kept, positive, _),) = engine.select("count_kept")
     if kept == 0:
+        reasons = ", ".join(f"{reason}: {count}" for reason, count in rejected.items())
         raise DataError(
-            f"all {came} events of {staged.events.origin} were rejected ({reasons}); nothing is left to learn from"
+            f"all {came} events of {staged.events.origin} were rejected ({reasons}); none is left to learn from"
         )
     if positive == 0:
         raise DataError(
@@ -94,11 +95,8 @@ def _order_name(columns: dict[str, str]) -> str:
 
 
 def _check_unit(engine: Engine, staged: Staged) -> None:
-    column = staged.columns["time_ms"]
-    early, late, known, low, high = engine.rows(
-        f"SELECT count(*) FILTER (WHERE t > 0 AND t < {SECONDS_BELOW}), count(*) FILTER (WHERE t > {MICROSECONDS_ABOVE}), "
-        "count(t), min(t), max(t) FROM (SELECT towers_time_ms AS t FROM typed_events)"
-    )[0]
+    column, taken = staged.columns["time_ms"], staged.time_unit.name
+    ((early, late, known, low, high),) = engine.select("range_of_times", early=SECONDS_BELOW, late=MICROSECONDS_ABOVE)
     unit = None
     if early * 2 > known:
         unit = TimeUnit.s if staged.time_unit is TimeUnit.ms else TimeUnit.ms
@@ -106,20 +104,16 @@ def _check_unit(engine: Engine, staged: Staged) -> None:
         unit = TimeUnit.ms if staged.time_unit is TimeUnit.s else TimeUnit.us
     if unit is not None and unit is not staged.time_unit:
         raise DataError(
-            f"{column} holds times from {low} to {high} when read as {staged.time_unit.name}, in ms since 1970; expected "
-            f"times between 1973 and 2100; it looks like {unit.name}: set data.time_unit={unit.name}"
+            f"{column!r}, read as {taken}, holds times from {low} to {high} ms since 1970; expected times between 1973 "
+            f"and 2100; they look like {unit.name}: set data.time_unit={unit.name}"
         )
 
 
 def _check_split(engine: Engine, staged: Staged) -> None:
-    unknown = engine.rows(
-        "SELECT towers_split, count(*) FROM typed_events WHERE towers_split NOT IN ('train', 'valid', 'test') "
-        "GROUP BY 1 ORDER BY 1 LIMIT 1"
-    )
-    if unknown:
+    for name, count in engine.select("unknown_splits"):
         raise DataError(
-            f"column {staged.columns['split']!r} holds {unknown[0][0]!r} in {unknown[0][1]} rows; expected train, valid "
-            "or test; rename it in the data, or set data.columns.split=null to cut anew"
+            f"column {staged.columns['split']!r} holds {name!r} in {count} rows; expected train, valid or test; "
+            "rename it in the data, or set data.columns.split=null to cut anew"
         )
 
 
@@ -127,5 +121,5 @@ def _judge(engine: Engine, staged: Staged) -> None:
     labels = "".join(f",\n    {quoted(name)} AS {quoted(label)}" for label, name in staged.labels.items())
     for option, expression in (("positive", staged.positive), ("weight", staged.weight)):
         with translated(f"data.{option}={expression!r} does not work on {', '.join(staged.events.types)}"):
-            engine.rows(f"SELECT ({expression}) FROM typed_events LIMIT 0")  # noqa: S608
+            engine.select("try_expression", expression=expression)
     engine.run("judge_events", positive=staged.positive, weight=staged.weight, labels=labels)

@@ -9,6 +9,7 @@ from towers.data.engine import Engine
 from towers.types import ConfigError, DataError
 
 
+@dataclass(kw_only=True)
 class Cut(ABC):
     """A way to divide events into train, valid and test."""
 
@@ -36,7 +37,7 @@ class TimeCut(Cut):
         Raises:
             DataError: No event has a time, or the moments stand in the wrong order.
         """
-        known = engine.value("SELECT count(time_ms) FROM ordered")
+        ((_, _, known),) = engine.select("count_kept")
         if known == 0:
             raise DataError(
                 "cut=time needs times, and no event has one; set data.columns.time_ms=COLUMN, or take cut=leave_one_out"
@@ -45,7 +46,7 @@ class TimeCut(Cut):
         test_ms = _at(engine, moment(str(self.test), "cut.test"), known)
         if valid_ms > test_ms:
             raise DataError(
-                f"cut.valid={self.valid} is {valid_ms} ms, after cut.test={self.test}, {test_ms} ms; swap them"
+                f"cut.valid={self.valid} is {valid_ms} ms, later than cut.test={self.test}, {test_ms} ms; swap them"
             )
         engine.run("cut_time", valid_ms=valid_ms, test_ms=test_ms)
         return {"kind": "time", "valid": self.valid, "test": self.test, "valid_ms": valid_ms, "test_ms": test_ms}
@@ -103,4 +104,5 @@ def moment_ms(text: str, option: str) -> int:
 def _at(engine: Engine, where: float | int, known: int) -> int:
     if isinstance(where, int):
         return where
-    return int(engine.column("moment", offset=min(int(where * known), known - 1))[0])
+    ((found,),) = engine.select("moment", offset=min(int(where * known), known - 1))
+    return int(found)

@@ -12,9 +12,10 @@ import duckdb
 
 from towers.types import ConfigError, DataError
 
+VERSION: str = duckdb.__version__
 _STATEMENTS = files("towers.data") / "sql"
 _FULL = re.compile(r"no space left|disk.*full|max_temp_directory_size|could not allocate block", re.IGNORECASE)
-_MEMORY = re.compile(r"\d+(\.\d+)?\s?([KMGT]i?B|%)")
+_MEMORY = re.compile(r"\d+(\.\d+)?\s?([KMGT]i?B)")
 
 
 class Engine:
@@ -27,8 +28,9 @@ class Engine:
     Example:
         >>> import tempfile
         >>> with Engine.opened(Path(tempfile.mkdtemp()), "1GB", 1) as engine:
-        ...     engine.value("SELECT 6 * 7")
-        42
+        ...     engine.run("load", name="numbers", reader="range(3)")
+        ...     engine.select("count_distinct", name="numbers", column="range")
+        [(3,)]
     """
 
     error = duckdb.Error
@@ -48,49 +50,39 @@ class Engine:
 
         Raises:
             ConfigError: `memory` or `threads` cannot be read.
-            DataError: A statement of the block failed.
         """
         if _MEMORY.fullmatch(memory) is None:
-            raise ConfigError(f"memory={memory!r}; expected a size such as 2GB or 500MB")
+            raise ConfigError(f"memory={memory}; expected a size such as 2GB or 500MB")
         if threads is not None and threads < 1:
             raise ConfigError(f"threads={threads}; expected 1 or more, or null for all cores")
-        config = {
+        spilled = str(folder / "spilled")
+        config: dict[str, str | bool | int | float | list[str]] = {
             "memory_limit": memory,
-            "temp_directory": str(folder / "spilled"),
+            "temp_directory": spilled,
             "autoinstall_known_extensions": "false",
         }
         if threads is not None:
             config["threads"] = str(threads)
-        with translated(f"preparing in {folder}"):
-            connection = duckdb.connect(str(folder / "work.duckdb"), config=config)
-            try:
-                connection.execute(
-                    "SET preserve_insertion_order = true; SET enable_progress_bar = false; SET TimeZone = 'UTC'"
-                )
-                yield cls(folder, connection)
-            finally:
-                connection.close()
+        connection = duckdb.connect(str(folder / "work.duckdb"), config=config)
+        try:
+            connection.execute("SET preserve_insertion_order = true; SET TimeZone = 'UTC'")
+            connection.execute("SET enable_progress_bar = false")
+            yield cls(folder, connection)
+        finally:
+            connection.close()
 
-    def run(self, statement: str, **words: str | int | float) -> None:
+    def run(self, statement: str, **words: str | int) -> None:
         """Execute `sql/<statement>.sql` with its {words} filled in."""
-        self._connection.execute((_STATEMENTS / f"{statement}.sql").read_text(encoding="utf-8").format(**words))
+        self._connection.execute(text_of(statement, **words))
 
-    def rows(self, query: str) -> list[tuple[Any, ...]]:
-        """Return all rows of a small query."""
-        return self._connection.execute(query).fetchall()
-
-    def value(self, query: str) -> Any:  # noqa: ANN401
-        """Return the one value of a query."""
-        return self.rows(query)[0][0]
-
-    def column(self, statement: str, **words: str | int | float) -> list[Any]:
-        """Return the first column of what `sql/<statement>.sql` selects."""
-        text = (_STATEMENTS / f"{statement}.sql").read_text(encoding="utf-8").format(**words)
-        return [row[0] for row in self.rows(text)]
+    def select(self, statement: str, **words: str | int) -> list[tuple[Any, ...]]:
+        """Return the rows that `sql/<statement>.sql` selects, with its {words} filled in."""
+        return self._connection.execute(text_of(statement, **words)).fetchall()
 
     def types(self, relation: str) -> dict[str, str]:
         """Return the columns of a table, or of anything that can be selected from, with their types."""
-        return {name: kind for name, kind, *_ in self.rows(f"DESCRIBE SELECT * FROM {relation}")}  # noqa: S608
+        found = self._connection.execute(f"DESCRIBE SELECT * FROM {relation}").fetchall()  # noqa: S608
+        return {name: kind for name, kind, *_ in found}
 
 
 @contextmanager
@@ -106,13 +98,17 @@ def translated(doing: str) -> Iterator[None]:
         if isinstance(error, OSError) and error.errno != errno.ENOSPC:
             raise
         reason = " ".join(str(error).split())
-        if _FULL.search(reason):
-            raise DataError(
-                f"{doing}: the disk is full ({reason}); nothing was changed; free some space, or choose another dataset=DIR"
-            ) from error
+        if isinstance(error, OSError) or _FULL.search(reason):
+            remedy = "nothing was changed; free some space, or choose another dataset=DIR"
+            raise DataError(f"{doing}: the disk is full ({reason}); {remedy}") from error
         if isinstance(error, duckdb.OutOfMemoryException):
-            raise DataError(f"{doing}: out of memory ({reason}); give it more with memory=4GB") from error
+            raise DataError(f"{doing}: out of memory ({reason}); allow more, such as memory=4GB") from error
         raise DataError(f"{doing}: {reason}") from error
+
+
+def text_of(statement: str, **words: str | int) -> str:
+    """Return the text of `sql/<statement>.sql` with its {words} filled in."""
+    return (_STATEMENTS / f"{statement}.sql").read_text(encoding="utf-8").format(**words)
 
 
 def quoted(name: str) -> str:

@@ -160,5 +160,5 @@ def infer(engine: Engine, loaded: Loaded, column: str) -> Kind | None:
         return None
     if column == "id" or column.endswith("_id"):
         return Kind.categorical
-    values = engine.value(f"SELECT count(DISTINCT {quoted(column)}) FROM {loaded.name}")  # noqa: S608
+    ((values,),) = engine.select("count_distinct", name=loaded.name, column=quoted(column))
     return Kind.categorical if values <= FEW else Kind.numeric

@@ -47,10 +47,10 @@ class KuaiRand(Source):
         """Load the log; the split follows its `date` column, and order follows `time_ms`."""
         if self.folder is None:
             with as_file(files("towers.data") / "bundled") as bundled:
-                history, log, users, videos = (_parquet(bundled / f"{name}.parquet") for name in BUNDLED)
-                engine.run("kuairand_bundled_events", history=history, log=log)
-                engine.run("kuairand_users", reader=users)
-                engine.run("load", name="raw_videos", reader=videos)
+                history, log, users, videos = (bundled / f"{name}.parquet" for name in BUNDLED)
+                engine.run("kuairand_bundled_events", history=_parquet(history), log=_parquet(log))
+                engine.run("kuairand_users", reader=_parquet(users))
+                engine.run("load", name="raw_videos", reader=_parquet(videos))
         else:
             *logs, users, videos = _find(Path(self.folder), (*LOGS, USERS, VIDEOS))
             engine.run("kuairand_folder_events", logs=_csv(*logs))

@@ -11,7 +11,7 @@ from typing import Any
 from towers.data.clean import clean_events
 from towers.data.cut import Cut
 from towers.data.dataset import FILES, MANIFEST, SCHEMA_VERSION, Dataset
-from towers.data.engine import Engine, literal, quoted, translated
+from towers.data.engine import VERSION, Engine, literal, quoted, translated
 from towers.data.files import Files
 from towers.data.folder import atomic_folder, write_json
 from towers.data.kuairand import KuaiRand
@@ -93,6 +93,7 @@ def _build(engine: Engine, config: PrepareConfig, folder: Path) -> None:
     write_json(folder / "encoders.json", encoders.to_json())
     manifest = {
         "schema": SCHEMA_VERSION,
+        "engine": f"duckdb {VERSION}",
         "protocol": staged.protocol,
         "source": _plain(config.data, SOURCES),
         "cut": cut,
@@ -106,15 +107,11 @@ def _build(engine: Engine, config: PrepareConfig, folder: Path) -> None:
         "checksums": {name: _checksum(folder / name) for name in FILES},
     }
     write_json(folder / MANIFEST, manifest)
-    _log.info(
-        "%d events came, %d kept, %d duplicates, rejected: %s",
-        *(counts[k] for k in ("rows", "kept", "duplicates", "rejected")),
-    )
+    _log.info("events: %(rows)d came, %(kept)d kept, %(duplicates)d duplicates, rejected %(rejected)s", counts)
 
 
 def _count_splits(engine: Engine, cut: dict[str, Any]) -> dict[str, dict[str, int]]:
-    query = "SELECT split, count(*), count(*) FILTER (WHERE positive) FROM events GROUP BY 1"
-    found = {split: (rows, positives) for split, rows, positives in engine.rows(query)}
+    found = {split: (rows, positives) for split, rows, positives in engine.select("count_splits")}
     if found.get(0, (0, 0))[1] == 0:
         where = f"before {cut['valid_ms']} ms" if cut["valid_ms"] is not None else "in train"
         total = sum(positives for _, positives in found.values())
@@ -128,19 +125,18 @@ def _count_splits(engine: Engine, cut: dict[str, Any]) -> dict[str, dict[str, in
 
 
 def _count_things(engine: Engine, kind: str) -> dict[str, Any]:
-    count, known = engine.rows(f"SELECT count(*), count(*) FILTER (WHERE known) FROM {kind}s")[0]  # noqa: S608
-    met = engine.value(f"SELECT count(DISTINCT {kind}_id) FROM events WHERE positive")  # noqa: S608
+    ((count, known, met),) = engine.select("count_things", kind=kind)
     return {"count": count, "known": known, "with_positives": met}
 
 
 def _write(engine: Engine, staged: Staged, folder: Path) -> None:
     labels = "".join(f", events.{quoted(name)}" for name in staged.labels)
     engine.run("write_events", labels=labels, file=literal(folder / "events.parquet"))
-    parts = [rejected_part("events", "judged", "raw_events", list(staged.events.types))]
+    parts = [rejected_part("events", "judged", staged.events)]
     for kind, things in (("user", staged.users), ("video", staged.videos)):
         engine.run("write_things", kind=kind, file=literal(folder / f"{kind}s.parquet"), **write_columns(things))
         if things is not None:
-            parts.append(rejected_part(f"{kind}s", f"typed_{kind}s", f"raw_{kind}s", list(things.loaded.types)))
+            parts.append(rejected_part(f"{kind}s", f"typed_{kind}s", things.loaded))
     engine.run("write_rejected", parts=" UNION ALL ".join(parts), file=literal(folder / "rejected.parquet"))
 
 

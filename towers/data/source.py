@@ -128,6 +128,7 @@ class Staged:
     cut: dict[str, Any] = field(default_factory=dict)
 
 
+@dataclass(kw_only=True)
 class Source(ABC):
     """Somewhere that events come from."""
 

@@ -6,8 +6,8 @@ from typing import Any
 
 from towers.data.cells import feature_cell, id_cell, id_is_string
 from towers.data.encoders import Encoder, Encoders, Kind
-from towers.data.engine import Engine, literal, quoted
-from towers.data.source import Staged, Things
+from towers.data.engine import Engine, quoted, text_of
+from towers.data.source import Loaded, Staged, Things
 from towers.types import DataError
 
 _log = logging.getLogger(__name__)
@@ -43,10 +43,7 @@ def type_things(engine: Engine, staged: Staged) -> dict[str, dict[str, int]]:
             features += f",\n    {feature_cell(loaded, name, sort, things.separator)} AS {quoted(name)}"
         words = {"id": id_cell(loaded, things.id, staged.ids), "raw_id": quoted(things.id), "features": features}
         engine.run("type_things", kind=kind, **words)
-        reasons = engine.rows(
-            f"SELECT reason, count(*) FROM typed_{kind}s WHERE reason IS NOT NULL GROUP BY 1 ORDER BY 1"
-        )  # noqa: S608
-        rejected[f"{kind}s"] = dict(reasons)
+        rejected[f"{kind}s"] = dict(engine.select("count_reasons", judged=f"typed_{kind}s"))
     return rejected
 
 
@@ -68,30 +65,28 @@ def fit_encoders(engine: Engine, staged: Staged, fit: Fit) -> Encoders:
     return Encoders(users=found["user"], videos=found["video"])
 
 
-def describe(engine: Engine, staged: Staged) -> dict[str, Any]:
-    """Return, and log, what each feature was taken for and how many values are missing."""
-    notes: dict[str, Any] = {}
+def describe(engine: Engine, staged: Staged) -> dict[str, dict[str, Any]]:
+    """Return, and log, what each feature was taken for and how many of its values are missing."""
+    notes: dict[str, dict[str, Any]] = {"users": {}, "videos": {}}
     for kind, things in zip(KINDS, (staged.users, staged.videos), strict=True):
-        notes[f"{kind}s"] = {}
         if things is None:
             continue
         for name, sort in things.features.items():
-            rows, filled, raw = engine.rows(
-                f"SELECT count(*), count(t.{quoted(name)}), count(r.{quoted(name)}) "  # noqa: S608
-                f"FROM typed_{kind}s t JOIN raw_{kind}s r USING (towers_row)"
-            )[0]
+            ((rows, filled, given),) = engine.select("count_feature", kind=kind, column=quoted(name))
             inferred = name in things.inferred
-            notes[f"{kind}s"][name] = {"kind": sort.name, "inferred": inferred, "missing": rows - filled,
-                                       "unparsable": raw - filled, "all_missing": filled == 0}  # fmt: skip
+            notes[f"{kind}s"][name] = {
+                "kind": sort.name, "inferred": inferred, "missing": rows - filled, "unparsable": given - filled,
+            }  # fmt: skip
             if inferred:
                 _log.info(
-                    "%ss: %s is taken as %s; change it with data.%s_features.%s=KIND", kind, name, sort.name, kind, name
+                    "%s feature %s: taken as %s; data.%s_features.%s=KIND changes it",
+                    *(kind, name, sort.name, kind, name),
                 )
             if filled == 0:
-                _log.warning("%ss: %s has no value at all; every %s counts as missing", kind, name, kind)
+                _log.warning("%s feature %s: no %s has a value, so it can teach nothing", kind, name, kind)
         for name, reason in things.skipped.items():
-            notes[f"{kind}s"][name] = {"skipped": reason}
-            _log.info("%ss: %s is left out: %s", kind, name, reason)
+            notes[f"{kind}s"][name] = {"left out": reason}
+            _log.info("%s feature %s: left out, %s", kind, name, reason)
     return notes
 
 
@@ -101,8 +96,8 @@ def _check_same_ids(kind: str, staged: Staged, things: Things) -> None:
     table = sorts[id_is_string(things.loaded, things.id, staged.ids)]
     if events != table:
         raise DataError(
-            f"{kind} ids are {events} in {staged.events.origin} but {table} in {things.loaded.origin}; a dataset has one "
-            "sort; set data.ids=string to read both as strings"
+            f"{kind} ids are {events} in {staged.events.origin} but {table} in {things.loaded.origin}; expected "
+            "one sort; set data.ids=string to read both as strings"
         )
 
 
@@ -112,17 +107,15 @@ def _fit(engine: Engine, kind: str, name: str, sort: Kind, fit: Fit) -> Encoder:
         return Encoder(name, sort, dim=_width(engine, kind, name))
     if sort is Kind.numeric:
         shares = "[" + ", ".join(repr(number / fit.buckets) for number in range(1, fit.buckets)) + "]"
-        found = engine.column("fit_boundaries", kind=kind, value=column, shares=shares)
-        lowest = engine.column("fit_boundaries", kind=kind, value=column, shares="[0.0]")
-        return Encoder(name, sort, boundaries=tuple(float(value) for value in found if value > lowest[0]))
+        found = engine.select("fit_boundaries", kind=kind, value=column, shares=shares)
+        return Encoder(name, sort, boundaries=tuple(float(value) for (value,) in found))
     value = f"unnest(list_distinct({column}))" if sort is Kind.multi else column
-    return Encoder(name, sort, values=tuple(engine.column("fit_values", kind=kind, value=value, least=fit.min_count)))
+    found = engine.select("fit_values", kind=kind, value=value, least=fit.min_count)
+    return Encoder(name, sort, values=tuple(text for (text,) in found))
 
 
 def _width(engine: Engine, kind: str, name: str) -> int:
-    widths = engine.rows(
-        f"SELECT len({quoted(name)}), count(*) FROM typed_{kind}s WHERE {quoted(name)} IS NOT NULL GROUP BY 1 ORDER BY 2 DESC, 1"  # noqa: S608
-    )
+    widths = engine.select("widths", kind=kind, column=quoted(name))
     if len(widths) > 1:
         raise DataError(
             f"{kind} feature {name!r} has vectors of {widths[0][0]} numbers and of {widths[1][0]}; expected one width; "
@@ -142,11 +135,7 @@ def write_columns(things: Things | None) -> dict[str, str]:
     }
 
 
-def rejected_part(source: str, judged: str, raw: str, columns: list[str]) -> str:
-    """Return the SELECT of one table's rejected rows, with each row as JSON."""
-    packed = ", ".join(f"{quoted(name)} := raw.{quoted(name)}" for name in columns)
-    return (
-        f"SELECT {literal(source)} AS source, judged.towers_row AS source_row, judged.reason, "  # noqa: S608
-        f"CAST(to_json(struct_pack({packed})) AS VARCHAR) AS raw "
-        f"FROM {judged} AS judged JOIN {raw} AS raw ON judged.towers_row = raw.towers_row WHERE judged.reason IS NOT NULL"
-    )
+def rejected_part(source: str, judged: str, loaded: Loaded) -> str:
+    """Return the SELECT of one table's rejected rows."""
+    cells = ", ".join(f"{quoted(name)} := raw.{quoted(name)}" for name in loaded.types)
+    return text_of("rejected", source=source, judged=judged, raw=loaded.name, cells=cells)

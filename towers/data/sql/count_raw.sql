@@ -1,0 +1,2 @@
+-- How many events came.
+SELECT count(*) FROM raw_events;

@@ -1,0 +1,8 @@
+-- How many times are too early to be real, too late, known at all; the first and the last.
+SELECT
+    count(*) FILTER (WHERE towers_time_ms > 0 AND towers_time_ms < {early}),
+    count(*) FILTER (WHERE towers_time_ms > {late}),
+    count(towers_time_ms),
+    min(towers_time_ms),
+    max(towers_time_ms)
+FROM typed_events;
