@@ -52,7 +52,7 @@ def test_a_masked_candidate_counts_for_nothing(loss: Loss, seed: int) -> None:
     masked = torch.cat([logits, torch.full((len(logits), 3), -torch.inf)], dim=1).requires_grad_()
     value = loss(masked, target, weight)
     torch.testing.assert_close(value.detach(), loss(logits, target, weight))
-    value.backward()
+    torch.autograd.backward(value)
     assert masked.grad is not None
     assert masked.grad.isfinite().all()
     assert (masked.grad[:, -3:] == 0).all()
@@ -103,7 +103,7 @@ def test_parts_give_the_loss_and_gradients_of_the_whole(
             leaf.grad = None
         queries, vectors, scale = leaves
         value = function(loss, queries, target, weight, CandidateSet(vectors, log_q, known), scale)  # type: ignore[operator]
-        value.backward()
+        torch.autograd.backward(value)
         return [value.detach(), *[leaf.grad.clone() for leaf in leaves if leaf.grad is not None]]
 
     for ours, theirs in zip(value_and_gradients(candidate_loss), value_and_gradients(plain), strict=True):

@@ -12,8 +12,8 @@ TIMES = np.array([TIME_UNKNOWN, 1000, 2000, 3000, 3000])
 
 def source(sampler: Sampler, positions: int = 100, window: int = 4) -> BatchSource:
     positives = Positives(OFFSETS, VIDEOS, TIMES, np.array([1, 2, 3, 4, 5], np.float32))
-    blank = lambda rows: FeatureTable(np.arange(rows, dtype=np.int32)[:, None])  # noqa: E731
-    return BatchSource(positives, blank(4), blank(8), sampler, window, positions)
+    users, videos = (FeatureTable(np.arange(rows, dtype=np.int32)[:, None]) for rows in (4, 8))
+    return BatchSource(positives, users, videos, sampler, window, positions)
 
 
 def line_of(batch: Batch, user_row: int) -> int:

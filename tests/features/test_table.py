@@ -1,3 +1,5 @@
+from typing import Any
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -12,7 +14,7 @@ ENCODERS = (
     Encoder("tags", Kind.multi, values=("x", "y", "z")),
     Encoder("content", Kind.vector, dim=2),
 )
-RAW = {
+RAW: dict[str, list[Any]] = {
     "genre": ["b", "new", None],
     "length": [10.0, None, 25.0],
     "tags": [["z", "x"], None, ["new"]],

@@ -21,7 +21,7 @@ def positives(counts: list[int]) -> Positives:
 def test_every_event_is_a_target_once_and_windows_stay_within_users(counts: list[int], length: int) -> None:
     flat = positives(counts)
     windows = Windows.of(flat, length)
-    targets = np.concatenate([np.arange(f, e) for f, e in zip(windows.first, windows.end, strict=True)] or [[]])
+    targets = np.concatenate([np.arange(f, e) for f, e in [(0, 0), *zip(windows.first, windows.end, strict=True)]])
     assert sorted(targets.tolist()) == list(range(sum(counts)))
     assert (windows.end - windows.begin <= length).all()
     assert (windows.begin >= flat.offsets[windows.user]).all()

@@ -1,4 +1,4 @@
-"""What a training run can be told. Neither torch nor Lightning is needed to write one."""
+"""What a training run can be told."""
 
 from dataclasses import dataclass, field
 from enum import Enum
@@ -63,9 +63,9 @@ class TrainConfig:
     """Which videos a step is scored against."""
     optim: OptimConfig = field(default_factory=OptimConfig)
     """How the weights move."""
-    refit: bool = True
-    """Whether, once the number of epochs is chosen on the valid split, the towers are trained again on
-    train and valid together, so that the newest events count."""
+    refit_epochs: int = 2
+    """Further epochs on train and valid together, from the epoch that valid chose, so that the newest events
+    count too; 0 leaves them out."""
     seed: int = 0
     """Seed of everything that is drawn."""
     accelerator: Accelerator = Accelerator.auto
@@ -77,6 +77,6 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         """Check the options."""
-        if self.seed < 0 or self.threads < 0:
-            name = "seed" if self.seed < 0 else "threads"
-            raise ConfigError(f"{name} is {getattr(self, name)}; expected at least 0")
+        for name in ("refit_epochs", "seed", "threads"):
+            if getattr(self, name) < 0:
+                raise ConfigError(f"{name} is {getattr(self, name)}; expected at least 0")

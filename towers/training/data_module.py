@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 import pytorch_lightning as pl
+import torch
 
 from towers.features import Batch, BatchSource
 
@@ -32,3 +33,7 @@ class TowersData(pl.LightningDataModule):
         """Return the batches of the trainer's epoch."""
         number = self.trainer.current_epoch if self.trainer is not None else 0
         return Epoch(self.source, self.seed, number)
+
+    def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
+        """Move a batch; Lightning would not look inside it."""
+        return batch.to(device)

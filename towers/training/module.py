@@ -71,7 +71,3 @@ class TowersModule(pl.LightningModule):
     def configure_optimizers(self) -> Optimizer:
         """Return AdamW over all weights, fused into one pass."""
         return AdamW(self.parameters(), lr=self.optim.learning_rate, weight_decay=self.optim.weight_decay, fused=True)
-
-    def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
-        """Move a batch; Lightning would not look inside it."""
-        return batch.to(device)

@@ -1,9 +1,12 @@
 """One stage of a run: a fit that stops when the valid split no longer improves, or a refit of fixed length."""
 
+import logging
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytorch_lightning as pl
 import torch
@@ -83,21 +86,39 @@ class Stage:
             save_on_train_epoch_end=True,
             enable_version_counter=False,
         )
-        trainer = pl.Trainer(
+        with _quiet():
+            trainer = self._trainer([journal, keep])
+            trainer.fit(module, TowersData(source, self.config.seed), ckpt_path=resume, weights_only=False)
+
+    def _trainer(self, callbacks: list[pl.Callback]) -> pl.Trainer:
+        return pl.Trainer(
             accelerator=self.config.accelerator.name,
             devices=1,
             max_epochs=self.epochs,
             logger=TensorBoardLogger(self.config.run, name="logs", version=self.name),
-            callbacks=[journal, keep],
+            callbacks=callbacks,
             gradient_clip_val=self.config.optim.clip or None,
             enable_progress_bar=False,
             enable_model_summary=False,
             reload_dataloaders_every_n_epochs=1,
             log_every_n_steps=10,
         )
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep what Lightning says about itself from people who did not ask."""
+    logger = logging.getLogger("pytorch_lightning")
+    level = logger.level
+    logger.setLevel(logging.WARNING)
+    try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*[Cc]heckpoint directory .* exists", category=UserWarning)
-            trainer.fit(module, TowersData(source, self.config.seed), ckpt_path=resume, weights_only=False)
+            warnings.filterwarnings("ignore", message=".*smaller than the logging interval", category=UserWarning)
+            warnings.filterwarnings("ignore", message=".*LeafSpec.* is deprecated", category=FutureWarning)
+            yield
+    finally:
+        logger.setLevel(level)
 
 
 def best_epoch(rows: list[Row]) -> int:
@@ -110,11 +131,10 @@ def best_epoch(rows: list[Row]) -> int:
     return max((float(row[STEER]), -int(row["epoch"])) for row in rows)[1] * -1 if rows else 0
 
 
-def _load(path: Path) -> dict[str, dict[str, dict[str, list[Row]]]]:
-    loaded: dict[str, dict[str, dict[str, list[Row]]]] = torch.load(path, map_location="cpu", weights_only=False)
+def _load(path: Path) -> dict[str, Any]:
+    loaded: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=False)
     return loaded
 
 
 def _towers_of(path: Path) -> dict[str, torch.Tensor]:
-    state = torch.load(path, map_location="cpu", weights_only=False)["state_dict"]
-    return {name.removeprefix("towers."): value for name, value in state.items()}
+    return {name.removeprefix("towers."): value for name, value in _load(path)["state_dict"].items()}

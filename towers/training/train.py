@@ -1,4 +1,4 @@
-"""From a dataset to trained towers: choose the number of epochs on valid, then refit on train and valid."""
+"""From a dataset to trained towers: choose the epoch on valid, then go on for a little on train and valid."""
 
 import dataclasses
 import json
@@ -29,8 +29,9 @@ from towers.types import DataError, RunError
 def train(config: TrainConfig) -> Run:
     """Train the towers of a dataset; go on with a run that was interrupted.
 
-    The epoch is chosen by exact recall@100 on the valid split. With `refit` the towers are then
-    trained afresh for as many epochs on train and valid together.
+    The epoch is chosen by exact recall@100 on the valid split. Its towers are then trained for
+    `refit_epochs` more on train and valid together: what was watched last says most about what
+    comes next, and a few epochs do as well as training afresh.
 
     Args:
         config: What to do; `config.run` is the folder that is written.
@@ -57,13 +58,11 @@ def train(config: TrainConfig) -> Run:
         validate, users=EvaluationSet.of(dataset, Split.valid), user_table=features[0], video_table=features[1]
     )
     fit = Stage(name="fit", config=config, epochs=config.optim.epochs, validate=valid, before=[])
-    best, rows = _stage(fit, dataset, features, [Split.train])
-    epochs = best_epoch(rows)
-    chosen: TwoTower = best
+    chosen, rows = _stage(fit, dataset, features, [Split.train])
     refit_rows: list[Row] = []
-    if config.refit:
-        again = Stage(name="refit", config=config, epochs=epochs, validate=None, before=rows)
-        chosen, refit_rows = _stage(again, dataset, features, [Split.train, Split.valid])
+    if config.refit_epochs:
+        again = Stage(name="refit", config=config, epochs=config.refit_epochs, validate=None, before=rows)
+        chosen, refit_rows = _stage(again, dataset, features, [Split.train, Split.valid], begin=chosen)
     save_towers(chosen, folder / TOWERS)
     write_json(folder / RUN, _summary(plain, rows, refit_rows, time.perf_counter() - began))
     return open_run(folder)
@@ -101,9 +100,13 @@ def _claim(folder: Path, plain: dict[str, Any]) -> bool:
 
 
 def _stage(
-    stage: Stage, dataset: Dataset, features: tuple[FeatureTable, FeatureTable], splits: list[Split]
+    stage: Stage,
+    dataset: Dataset,
+    features: tuple[FeatureTable, FeatureTable],
+    splits: list[Split],
+    begin: TwoTower | None = None,
 ) -> tuple[TwoTower, list[Row]]:
-    """Return the towers that a stage ends with, and its journal."""
+    """Return the towers that a stage ends with, and its journal; it begins with given weights, or new ones."""
     config = stage.config
     positives = dataset.positives(*splits)
     if not len(positives.video_row):
@@ -112,6 +115,8 @@ def _stage(
     pl.seed_everything(config.seed, verbose=False)
     known = torch.from_numpy(np.bincount(positives.video_row, minlength=len(dataset.videos)) > 0)
     model = TwoTower(config.model, dataset.encoders, known)
+    if begin is not None:
+        model.load_state_dict(begin.state_dict() | {"known": known})
     source = BatchSource(
         positives, features[0], features[1], config.sampler, config.model.window, config.optim.positions
     )

@@ -1,0 +1,184 @@
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from towers.data import Dataset
+from towers.features import Mixed
+from towers.losses import Softmax
+from towers.models import MeanHistory, ModelConfig, RecencyHistory, TwoTower, load_towers
+from towers.training import Accelerator, OptimConfig, TrainConfig, train
+from towers.training.stage import best_epoch
+from towers.types import ConfigError, RunError
+
+
+def config(dataset: Dataset, run: Path, **options: object) -> TrainConfig:
+    given = {
+        "model": ModelConfig(history=RecencyHistory(heads=2), dim=8, window=6),
+        "loss": Softmax(),
+        "sampler": Mixed(count=8),
+        "optim": OptimConfig(epochs=3, patience=3, positions=64, learning_rate=0.02),
+        "accelerator": Accelerator.cpu,
+        "progress": False,
+        "threads": 1,
+    }
+    return TrainConfig(dataset=str(dataset.folder), run=str(run), **(given | options))  # type: ignore[arg-type]
+
+
+def same(one: TwoTower, two: TwoTower) -> bool:
+    pairs = zip(one.state_dict().values(), two.state_dict().values(), strict=True)
+    return all(torch.equal(a, b) for a, b in pairs)
+
+
+def journal(run: Path) -> list[dict[str, str]]:
+    with (run / "history.csv").open(newline="") as file:
+        return [
+            {k: v for k, v in row.items() if k not in {"seconds", "positions_per_s"}} for row in csv.DictReader(file)
+        ]
+
+
+def test_a_run_folder_says_what_was_done(tiny_dataset: Dataset, tmp_path: Path) -> None:
+    run = train(config(tiny_dataset, tmp_path / "run"))
+    rows = journal(run.folder)
+    assert [(row["stage"], row["epoch"]) for row in rows[:3]] == [("fit", "1"), ("fit", "2"), ("fit", "3")]
+    assert {row["stage"] for row in rows[3:]} == {"refit"}
+    assert len(rows) == 5
+    best = max(rows[:3], key=lambda row: float(row["recall@100"]))
+    assert run.info["valid"]["recall@100"] == float(best["recall@100"])
+    assert run.info["dataset_fingerprint"] == tiny_dataset.fingerprint
+    assert run.info["refitted"] is True
+    assert run.info["cost"]["seconds"] > 0
+    assert run.dataset == tiny_dataset.folder.resolve()
+    assert same(run.towers, load_towers(run.folder / "towers"))
+    assert list((run.folder / "logs" / "fit").glob("events.out.tfevents*"))
+
+
+def test_the_same_seed_gives_the_same_towers_and_another_does_not(tiny_dataset: Dataset, tmp_path: Path) -> None:
+    one, two, other = (
+        train(config(tiny_dataset, tmp_path / name, seed=seed, refit_epochs=0)).towers
+        for name, seed in (("one", 3), ("two", 3), ("other", 4))
+    )
+    assert same(one, two)
+    assert not same(one, other)
+
+
+def test_training_learns(tiny_dataset: Dataset, tmp_path: Path) -> None:
+    rows = journal(train(config(tiny_dataset, tmp_path / "run", refit_epochs=0)).folder)
+    assert float(rows[-1]["loss"]) < float(rows[0]["loss"])
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+sys.path.insert(0, {tests!r})
+import towers.training.journal as journal_module
+from test_train import config
+from towers.data import Dataset
+from towers.training import train
+
+plain_add = journal_module.Journal.add
+def add(self, *arguments):
+    plain_add(self, *arguments)
+    if (self.stage, len(self.rows)) == {when!r}:
+        os.kill(os.getpid(), signal.SIGKILL)
+journal_module.Journal.add = add
+train(config(Dataset.open({dataset!r}), Path({run!r})))
+"""
+
+
+@pytest.mark.parametrize("when", [("fit", 1), ("fit", 2), ("fit", 3), ("refit", 1)])
+def test_a_killed_run_goes_on_and_ends_where_an_unbroken_one_ends(
+    when: tuple[str, int], tiny_dataset: Dataset, tmp_path: Path
+) -> None:
+    whole = train(config(tiny_dataset, tmp_path / "whole"))
+    script = KILLED.format(
+        tests=str(Path(__file__).parent), when=when, dataset=str(tiny_dataset.folder), run=str(tmp_path / "killed")
+    )
+    killed = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env=os.environ, check=False)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    assert not (tmp_path / "killed" / "run.json").exists()
+    resumed = train(config(tiny_dataset, tmp_path / "killed"))
+    assert same(resumed.towers, whole.towers)
+    assert journal(resumed.folder) == journal(whole.folder)
+
+
+def test_a_finished_run_is_opened_not_trained_again(tiny_dataset: Dataset, tmp_path: Path) -> None:
+    first = train(config(tiny_dataset, tmp_path / "run", refit_epochs=0))
+    written = (first.folder / "towers" / "weights.pt").stat().st_mtime_ns
+    again = train(config(tiny_dataset, tmp_path / "run", refit_epochs=0))
+    assert (again.folder / "towers" / "weights.pt").stat().st_mtime_ns == written
+
+
+def test_a_folder_of_other_options_is_refused(tiny_dataset: Dataset, tmp_path: Path) -> None:
+    train(config(tiny_dataset, tmp_path / "run", refit_epochs=0))
+    with pytest.raises(
+        RunError, match=r"holds a run with other options: seed was 0 and is now 9; choose another run=FOLDER"
+    ):
+        train(config(tiny_dataset, tmp_path / "run", refit_epochs=0, seed=9))
+
+
+def test_training_stops_when_valid_no_longer_improves(tiny_dataset: Dataset, tmp_path: Path) -> None:
+    optim = OptimConfig(epochs=50, patience=2, positions=64, learning_rate=0.05)
+    run = train(config(tiny_dataset, tmp_path / "run", optim=optim, refit_epochs=0))
+    epochs = len(journal(run.folder))
+    assert epochs == run.info["best_epoch"] + 2
+    assert epochs < 50
+
+
+def test_a_loss_that_is_no_number_stops_with_step_and_cause(tiny_dataset: Dataset, tmp_path: Path) -> None:
+    optim = OptimConfig(epochs=3, positions=64, learning_rate=1e30, clip=0.0)
+    with pytest.raises(
+        RunError,
+        match=r"the loss is nan at epoch 1, step \d+: the weights .* are not finite; lower optim\.learning_rate",
+    ):
+        train(config(tiny_dataset, tmp_path / "run", optim=optim))
+
+
+def test_the_earliest_of_equal_epochs_is_the_best() -> None:
+    rows = [{"epoch": 1, "recall@100": 0.1}, {"epoch": 2, "recall@100": 0.3}, {"epoch": 3, "recall@100": 0.3}]
+    assert best_epoch(rows) == 2  # type: ignore[arg-type]
+    assert best_epoch([]) == 0
+
+
+def test_ids_never_met_in_training_are_not_known(tiny_dataset: Dataset, tmp_path: Path) -> None:
+    towers = train(
+        config(tiny_dataset, tmp_path / "run", refit_epochs=0, model=ModelConfig(history=MeanHistory(), dim=8))
+    ).towers
+    from towers.data import Split
+
+    seen = np.unique(tiny_dataset.positives(Split.train).video_row)
+    assert np.flatnonzero(towers.known.numpy()).tolist() == seen.tolist()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"learning_rate": 0.0}, r"optim\.learning_rate is 0\.0; expected above 0"),
+        ({"epochs": 0}, r"optim\.epochs is 0; expected above 0"),
+        ({"clip": -1.0}, r"optim\.clip is -1\.0; expected at least 0"),
+    ],
+)
+def test_options_out_of_range_are_refused(options: dict[str, float], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        OptimConfig(**options)  # type: ignore[arg-type]
+
+
+def test_a_seed_below_nought_is_refused(tiny_dataset: Dataset, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="seed is -1; expected at least 0"):
+        config(tiny_dataset, tmp_path, seed=-1)
+
+
+def test_run_json_is_plain(tiny_dataset: Dataset, tmp_path: Path) -> None:
+    run = train(config(tiny_dataset, tmp_path / "run", refit_epochs=0))
+    plain = json.loads((run.folder / "run.json").read_text())["config"]
+    assert plain["loss"] == {"kind": "softmax", "label_smoothing": 0.0}
+    assert plain["sampler"] == {"kind": "mixed", "count": 8}
+    assert plain["model"]["history"] == {"kind": "recency", "heads": 2}
+    assert plain["accelerator"] == "cpu"
