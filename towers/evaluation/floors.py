@@ -200,7 +200,7 @@ def _inverse(system: Float32[Tensor, "n n"]) -> Float32[Tensor, "n n"]:
     """
     half = len(system) // 2
     if half < SMALL_SYSTEM:
-        return torch.cholesky_inverse(torch.linalg.cholesky(system))
+        return torch.from_numpy(np.linalg.inv(system.double().numpy()).astype(np.float32))
     out = torch.empty_like(system)
     first = _inverse(system[:half, :half])
     reach = first @ system[:half, half:]

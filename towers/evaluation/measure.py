@@ -10,8 +10,8 @@ from towers.evaluation.interval import Figure, intervals
 from towers.metrics import ranking
 from towers.types import DataError, Hits
 
-HEADLINE = ("recall@20", "recall@100", "ndcg@10", "hit@10")
-"""What tables show first."""
+HEADLINE = ("recall@20", "recall@100", "precision@10", "f1@10", "ndcg@10", "hit@10")
+"""What tables show."""
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,9 @@ from towers.data import Dataset
 from towers.evaluation import plots
 from towers.evaluation.config import EvaluateConfig
 from towers.evaluation.evaluation_set import EvaluationSet
-from towers.evaluation.interval import half_width
-from towers.evaluation.report import Figures, Report, value_of
+from towers.evaluation.report import Report, cell, value_of
 from towers.evaluation.showcase import Example, Showcase, Video, examples, training_curve
+from towers.metrics import CUTOFFS
 from towers.types import Hits
 
 GROUPS = {
@@ -70,7 +70,7 @@ def render(showcase: Showcase, people: list[Example]) -> str:
             "would show and then watched. “Seen” counts everybody's views before the split."
         ),
         people="".join(map(_person, people)),
-        all_figures=_all_figures(report.metrics),
+        all_figures=_all_figures(report),
         setting="".join(
             f"<dt>{escape(name.replace('_', ' '))}</dt><dd>{escape(str(value))}</dd>"
             for name, value in report.setting.items()
@@ -91,16 +91,16 @@ def _main_table(report: Report) -> str:
     header, lines = report.rows()
     head = "".join(f"<th>{escape(name)}</th>" for name in header)
     body = "".join(
-        f"<tr{' class=ours' if place == 0 else ''}>{''.join(f'<td>{_dim(cell)}</td>' for cell in line)}</tr>"
+        f"<tr{' class=ours' if place == 0 else ''}>{''.join(f'<td>{_dim(text)}</td>' for text in line)}</tr>"
         for place, line in enumerate(lines)
     )
     return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
 
-def _dim(cell: str) -> str:
+def _dim(text: str) -> str:
     """Return a table cell with its half-width in a lighter hand."""
-    value, sign, width = cell.partition(" ± ")
-    return f"{escape(value)} <small>± {escape(width)}</small>" if sign else escape(cell)
+    value, sign, width = text.partition(" ±")
+    return f"{escape(value)} <small>±{escape(width)}</small>" if sign else escape(text)
 
 
 def _cold(report: Report) -> str:
@@ -154,19 +154,21 @@ def _person(person: Example) -> str:
 def _video(video: Video) -> str:
     facts = " · ".join([*video.facts, f"seen {video.before:,}×"])
     mark = " class=hit" if video.hit else ""
-    return f"<li{mark}>video {escape(video.name)}{' ✓' if video.hit else ''}<small>{escape(facts)}</small></li>"
+    place = f" ✓ shown at place {video.place}" if video.place else " ✓" if video.hit else ""
+    return f"<li{mark}>video {escape(video.name)}{place}<small>{escape(facts)}</small></li>"
 
 
-def _all_figures(metrics: Figures) -> str:
-    body = "".join(f"<tr><td>{escape(name)}</td>{_cells(metrics, name)}</tr>" for name in metrics)
-    head = "<tr><th>figure</th><th>value</th><th>from</th><th>to</th></tr>"
-    return f"<table><thead>{head}</thead><tbody>{body}</tbody></table>"
-
-
-def _cells(metrics: Figures, name: str) -> str:
-    figure = metrics[name]
-    if not isinstance(figure, dict):
-        return f"<td>{figure:,.0f}</td><td></td><td></td>"
-    if not half_width(figure):
-        return f"<td>{figure['value']:.4f}</td><td></td><td></td>"
-    return "".join(f"<td>{figure[part]:.4f}</td>" for part in ("value", "low", "high"))
+def _all_figures(report: Report) -> str:
+    """Return every metric at every k: the towers, and under them the best floor."""
+    metrics, floor = report.metrics, report.floors[report.best_floor]
+    names = dict.fromkeys(name.split("@")[0] for name in metrics if "@" in name and ":" not in name)
+    head = "".join(f"<th>@{k}</th>" for k in CUTOFFS)
+    body = ""
+    for name in names:
+        cells = "".join(
+            f"<td>{escape(cell(metrics, f'{name}@{k}', width=False))}"
+            f"<br><small>{escape(cell(floor, f'{name}@{k}', width=False))}</small></td>"
+            for k in CUTOFFS
+        )
+        body += f"<tr><td>{escape(name)}</td>{cells}</tr>"
+    return f"<table><thead><tr><th></th>{head}</tr></thead><tbody>{body}</tbody></table>"

@@ -9,6 +9,7 @@ from jaxtyping import Int64
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
+from matplotlib.ticker import MaxNLocator
 
 from towers.evaluation.slices import Slice
 
@@ -20,7 +21,7 @@ INK, GRID = "#33393f", "#e6e2dc"
 
 def recall_curves(curves: dict[str, list[float]], ours: str) -> str:
     """Draw recall over the length of the list, one line per model."""
-    canvas, axes = _canvas(7.2, 4.2)
+    canvas, axes = _canvas(6.2, 3.8)
     others = sorted((name for name in curves if name != ours), key=lambda name: -curves[name][-1])
     for name, colour in zip([ours, *others], [OURS, *OTHERS], strict=False):
         ks = np.arange(1, len(curves[name]) + 1)
@@ -32,7 +33,7 @@ def recall_curves(curves: dict[str, list[float]], ours: str) -> str:
 
 def slice_bars(lines: Sequence[Slice], floor: str) -> str:
     """Draw the slices of one group as pairs of bars with intervals."""
-    canvas, axes = _canvas(7.2, 0.62 + 0.5 * len(lines))
+    canvas, axes = _canvas(6.2, 0.62 + 0.46 * len(lines))
     place = np.arange(len(lines))
     pairs: list[tuple[list[dict[str, float]], float, str, str]] = [
         ([line["recall@100"] for line in lines], -0.19, OURS, "towers"),
@@ -54,7 +55,7 @@ def popularity_scatter(
     popularity: Int64[np.ndarray, " n"], shown: dict[str, Int64[np.ndarray, " n"]], asked: int
 ) -> str:
     """Draw how often each video was watched before against the share of users it is shown to, one panel per model."""
-    canvas = Canvas(figsize=(7.2, 3.6), layout="constrained")
+    canvas = Canvas(figsize=(6.2, 3.2), layout="constrained")
     panels = canvas.subplots(1, len(shown), sharex=True, sharey=True, squeeze=False)[0]
     for axes, (name, counts), colour in zip(panels, shown.items(), (OURS, "#8a7d6b"), strict=False):
         _dress(axes)
@@ -74,7 +75,7 @@ def popularity_scatter(
 def training_lines(epochs: Sequence[dict[str, float]], best: int | None) -> str:
     """Draw the loss and the valid figures over epochs."""
     names = [name for name in CURVES if any(name in epoch for epoch in epochs)]
-    canvas = Canvas(figsize=(7.2, 2.5), layout="constrained")
+    canvas = Canvas(figsize=(6.2, 2.2), layout="constrained")
     for axes, name in zip(np.ravel(canvas.subplots(1, len(names), squeeze=False)), names, strict=True):
         _dress(axes)
         points = [(epoch.get("epoch", place), epoch[name]) for place, epoch in enumerate(epochs) if name in epoch]
@@ -83,6 +84,7 @@ def training_lines(epochs: Sequence[dict[str, float]], best: int | None) -> str:
             axes.axvline(best, color=INK, linewidth=0.8, linestyle=":")
         axes.set_title(name if name == "loss" else f"{name} on valid", fontsize=9, loc="left", color=INK)
         axes.set_xlabel("epoch", fontsize=8.5)
+        axes.xaxis.set_major_locator(MaxNLocator(nbins=4, integer=True))
     return _svg(canvas)
 
 
@@ -110,7 +112,7 @@ def _svg(canvas: Canvas) -> str:
     """Return the picture as an SVG element that scales with its column."""
     text = io.StringIO()
     with rc_context({"svg.hashsalt": "towers"}):
-        canvas.savefig(text, format="svg", dpi=160, metadata={"Date": None, "Creator": None})
+        canvas.savefig(text, format="svg", dpi=160, transparent=True, metadata={"Date": None, "Creator": None})
     svg = text.getvalue()
     svg = svg[svg.index("<svg") :]
     return re.sub(r'width="[\d.]+pt" height="[\d.]+pt"', 'width="100%"', svg, count=1)

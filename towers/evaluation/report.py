@@ -81,11 +81,11 @@ class Report:
         """Return a header and the lines of the main table, as text: the towers, then the floors.
 
         Example:
-            A line reads `["towers", "0.144 ± .005", "0.383 ± .007", …, "0.54"]`.
+            A line reads `["towers", ".144 ±.005", ".383 ±.007", …, ".543"]`.
         """
         header = ["", *HEADLINE, COVERAGE]
         everything = {"towers": self.metrics} | self.floors
-        return header, [[who, *(_cell(figures, name) for name in header[1:])] for who, figures in everything.items()]
+        return header, [[who, *(cell(figures, name) for name in header[1:])] for who, figures in everything.items()]
 
 
 def value_of(figures: Figures, name: str) -> float:
@@ -124,12 +124,18 @@ def verdict_of(gain: Figure, ours: float, floor: str, theirs: float) -> str:
     )
 
 
-def _cell(figures: Figures, name: str) -> str:
+def cell(figures: Figures, name: str, *, width: bool = True) -> str:
+    """Return a figure as text: its value and half the width of its interval, or – where there is none.
+
+    Example:
+        >>> cell({"recall@20": {"value": 0.1442, "low": 0.139, "high": 0.149}}, "recall@20")
+        '.144 ±.005'
+    """
     figure = figures.get(name)
     if figure is None:
         return "–"
     if not isinstance(figure, dict):
         return f"{figure:,.0f}"
-    width = half_width(figure)
-    digits = 4 if name.startswith("ndcg") else 3
-    return f"{figure['value']:.{digits}f} ± {width:.{digits}f}" if width else f"{figure['value']:.{digits}f}"
+    digits = 4 if name.startswith(("ndcg", "precision", "f1")) else 3
+    value, half = (f"{number:.{digits}f}".replace("0.", ".", 1) for number in (figure["value"], half_width(figure)))
+    return f"{value} ±{half}" if width and half_width(figure) else value

@@ -14,9 +14,11 @@ from towers.evaluation.evaluation_set import FIRST_ROW, EvaluationSet
 from towers.evaluation.report import Report
 from towers.types import Hits
 
-SHOWN_VIDEOS = 12
+SHOWN_VIDEOS = 10
 """Videos of each list of an example user."""
 TEXT_LIMIT = 40
+WORDS = {"upload_dt": "uploaded", "upload_date": "uploaded", "upload_type": "by", "video_type": "type"}
+"""How columns read in a sentence, where their name does not."""
 
 
 @dataclass(frozen=True)
@@ -48,12 +50,14 @@ class Video:
         name: Its id.
         facts: Tags, author, duration and so on, most telling first.
         hit: Whether it was both shown and then watched.
+        place: Where it stood in the towers' list, counted from 1; 0 where that goes without saying.
         before: Times it was watched to the end before the split, by anybody.
     """
 
     name: str
     facts: list[str]
     hit: bool
+    place: int
     before: int
 
 
@@ -107,9 +111,9 @@ def examples(
         found.append(
             Example(
                 name=str(names[place]),
-                watched=_videos(table, popularity, one.history[::-1][:SHOWN_VIDEOS], np.empty(0)),
+                watched=_videos(table, popularity, one.history[::-1][:SHOWN_VIDEOS], np.empty(0, np.int64)),
                 offered=_videos(table, popularity, top[:SHOWN_VIDEOS], wanted),
-                then=_videos(table, popularity, wanted[:SHOWN_VIDEOS], top),
+                then=_videos(table, popularity, wanted[:SHOWN_VIDEOS], top, tell_place=True),
                 found=int(np.isin(wanted, top).sum()),
                 past=len(one.history),
                 to_find=len(wanted),
@@ -118,12 +122,21 @@ def examples(
     return found
 
 
-def _videos(table: pa.Table, popularity: np.ndarray, rows: np.ndarray, hits: np.ndarray) -> list[Video]:
+def _videos(
+    table: pa.Table, popularity: np.ndarray, rows: np.ndarray, others: np.ndarray, *, tell_place: bool = False
+) -> list[Video]:
+    """Describe videos; a hit is one that is among the others too."""
+    place = {row: place for place, row in enumerate(others.tolist(), 1)}
     lines = table.take(pa.array(rows.astype(np.int64) - FIRST_ROW)).to_pylist()
-    marks = np.isin(rows, hits)
     return [
-        Video(str(line["video_id"]), _facts(line), bool(mark), int(popularity[row - FIRST_ROW]))
-        for line, mark, row in zip(lines, marks, rows, strict=True)
+        Video(
+            name=str(line["video_id"]),
+            facts=_facts(line),
+            hit=row in place,
+            place=place.get(row, 0) if tell_place else 0,
+            before=int(popularity[row - FIRST_ROW]),
+        )
+        for line, row in zip(lines, rows.tolist(), strict=True)
     ]
 
 
@@ -153,7 +166,7 @@ def _describe(name: str, value: object) -> str | None:
         return f"{int(seconds // 60)}:{int(seconds % 60):02d} min"
     if isinstance(value, float) and value.is_integer():
         value = int(value)
-    return f"{name.removesuffix('_id').replace('_', ' ')} {value}"[:TEXT_LIMIT]
+    return f"{WORDS.get(name, name.removesuffix('_id').replace('_', ' '))} {value}"[:TEXT_LIMIT]
 
 
 def training_curve(file: Path) -> list[dict[str, float]]:
