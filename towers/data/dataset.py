@@ -2,12 +2,13 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import IntEnum
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, SupportsIndex
 
 import numpy as np
 import pyarrow as pa
@@ -59,9 +60,10 @@ class Positives:
         """Return the number of positives."""
         return len(self.video_row)
 
-    def of(self, user_row: int) -> Int32[np.ndarray, " m"]:
+    def of(self, user_row: SupportsIndex) -> Int32[np.ndarray, " m"]:
         """Return the videos of one user, oldest first, [m]."""
-        return self.video_row[self.offsets[user_row] : self.offsets[user_row + 1]]
+        row = int(user_row)
+        return self.video_row[self.offsets[row] : self.offsets[row + 1]]
 
     def counts(self) -> Int64[np.ndarray, " rows"]:
         """Return the number of positives of each user row."""
@@ -145,7 +147,8 @@ class Dataset:
         Raises:
             DataError: A column that the events do not have.
         """
-        had = pq.read_schema(self.folder / "events.parquet").names
+        with self._reading("events.parquet") as path:
+            had = pq.read_schema(path).names
         if unknown := [name for name in columns if name not in had]:
             raise DataError(f"events have no column {unknown[0]!r}; they have {', '.join(had)}")
         table = self._read("events.parquet", list(columns))
@@ -165,8 +168,13 @@ class Dataset:
         return Vocabulary.from_ids(column.to_pylist() if pa.types.is_string(column.type) else column.to_numpy())
 
     def _read(self, name: str, columns: list[str] | None = None) -> pa.Table:
+        with self._reading(name) as path:
+            return pq.read_table(path, columns=columns, memory_map=True)
+
+    @contextmanager
+    def _reading(self, name: str) -> Iterator[Path]:
         try:
-            return pq.read_table(self.folder / name, columns=columns, memory_map=True)
+            yield self.folder / name
         except (pa.ArrowException, OSError) as error:
             raise DataError(f"cannot read {self.folder / name}: {error}; prepare the dataset again") from error
 

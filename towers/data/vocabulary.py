@@ -99,7 +99,7 @@ class Vocabulary:
             )
         return np.where(hit.astype(bool), found + FIRST_ROW, UNKNOWN_ROW).astype(np.int64)
 
-    def ids(self, rows: np.ndarray) -> Int64[np.ndarray, " n"] | list[str]:
+    def ids(self, rows: np.ndarray | Sequence[int]) -> Int64[np.ndarray, " n"] | list[str]:
         """Return the id at each row: an int64 array [n], or a list of strings.
 
         Raises:
