@@ -7,6 +7,7 @@ from towers.index.auto import Auto
 from towers.index.exact import Exact, ExactSearcher
 from towers.index.index import Index, Searcher
 from towers.index.ivf import Ivf, IvfSearcher
+from towers.index.openmp import LIBRARY
 from towers.index.recall import measured_recall
 from towers.index.top_k import top_k
 from towers.types import DataError
@@ -16,6 +17,7 @@ SEARCHERS: dict[str, type[Searcher]] = {"exact": ExactSearcher, "ivf": IvfSearch
 
 __all__ = [
     "INDEXES",
+    "LIBRARY",
     "SEARCHERS",
     "Auto",
     "Exact",

@@ -14,4 +14,7 @@ faiss: Any = import_module("faiss")  # the stubs it ships deny half of its own a
 
 faiss.omp_set_num_threads(torch.get_num_threads())
 
-__all__ = ["faiss"]
+LIBRARY = {"faiss": str(faiss.__version__)}
+"""Name and version of what searches, for manifests."""
+
+__all__ = ["LIBRARY", "faiss"]

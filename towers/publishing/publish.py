@@ -16,8 +16,7 @@ import torch
 from towers import __version__
 from towers.data import Dataset, Positives, Split, atomic_folder, write_json
 from towers.features import encode_table
-from towers.index import INDEXES, Exact, Index, measured_recall
-from towers.index.openmp import faiss
+from towers.index import INDEXES, LIBRARY, Exact, Index, measured_recall
 from towers.models import Run, load_towers, open_run, save_towers, video_vectors
 from towers.publishing import checksums, versions
 from towers.publishing.bundle import POSITIVES, SCHEMA, Bundle
@@ -142,7 +141,7 @@ def _manifest(config: PublishConfig, run: Run, dataset: Dataset, material: Mater
     return {
         "schema_version": SCHEMA,
         "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "versions": {"towers": __version__, "torch": torch.__version__, "faiss": faiss.__version__},
+        "versions": {"towers": __version__, "torch": torch.__version__, **LIBRARY},
         "run": {name: run.info[name] for name in ("config", "seed", "best_epoch", "valid") if name in run.info},
         "fingerprints": {
             "dataset": dataset.fingerprint,

@@ -12,7 +12,7 @@ from towers.data import TIME_UNKNOWN, Vocabulary
 from towers.features import context_codes, pad_histories
 from towers.models import query_vectors
 from towers.publishing import Bundle
-from towers.types import ConfigError, Hits, UnknownIdError
+from towers.types import ConfigError, UnknownIdError
 
 Id = int | np.integer | str
 Ids = Int64[np.ndarray, " n"] | Sequence[Id]
@@ -206,17 +206,22 @@ class Retriever:
         if k < 1:
             raise ConfigError(f"k is {k}; ask for at least 1 candidate")
         hits = self._index.search(queries, min(k, max(1, len(self._index))), [each.hidden for each in asked])
-        return [self._answer(hits, place, k, each) for place, each in enumerate(asked)]
+        counts = hits.found
+        lists = [(hits.ids[row, :count], hits.scores[row, :count]) for row, count in enumerate(counts)]
+        return [self._answer(rows, scores, k, each) for (rows, scores), each in zip(lists, asked, strict=True)]
 
-    def _answer(self, hits: Hits, place: int, k: int, asked: _Asked) -> Candidates:
-        found = int(hits.found[place])
+    def _answer(
+        self, rows: Int64[np.ndarray, " n"], scores: Float32[np.ndarray, " n"], k: int, asked: _Asked
+    ) -> Candidates:
         why = ""
-        if found < k:
+        if len(rows) < k:
             other = len(asked.hidden) - asked.seen
             itself = "the video itself" if asked.way is Way.video else f"{other} excluded"
-            why = f"asked for {k}; of {len(self._index)} videos {asked.seen} are seen and {itself}, {found} are left"
-        ids = self.bundle.videos.ids(hits.ids[place, :found])
-        return Candidates(ids, hits.scores[place, :found], asked.way, why, asked.dropped, self.bundle.version)
+            why = (
+                f"asked for {k}; of {len(self._index)} videos {asked.seen} are seen and {itself}, {len(rows)} are left"
+            )
+        ids = self.bundle.videos.ids(rows)
+        return Candidates(ids, scores, asked.way, why, asked.dropped, self.bundle.version)
 
 
 def _way(user: int, events: int) -> Way:
