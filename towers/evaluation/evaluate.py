@@ -18,7 +18,7 @@ from towers.evaluation.lists import write_lists
 from towers.evaluation.measure import Measured, measure
 from towers.evaluation.page import write_page
 from towers.evaluation.past import Past
-from towers.evaluation.rank import DEPTH, rank
+from towers.evaluation.exact import DEPTH, rank
 from towers.evaluation.report import Report, best_of, verdict_of
 from towers.evaluation.showcase import Showcase
 from towers.evaluation.slices import Background, slices
