@@ -10,11 +10,13 @@ import numpy as np
 import pytest
 import torch
 
-from towers.data import Dataset
-from towers.features import Mixed
+from tests.tiny import ENCODERS
+from towers.data import Dataset, Split
+from towers.features import BatchSource, Mixed, encode_table
 from towers.losses import Softmax
 from towers.models import MeanHistory, ModelConfig, RecencyHistory, TwoTower, load_towers
 from towers.training import Accelerator, OptimConfig, TrainConfig, train
+from towers.training.module import TowersModule
 from towers.training.stage import best_epoch
 from towers.types import ConfigError, RunError
 
@@ -136,9 +138,24 @@ def test_a_loss_that_is_no_number_stops_with_step_and_cause(tiny_dataset: Datase
     optim = OptimConfig(epochs=3, positions=64, learning_rate=1e30, clip=0.0)
     with pytest.raises(
         RunError,
-        match=r"the loss is nan at epoch 1, step \d+: the weights .* are not finite; lower optim\.learning_rate",
+        match=r"the loss is nan at epoch 1, step 2: the scores overflow; lower optim\.learning_rate \(1e\+30\)",
     ):
         train(config(tiny_dataset, tmp_path / "run", optim=optim))
+
+
+def test_weights_that_are_no_number_are_named(tiny_dataset: Dataset, tmp_path: Path) -> None:
+    towers = train(config(tiny_dataset, tmp_path / "run", refit_epochs=0)).towers
+    torch.nn.init.constant_(towers.join[0].bias, torch.inf)  # type: ignore[arg-type, union-attr]
+    tables = (
+        encode_table(ENCODERS.users, tiny_dataset.user_table()),
+        encode_table(ENCODERS.videos, tiny_dataset.video_table()),
+    )
+    batch = next(BatchSource(tiny_dataset.positives(), *tables, Mixed(count=4), towers.window, 64).epoch(0, 0))
+    module = TowersModule(towers, Softmax(), OptimConfig(), 0, lambda *_: False)
+    with pytest.raises(
+        RunError, match=r"step 7: the weights join\.0\.bias are not finite; lower optim\.learning_rate \(0\.002\)"
+    ):
+        module.training_step(batch, 6)
 
 
 def test_the_earliest_of_equal_epochs_is_the_best() -> None:
@@ -151,8 +168,6 @@ def test_ids_never_met_in_training_are_not_known(tiny_dataset: Dataset, tmp_path
     towers = train(
         config(tiny_dataset, tmp_path / "run", refit_epochs=0, model=ModelConfig(history=MeanHistory(), dim=8))
     ).towers
-    from towers.data import Split
-
     seen = np.unique(tiny_dataset.positives(Split.train).video_row)
     assert np.flatnonzero(towers.known.numpy()).tolist() == seen.tolist()
 

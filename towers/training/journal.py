@@ -97,9 +97,10 @@ class Journal(pl.Callback):
             file.flush()
             os.fsync(file.fileno())
         partial.replace(self.path)
-        figures = "".join(f"  {name} {row[name]:.4f}" for name in FIELDS[3:7] if name in row)
+        figures = "".join(f"  {name} {row[name]:.4f}" for name in ("recall@100", "ndcg@10") if name in row)
         self.console.print(
             f"{self.stage} {epoch:>3}  loss {row['loss']:.4f}{figures}"
             f"  {row['positions_per_s']:>9,} examples/s  {row['seconds']:.1f} s",
             highlight=False,
+            soft_wrap=True,
         )

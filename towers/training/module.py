@@ -47,7 +47,7 @@ class TowersModule(pl.LightningModule):
         value = candidate_loss(self.loss, queries, batch.target, batch.weight, candidates, self.towers.scale)
         if not torch.isfinite(value):
             raise RunError(
-                f"the loss is {float(value)} at epoch {self.current_epoch + 1}, step {index + 1}: {self._cause(batch)}"
+                f"the loss is {float(value.detach())} at epoch {self.current_epoch + 1}, step {index + 1}: {self._cause(batch)}"
             )
         self.log("train/loss", value, on_step=False, on_epoch=True, batch_size=batch.positions)
         return value
@@ -61,7 +61,7 @@ class TowersModule(pl.LightningModule):
         for name, parameter in self.towers.named_parameters():
             if not torch.isfinite(parameter).all():
                 return f"the weights {name} are not finite; lower optim.learning_rate ({self.optim.learning_rate})"
-        return "the scores overflow; lower optim.learning_rate or raise model.temperature"
+        return f"the scores overflow; lower optim.learning_rate ({self.optim.learning_rate})"
 
     def on_train_epoch_end(self) -> None:
         """Let the run measure the epoch and say whether it was the last."""
