@@ -47,7 +47,8 @@ class TowersModule(pl.LightningModule):
         value = candidate_loss(self.loss, queries, batch.target, batch.weight, candidates, self.towers.scale)
         if not torch.isfinite(value):
             raise RunError(
-                f"the loss is {float(value.detach())} at epoch {self.current_epoch + 1}, step {index + 1}: {self._cause(batch)}"
+                f"the loss is {float(value.detach())} at epoch {self.current_epoch + 1}, step {index + 1}: "
+                f"{self._cause(batch)}"
             )
         self.log("train/loss", value, on_step=False, on_epoch=True, batch_size=batch.positions)
         return value
