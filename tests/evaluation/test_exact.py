@@ -83,7 +83,7 @@ def test_a_tie_that_runs_past_what_was_fetched_loses_its_relevant_videos() -> No
 
 
 def test_a_tie_at_the_end_of_the_catalogue_keeps_its_relevant_videos() -> None:
-    users = users_of([[8]], [[0, 3]], videos=5)
+    users = users_of([[4]], [[0, 3]], videos=5)
     settled = exact.settle(_hits([2, 3, 4, 5], [0.9, 0.5, 0.5, 0.5]), users, depth=4)
     assert settled.ids.tolist() == [[2, 3, 4, 5]]
 

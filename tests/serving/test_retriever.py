@@ -9,7 +9,7 @@ import pytest
 from tests import tiny
 from towers.data import Dataset, Split
 from towers.evaluation import EvaluationSet
-from towers.evaluation.rank import rank
+from towers.evaluation import rank
 from towers.index import Exact, Ivf
 from towers.models import open_run
 from towers.publishing import Histories, PublishConfig, publish

@@ -3,8 +3,8 @@
 from towers.evaluation.config import EvaluateConfig, Judged
 from towers.evaluation.evaluate import evaluate
 from towers.evaluation.evaluation_set import EvaluationSet
-from towers.evaluation.floors import FLOORS
 from towers.evaluation.exact import rank, validate
+from towers.evaluation.floors import FLOORS
 from towers.evaluation.report import Report
 
 __all__ = ["FLOORS", "EvaluateConfig", "EvaluationSet", "Judged", "Report", "evaluate", "rank", "validate"]

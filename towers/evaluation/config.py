@@ -51,7 +51,8 @@ class EvaluateConfig:
             raise ConfigError(f"floors is empty, so there is nothing to beat; choose from {', '.join(known)}")
         if self.draws < 2:
             raise ConfigError(f"draws is {self.draws}; an interval needs at least 2, usually 200 to 1,000")
-        if self.examples < 0:
-            raise ConfigError(f"examples is {self.examples}; expected 0 or more")
+        for name in ("examples", "seed"):
+            if getattr(self, name) < 0:
+                raise ConfigError(f"{name} is {getattr(self, name)}; expected 0 or more")
         if self.lists is not None and not self.lists.endswith(".parquet"):
             raise ConfigError(f"lists is {self.lists!r}; expected a file name that ends in .parquet")

@@ -12,13 +12,13 @@ import numpy as np
 from towers.data import Dataset, Split
 from towers.evaluation.config import EvaluateConfig, Judged
 from towers.evaluation.evaluation_set import EvaluationSet
+from towers.evaluation.exact import DEPTH, rank
 from towers.evaluation.floors import FLOORS, Fitted, rank_floor
 from towers.evaluation.interval import intervals
 from towers.evaluation.lists import write_lists
 from towers.evaluation.measure import Measured, measure
 from towers.evaluation.page import write_page
 from towers.evaluation.past import Past
-from towers.evaluation.exact import DEPTH, rank
 from towers.evaluation.report import Report, best_of, verdict_of
 from towers.evaluation.showcase import Showcase
 from towers.evaluation.slices import Background, slices

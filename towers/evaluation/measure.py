@@ -51,9 +51,8 @@ def measure(lists: Hits, users: EvaluationSet, new_video: np.ndarray, draws: int
     """
     warm = users.warm
     if not warm.any():
-        raise DataError(
-            f"no user of the {users.split.name} split has a past; move the cut earlier or check data.positive"
-        )
+        split = users.split.name
+        raise DataError(f"no user of the {split} split has a past; move the cut (cut.{split}) later")
     hits = users.hits(lists.ids)
     table = ranking.per_user(hits, users.relevant)
     figures: dict[str, Figure | float] = {"users": float(warm.sum())}

@@ -109,8 +109,8 @@ def verdict_of(gain: Figure, ours: float, floor: str, theirs: float) -> str:
         theirs: Its recall@100.
 
     Example:
-        >>> verdict_of({"value": 0.02, "low": 0.01, "high": 0.03}, 0.38, "EASE", 0.36)[:75]
-        'The towers beat the best floor, EASE, on recall@100: 0.380 against 0.360, +0'
+        >>> verdict_of({"value": 0.02, "low": 0.01, "high": 0.03}, 0.38, "EASE", 0.36)[:77]
+        'The towers beat the best floor, EASE, on recall@100: 0.380 against 0.360, +0.'
     """
     if gain["low"] > 0:
         outcome = "beat"

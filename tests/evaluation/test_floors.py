@@ -1,0 +1,102 @@
+import numpy as np
+import pytest
+import torch
+
+from tests.worlds import past_of, users_of
+from towers.data import TIME_UNKNOWN
+from towers.evaluation import FLOORS, floors
+from towers.evaluation.floors import Ease, ItemKnn, Popular, PopularInDays, PopularInLast, ease_weights, rank_floor
+from towers.evaluation.past import Past
+from towers.types import ConfigError
+
+DAY = 86_400_000
+# Video 2 is watched by three, 0 and 1 by two, 3 by one, 4 by nobody.
+WATCHED = [[0, 1, 2], [2, 0], [3, 2, 1]]
+
+
+def _positions(floor: floors.Floor, past: Past, masked: list[int], depth: int = 5) -> list[int]:
+    found = rank_floor(floor.fit(past), users_of([masked], [[4]], past.catalogue), depth)
+    return [int(row) - 2 for row in found.ids[0] if row >= 0]
+
+
+def test_popular_counts_everything_and_orders_ties_by_row() -> None:
+    assert _positions(Popular(), past_of(WATCHED, 5), []) == [2, 0, 1, 3, 4]
+
+
+def test_what_was_watched_is_left_out_and_short_lists_end_empty() -> None:
+    assert _positions(Popular(), past_of(WATCHED, 5), [2, 3]) == [0, 1, 4]
+
+
+def test_popular_in_last_looks_at_the_newest_of_each_user() -> None:
+    # The last of each user: 2, 0, 1. The last two: 1 2, 2 0, 2 1.
+    assert _positions(PopularInLast(events=1), past_of(WATCHED, 5), [])[:3] == [0, 1, 2]
+    assert _positions(PopularInLast(events=2), past_of(WATCHED, 5), [])[:3] == [2, 1, 0]
+
+
+def test_popular_in_days_looks_at_known_times_alone() -> None:
+    past = past_of(WATCHED, 5)
+    times = np.array([TIME_UNKNOWN, 0, 9, 9, TIME_UNKNOWN, 10, 0, 10]) * 1
+    timed = Past(past.offsets, past.column, np.where(times == TIME_UNKNOWN, times, times * DAY), 5)
+    # Within a day before day 10, itself included: 3 and 1, once each; 2 and 2 on day 9 are a full day old.
+    assert _positions(PopularInDays(days=[1]), timed, [])[:2] == [1, 3]
+    assert _positions(PopularInDays(days=[2]), timed, [])[:3] == [2, 1, 3]
+    assert PopularInDays(days=[2]).fit(timed).name == "popular in the last 2 days"
+
+
+def test_popular_in_days_needs_times() -> None:
+    assert PopularInDays().refusal(past_of(WATCHED, 5)) == "no event before the cut has a time"
+
+
+def test_item_knn_is_the_sum_of_cosines() -> None:
+    # cos(3, 2) = 1 / √(1·3) = .577, cos(3, 1) = 1 / √(1·2) = .707, cos(3, 0) = 0.
+    assert _positions(ItemKnn(), past_of(WATCHED, 5), [3])[:2] == [1, 2]
+    found = rank_floor(ItemKnn().fit(past_of(WATCHED, 5)), users_of([[3]], [[4]], 5), 2)
+    np.testing.assert_allclose(found.scores[0], [2**-0.5, 3**-0.5], rtol=1e-6)
+
+
+@pytest.mark.parametrize("videos", [7, 300, 601])
+def test_ease_weights_are_those_of_the_closed_form(videos: int) -> None:
+    x = (np.random.default_rng(0).random((2 * videos, videos)) < 0.05).astype(np.float64)
+    gram = x.T @ x
+    inverse = np.linalg.inv(gram + 20 * np.eye(videos))
+    wanted = np.where(np.eye(videos), 0, -inverse / np.diag(inverse))
+    ours = ease_weights(torch.from_numpy(gram.astype(np.float32)), 20.0)
+    np.testing.assert_allclose(ours.numpy(), wanted, atol=2e-6)
+
+
+def test_ease_names_the_ridge_that_valid_chose() -> None:
+    rng = np.random.default_rng(1)
+    watched = [rng.choice(40, 8, replace=False).tolist() for _ in range(80)]
+    asked = users_of([w[:6] for w in watched], [w[6:] for w in watched], 40)
+    past = past_of(watched, 40, training=(past_of([w[:6] for w in watched], 40), asked))
+    reached = {r: floors.recall_of(Ease._solved(past.training[0], r), asked) for r in (1.0, 10.0)}  # type: ignore[index]
+    best = max(reached, key=lambda ridge: (reached[ridge], ridge))
+    assert Ease(ridges=[1.0, 10.0]).fit(past).name == f"EASE (ridge {best:g})"
+
+
+@pytest.mark.parametrize("floor", [ItemKnn(), Ease()])
+def test_a_large_catalogue_is_refused_with_its_size(floor: floors.Floor) -> None:
+    reason = floor.refusal(past_of(WATCHED, 12_001))
+    assert reason == "the catalogue has 12,001 videos and its video × video table is filled up to 12,000"
+    assert floor.refusal(past_of(WATCHED, 12_000)) is None
+
+
+@pytest.mark.parametrize("name", FLOORS)
+def test_every_floor_ranks_the_whole_catalogue_once(name: str) -> None:
+    past = past_of(WATCHED, 5)
+    timed = Past(past.offsets, past.column, np.arange(8) * DAY, 5)
+    assert sorted(_positions(FLOORS[name](), timed, [])) == [0, 1, 2, 3, 4]
+    assert sorted(_positions(FLOORS[name](), timed, [1, 4])) == [0, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: PopularInLast(events=0), "events is 0; popularity needs at least 1"),
+        (lambda: PopularInDays(days=[0]), r"days is \[0\]; expected whole numbers of days, at least 1"),
+        (lambda: Ease(ridges=[0.0]), r"ridges is \[0.0\]; expected numbers above 0"),
+    ],
+)
+def test_options_that_make_no_sense_are_refused(make: "object", message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        make()  # type: ignore[operator]
