@@ -102,6 +102,11 @@ def test_all_vectors_equal_gives_the_lowest_ids(index: Index) -> None:
     assert hits.search(np.ones((1, D), np.float32), 4).ids.tolist() == [[0, 1, 2, 3]]
 
 
+def test_a_query_that_likes_all_alike_gets_the_lowest_ids(searcher: Searcher) -> None:
+    hits = searcher.search(np.zeros((1, D), np.float32), 4)
+    assert hits.ids.tolist() == [searcher.ids[:4].tolist()]
+
+
 def test_a_batch_is_its_rows_one_by_one(searcher: Searcher) -> None:
     queries = whole_numbers(5, 9)
     exclude = [searcher.ids[row : row * 7] for row in range(9)]

@@ -1,5 +1,6 @@
 """What publishing writes, points to, keeps and refuses."""
 
+import errno
 import json
 import shutil
 from pathlib import Path
@@ -151,3 +152,18 @@ def test_a_run_without_its_dataset_is_refused(tmp_path: Path) -> None:
 def test_keeping_nothing_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="keep is 0; at least the current version must stay"):
         config(tmp_path, tmp_path, keep=0)
+
+
+def test_a_full_disk_leaves_the_bundle_as_it_was(
+    tiny_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_source: Path, target: Path) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", str(target))
+
+    root = tmp_path / "bundle"
+    before = publish(config(tiny_run, root)).version
+    monkeypatch.setattr(shutil, "copyfile", full)
+    with pytest.raises(OSError, match=r"No space left on device: .*users\.parquet"):
+        publish(config(tiny_run, root))
+    assert [path.name for path in (root / "versions").iterdir()] == [before]
+    assert Bundle.open(root).version == before
