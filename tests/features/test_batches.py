@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -60,6 +62,19 @@ def test_a_video_that_is_only_history_is_no_candidate() -> None:
     targets = set(later.rows[later.target[later.weight > 0]].tolist())
     assert only_history
     assert not only_history & targets
+
+
+def test_a_shuffled_epoch_has_every_users_events_in_another_order() -> None:
+    made = replace(source(Catalogue()), shuffle=True)
+    orders = set()
+    for number in range(20):
+        (batch,) = made.epoch(0, number)
+        two = line_of(batch, 2)
+        pairs = zip(batch.rows[batch.target[two, :3]].tolist(), batch.weight[two, :3].tolist(), strict=True)
+        orders.add(tuple(pairs))
+        assert not batch.context.any()
+    assert {tuple(sorted(order)) for order in orders} == {((3, 3.0), (4, 2.0), (5, 1.0))}
+    assert len(orders) == 6
 
 
 def test_an_epoch_has_every_event_once_and_repeats_with_its_number() -> None:

@@ -1,7 +1,7 @@
 """Puts batches together: gathers from flat arrays, no loop over events."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -17,6 +17,20 @@ from towers.features.table import FeatureTable
 from towers.features.windows import Windows, last_strictly_before
 
 
+def shuffled(positives: Positives, rng: np.random.Generator) -> Positives:
+    """Return the positives with each user's in a random order, their times unknown.
+
+    Example:
+        >>> three = Positives(np.array([0, 0, 0, 3]), np.arange(5, 8, dtype=np.int32), np.arange(3), np.ones(3, np.float32))
+        >>> shuffled(three, np.random.default_rng(0)).of(2).tolist()
+        [7, 6, 5]
+    """
+    owner = np.repeat(np.arange(len(positives.offsets) - 1), np.diff(positives.offsets))
+    order = np.lexsort((rng.random(len(owner)), owner))
+    unknown = np.full(len(owner), TIME_UNKNOWN)
+    return Positives(positives.offsets, positives.video_row[order], unknown, positives.weight[order])
+
+
 @dataclass(frozen=True)
 class BatchSource:
     """Everything that the batches of a training are made of.
@@ -28,6 +42,7 @@ class BatchSource:
         sampler: Draws the candidates.
         window: Events of history that the towers read.
         positions: Padded positions of a batch, at most.
+        shuffle: Whether each epoch puts each user's events in another order.
     """
 
     positives: Positives
@@ -36,13 +51,16 @@ class BatchSource:
     sampler: Sampler
     window: int
     positions: int
+    shuffle: bool = False
 
     def epoch(self, seed: int, number: int) -> Iterator[Batch]:
         """Yield every training event once, in an order that seed and epoch number fix."""
         rng = np.random.default_rng([seed, number])
         windows = Windows.of(self.positives, self.window + 1)
+        order = np.random.default_rng([seed, number, 1])
+        source = replace(self, positives=shuffled(self.positives, order)) if self.shuffle else self
         for chosen in windows.batches(self.positions, rng):
-            yield self.batch(windows, chosen, rng)
+            yield source.batch(windows, chosen, rng)
 
     def length(self, seed: int, number: int) -> int:
         """Return how many batches that epoch has."""

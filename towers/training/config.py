@@ -66,6 +66,8 @@ class TrainConfig:
     refit_epochs: int = 2
     """Further epochs on train and valid together, from the epoch that valid chose, so that the newest events
     count too; 0 leaves them out."""
+    shuffle: bool = False
+    """Whether every epoch puts each user's events in another order: for logs whose order means nothing."""
     seed: int = 0
     """Seed of everything that is drawn."""
     accelerator: Accelerator = Accelerator.auto

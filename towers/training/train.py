@@ -118,7 +118,13 @@ def _stage(
     if begin is not None:
         model.load_state_dict(begin.state_dict() | {"known": known})
     source = BatchSource(
-        positives, features[0], features[1], config.sampler, config.model.window, config.optim.positions
+        positives,
+        features[0],
+        features[1],
+        config.sampler,
+        config.model.window,
+        config.optim.positions,
+        config.shuffle,
     )
     return model, stage.run(model, source)
 
