@@ -4,16 +4,19 @@ import os
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from copy import deepcopy
 from unittest import mock
 
 import hydra
 from hydra import compose, initialize_config_module
 from hydra.core.config_store import ConfigStore
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from towers.cli.options import SWEEPS, prepared
 from towers.cli.schema import Schema, schema_of
@@ -21,13 +24,28 @@ from towers.cli.verbs import Verb
 from towers.types import ConfigError
 
 
-def store(verb: Verb, schema: Schema) -> None:
-    """Tell Hydra the types, defaults and choices of a verb."""
+@contextmanager
+def stored(verb: Verb, schema: Schema) -> Iterator[None]:
+    """Tell Hydra the types, defaults and choices of a verb, for as long as they are needed.
+
+    Nodes that outlive this would keep DuckDB alive past the interpreter's end, about which it complains.
+
+    Raises:
+        TypeError: A dataclass has a field of a type that OmegaConf cannot hold.
+    """
     known = ConfigStore.instance()
-    known.store(name=f"{verb.name}_schema", node=schema.node)
-    for choice in schema.choices:
-        for variant in choice.variants:
-            known.store(group=choice.group, name=variant.name, node=variant.node)
+    before = deepcopy(known.repo)
+    try:
+        known.store(name=f"{verb.name}_schema", node=schema.node)
+        for choice in schema.choices:
+            for variant in choice.variants:
+                known.store(group=choice.group, name=variant.name, node=variant.node)
+    except OmegaConfBaseException as error:
+        raise TypeError(f"the configuration of towers {verb.name} is none for OmegaConf: {error}") from error
+    try:
+        yield
+    finally:
+        known.repo = before
 
 
 def run_hydra(verb: Verb, schema: Schema, words: list[str], job: Callable[[DictConfig], object]) -> None:
@@ -42,9 +60,9 @@ def run_hydra(verb: Verb, schema: Schema, words: list[str], job: Callable[[DictC
         job: Called with the composed configuration.
     """
     options = prepared(verb, schema, words)
-    store(verb, schema)
     application = hydra.main(version_base="1.3", config_path="pkg://towers.conf", config_name=verb.name)(job)
     with (
+        stored(verb, schema),
         _sweep_folder(verb, options) as folder,
         mock.patch.dict(os.environ, {"HYDRA_FULL_ERROR": "1"}),
         mock.patch.object(sys, "argv", [f"towers {verb.name}", *options, *folder]),
@@ -61,8 +79,9 @@ def composed(verb: Verb, words: list[str]) -> object:
     """
     schema = schema_of(verb)
     options = prepared(verb, schema, words)
-    store(verb, schema)
-    with initialize_config_module("towers.conf", version_base="1.3"):
+    inside = GlobalHydra.instance().is_initialized()  # the demo composes its steps within its own job
+    outside = nullcontext() if inside else initialize_config_module("towers.conf", version_base="1.3")
+    with outside, stored(verb, schema):
         return _converted(verb, compose(verb.name, overrides=options))
 
 

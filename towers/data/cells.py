@@ -34,8 +34,10 @@ def cell(loaded: Loaded, column: str) -> str:
 
 def id_is_string(loaded: Loaded, column: str, ids: Ids) -> bool:
     """Whether the ids of a column are strings."""
+    if ids is not Ids.auto:
+        return ids is Ids.string
     kind = loaded.types[column]
-    return ids is Ids.string or (ids is Ids.auto and not (kind in WHOLE or is_fraction(kind)))
+    return column not in loaded.whole if loaded.text else not (kind in WHOLE or is_fraction(kind))
 
 
 def id_cell(loaded: Loaded, column: str, ids: Ids) -> str:
@@ -64,7 +66,7 @@ def time_cell(loaded: Loaded, column: str, unit: TimeUnit) -> str:
         TimeUnit.us: f"TRY_CAST(floor({number} / 1000) AS BIGINT)" if is_fraction(kind) else f"{number} // 1000",
     }[unit]
     if kind == "VARCHAR":
-        return f"coalesce({scaled}, epoch_ms(TRY_CAST({name} AS TIMESTAMP)))"
+        return f"coalesce({scaled}, epoch_ms(TRY_CAST({name} AS TIMESTAMP WITH TIME ZONE)))"
     return scaled
 
 

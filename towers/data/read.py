@@ -1,5 +1,7 @@
 """Finds files and loads them as they are: Parquet typed, CSV and JSON lines as text to be parsed cell by cell."""
 
+import csv
+import gzip
 from pathlib import Path
 
 from towers.data.engine import Engine, listed, literal, quoted, translated
@@ -10,8 +12,9 @@ FORMATS = {
     ".parquet": "parquet", ".pq": "parquet", ".csv": "csv", ".tsv": "csv", ".jsonl": "json", ".ndjson": "json",
     ".json": "json",
 }  # fmt: skip
-SAMPLE = 200_000
-"""Rows of a text file that decide its columns' types."""
+DELIMITERS = (",", "\t", ";", "|")
+NEARLY_ALL = 0.9
+"""A text column of which this share are numbers (or moments, or lists) is one; the rest is unparsable."""
 
 
 def load(engine: Engine, name: str, place: str, option: str) -> Loaded:
@@ -24,15 +27,22 @@ def load(engine: Engine, name: str, place: str, option: str) -> Loaded:
         option: What the user calls it, for messages.
 
     Raises:
-        DataError: There is no such file, formats are mixed or unknown, or a file is damaged.
+        DataError: There is no such file, formats are mixed or unknown, headers differ, or a file is damaged.
     """
     paths = find(place, option)
     kind = _format(paths, option)
     readers = {"parquet": _parquet, "csv": _csv, "json": _json}
     with translated(f"{option}={place}: cannot read {_damaged(engine, paths, kind)}"):
-        reader, types = readers[kind](engine, paths)
-        engine.run("load", name=name, reader=reader)
-    return Loaded(name=name, types=types, text=kind != "parquet", origin=f"{option}={place}")
+        engine.run("load", name=name, reader=readers[kind](engine, paths))
+    types = engine.types(name)
+    types.pop("towers_row")
+    origin = f"{option}={place}"
+    if kind == "parquet":
+        return Loaded(name=name, types=types, text=False, origin=origin)
+    judged = {column: _judge(engine, name, column) for column in types}
+    whole = frozenset(column for column, (_, is_whole) in judged.items() if is_whole)
+    types = {column: sort for column, (sort, _) in judged.items()}
+    return Loaded(name=name, types=types, text=True, whole=whole, origin=origin)
 
 
 def find(place: str, option: str) -> list[Path]:
@@ -81,19 +91,47 @@ def _damaged(engine: Engine, paths: list[Path], kind: str) -> str:
     return str(paths[0]) if len(paths) == 1 else f"{paths[0]} … {paths[-1]}"
 
 
-def _parquet(engine: Engine, paths: list[Path]) -> tuple[str, dict[str, str]]:
-    reader = f"read_parquet({listed(paths)}, union_by_name = true)"
-    return reader, engine.types(reader)
+def _parquet(_: Engine, paths: list[Path]) -> str:
+    return f"read_parquet({listed(paths)}, union_by_name = true)"
 
 
-def _csv(engine: Engine, paths: list[Path]) -> tuple[str, dict[str, str]]:
-    options = f"{listed(paths)}, header = true, union_by_name = true"
-    types = engine.types(f"read_csv({options}, sample_size = {SAMPLE})")
-    return f"read_csv({options}, sample_size = {SAMPLE}, all_varchar = true)", types
+def _csv(_: Engine, paths: list[Path]) -> str:
+    delimiter, names = _header(paths[0])
+    for path in paths[1:]:
+        if (found := _header(path)) != (delimiter, names):
+            raise DataError(
+                f"{path} begins with {', '.join(found[1])}, but {paths[0]} with {', '.join(names)}; give them one header"
+            )
+    columns = ", ".join(f"{literal(name)}: 'VARCHAR'" for name in names)
+    options = f"header = true, auto_detect = false, delim = {literal(delimiter)}, quote = '\"', escape = '\"'"
+    return f"read_csv({listed(paths)}, {options}, columns = {{{columns}}})"
 
 
-def _json(engine: Engine, paths: list[Path]) -> tuple[str, dict[str, str]]:
+def _header(path: Path) -> tuple[str, list[str]]:
+    with gzip.open(path, "rt") if path.suffix == ".gz" else path.open(encoding="utf-8-sig", newline="") as file:
+        first = file.readline().rstrip("\r\n")
+    delimiter = max(DELIMITERS, key=first.count)
+    names = next(csv.reader([first], delimiter=delimiter), [])
+    if not all(names) or len(set(names)) < len(names) or not names:
+        raise DataError(f"{path} begins with the line {first!r}; expected a header of distinct column names")
+    return delimiter, names
+
+
+def _json(engine: Engine, paths: list[Path]) -> str:
     options = f"{listed(paths)}, format = 'newline_delimited'"
-    types = engine.types(f"read_json({options}, union_by_name = true, sample_size = {SAMPLE})")
-    columns = ", ".join(f"{quoted(name)}: 'VARCHAR'" for name in types)
-    return f"read_json({options}, columns = {{{columns}}})", types
+    names = engine.types(f"read_json({options}, union_by_name = true, maximum_depth = 1, sample_size = -1)")
+    columns = ", ".join(f"{literal(name)}: 'VARCHAR'" for name in names)
+    return f"read_json({options}, columns = {{{columns}}})"
+
+
+def _judge(engine: Engine, name: str, column: str) -> tuple[str, bool]:
+    """Return the type of a text column, and whether every cell could be an int64 id."""
+    (counts,) = engine.select("judge_text", name=name, column=quoted(column))
+    cells, whole, integers, numbers, booleans, moments, numeric_lists, lists = counts
+    enough = max(1, NEARLY_ALL * cells)
+    ranked = (
+        ("BIGINT", integers if integers == numbers else 0), ("DOUBLE", numbers), ("BOOLEAN", booleans),
+        ("TIMESTAMP WITH TIME ZONE", moments), ("DOUBLE[]", numeric_lists if numeric_lists == lists else 0),
+        ("VARCHAR[]", lists),
+    )  # fmt: skip
+    return next((sort for sort, count in ranked if count >= enough), "VARCHAR"), whole == cells > 0

@@ -50,6 +50,7 @@ class Loaded:
         name: What the database calls it.
         types: Its other columns, and the type that each should have.
         text: Whether cells still are the text of the file, to be parsed one by one.
+        whole: Of a text, the columns in which every cell could be an int64 id.
         origin: What the user calls it, for messages.
     """
 
@@ -57,6 +58,7 @@ class Loaded:
     types: dict[str, str]
     text: bool
     origin: str
+    whole: frozenset[str] = frozenset()
 
     def require(self, column: str, option: str) -> str:
         """Return the column, which must be there.

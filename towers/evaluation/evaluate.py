@@ -81,13 +81,13 @@ def evaluate(config: EvaluateConfig) -> Report:
     report = _report(config, dataset, users, (ours, measured), rivals, background)
     folder = Path(config.report) if config.report else run.folder / "report"
     folder.mkdir(parents=True, exist_ok=True)
+    best = rivals.measured[report.best_floor]
     showcase = Showcase(
         report=report,
         info=run.info,
         training=run.folder / "history.csv",
         popularity=background.popularity,
-        shown={"towers": measured.shown, report.best_floor: rivals.measured[report.best_floor].shown},
-        asked=int(users.warm.sum()),
+        shown={"towers": measured.shown, report.best_floor: best.shown},
     )
     write_page(showcase, folder, dataset, (users, ours, config))
     report.cost.update(seconds=round(time.perf_counter() - began, 3), peak_mb=_peak_mb())

@@ -63,7 +63,7 @@ def render(showcase: Showcase, people: list[Example]) -> str:
         curves=plots.recall_curves(report.curves, "towers"),
         best_floor=escape(report.best_floor),
         slices=_slices(report),
-        scatter=plots.popularity_scatter(showcase.popularity, showcase.shown, showcase.asked),
+        scatter=plots.popularity_scatter(showcase.popularity, showcase.shown, users),
         training=_training(showcase),
         people_note=escape(
             f"{len(people)} users drawn at random, not picked. A green line was both among the first 100 the towers "

@@ -31,7 +31,6 @@ class Showcase:
         training: The run's history.csv, which need not exist.
         popularity: Positives of each catalogue position before the split, [catalogue].
         shown: Who → how many users (with a past) each catalogue position was shown to, [catalogue].
-        asked: How many users with a past there are.
     """
 
     report: Report
@@ -39,7 +38,6 @@ class Showcase:
     training: Path
     popularity: Int64[np.ndarray, " catalogue"]
     shown: dict[str, Int64[np.ndarray, " catalogue"]]
-    asked: int
 
 
 @dataclass(frozen=True)

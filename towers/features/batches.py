@@ -21,7 +21,8 @@ def shuffled(positives: Positives, rng: np.random.Generator) -> Positives:
     """Return the positives with each user's in a random order, their times unknown.
 
     Example:
-        >>> three = Positives(np.array([0, 0, 0, 3]), np.arange(5, 8, dtype=np.int32), np.arange(3), np.ones(3, np.float32))
+        >>> rows, ones = np.arange(5, 8, dtype=np.int32), np.ones(3, np.float32)
+        >>> three = Positives(np.array([0, 0, 0, 3]), rows, np.arange(3), ones)
         >>> shuffled(three, np.random.default_rng(0)).of(2).tolist()
         [7, 6, 5]
     """

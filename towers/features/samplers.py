@@ -61,7 +61,7 @@ class Uniform(Sampler):
         Jean et al. 2015, On Using Very Large Target Vocabulary, section 3.
     """
 
-    count: int = 1024
+    count: int = 512
     """Videos to draw; at most the whole catalogue."""
 
     def __post_init__(self) -> None:

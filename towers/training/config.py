@@ -32,7 +32,7 @@ class OptimConfig:
     """Passes over the training events, at most."""
     patience: int = 3
     """Epochs without a better valid recall@100 before training stops."""
-    positions: int = 2048
+    positions: int = 1024
     """Targets of one step, padding included."""
     clip: float = 1.0
     """Largest norm of a step's gradient; a longer one is shortened. 0 leaves it."""
