@@ -66,12 +66,8 @@ def evaluate(config: EvaluateConfig) -> Report:
     dataset = open_dataset(run, config.dataset)
     split = Split[config.split.name]
     users = EvaluationSet.of(dataset, split)
-    ours = rank(
-        run.towers,
-        users,
-        encode_table(dataset.encoders.users, dataset.user_table()),
-        encode_table(dataset.encoders.videos, dataset.video_table()),
-    )
+    user_table = encode_table(dataset.encoders.users, dataset.user_table())
+    ours = rank(run.towers, users, user_table, encode_table(dataset.encoders.videos, dataset.video_table()))
     if config.lists is not None:
         write_lists(ours, users, dataset, Path(config.lists))
     past = Past.of(dataset, split)

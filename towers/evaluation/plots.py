@@ -55,7 +55,7 @@ def popularity_scatter(
     popularity: Int64[np.ndarray, " n"], shown: dict[str, Int64[np.ndarray, " n"]], asked: int
 ) -> str:
     """Draw how often each video was watched before against the share of users it is shown to, one panel per model."""
-    canvas = Canvas(figsize=(6.2, 3.2), layout="constrained")
+    canvas = Canvas(figsize=(6.2, 3.4), layout="constrained")
     panels = canvas.subplots(1, len(shown), sharex=True, sharey=True, squeeze=False)[0]
     for axes, (name, counts), colour in zip(panels, shown.items(), (OURS, "#8a7d6b"), strict=False):
         _dress(axes)
@@ -66,7 +66,7 @@ def popularity_scatter(
         )
         axes.set(xscale="log", yscale="log", xlabel="times watched before (+1)")
         axes.set_title(
-            f"{name}: shows {int(some.sum()):,} of {len(counts):,} videos", fontsize=9, loc="left", color=INK
+            f"{name}\nshows {int(some.sum()):,} of {len(counts):,} videos", fontsize=9, loc="left", color=INK
         )
     panels[0].set_ylabel("share of users it is shown to")
     return _svg(canvas)
