@@ -14,6 +14,7 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.plugins import Plugins
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -33,6 +34,7 @@ def stored(verb: Verb, schema: Schema) -> Iterator[None]:
     Raises:
         TypeError: A dataclass has a field of a type that OmegaConf cannot hold.
     """
+    Plugins.instance()  # which keep nodes of their own there once they are loaded
     known = ConfigStore.instance()
     before = deepcopy(known.repo)
     try:

@@ -1,0 +1,108 @@
+"""What the README says is run: its Python, its commands, its loss."""
+
+import inspect
+import re
+import shlex
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from tests.contracts import test_losses as contract
+from tests.readme.blocks import README, blocks
+from tests.small import publish_small, write_log
+from towers.cli import main
+from towers.cli.compose import composed
+from towers.cli.verbs import VERBS
+from towers.losses import Loss
+
+CHECKOUT = README.parent
+
+
+def commands(text: str) -> list[list[str]]:
+    joined = text.replace("\\\n", " ")
+    return [words[1:] for line in joined.splitlines() if (words := shlex.split(line, comments=True))[:1] == ["towers"]]
+
+
+def test_the_python_example_runs_on_a_bundle(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    publish_small(tmp_path / "runs" / "demo")
+    monkeypatch.chdir(tmp_path)
+    capsys.readouterr()
+    exec(compile(blocks("python")[0], "README.md", "exec"), {})  # noqa: S102
+    first, way, similar, shapes = capsys.readouterr().out.splitlines()
+    assert len(re.findall(r"\d+", first.partition("]")[0])) == 5
+    assert way.startswith("history [")
+    assert len(similar.split()) >= 3
+    assert shapes == "(1, 8) (5, 8)"
+
+
+def test_the_commands_for_ones_own_log_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (block,) = [block for block in blocks("bash") if "data=files" in block]
+    monkeypatch.chdir(write_log(tmp_path))
+    views = pq.read_table("views.parquet").rename_columns(["user_id", "video_id", "seen_at", "long_view"])
+    watched = np.where(views["long_view"].to_numpy() == 1, 9_000, 1_000)
+    views = views.append_column("watch_ms", pa.array(watched))
+    pq.write_table(views.append_column("duration_ms", pa.array(np.full(len(views), 10_000))), "views.parquet")
+    small = {"train": ["optim.epochs=1", "model.dim=8", "progress=false"], "evaluate": ["draws=20", "examples=1"]}
+    found = commands(block)
+    assert [words[0] for words in found] == ["prepare", "train", "evaluate", "publish", "recommend"]
+    for words in found:
+        assert main([*words, *small.get(words[0], [])]) == 0
+    assert (tmp_path / "runs/mine/report/report.html").stat().st_size > 1000
+    assert len(block.strip().splitlines()) <= 10
+
+
+@pytest.mark.parametrize("example", [example for verb in VERBS.values() for example in verb.examples])
+def test_every_example_of_the_help_is_a_command(example: str):
+    program, verb, *options = shlex.split(example)
+    assert program == "towers"
+    if "-m" not in options:
+        assert type(composed(VERBS[verb], options)).__name__ == VERBS[verb].config.partition(":")[2]
+
+
+@pytest.mark.parametrize("script", sorted(set(re.findall(r"bash (scripts/\w+\.sh)", README.read_text()))))
+def test_the_scripts_exist_and_can_be_run(script: str):
+    assert (CHECKOUT / script).stat().st_mode & 0o111
+
+
+def test_the_rooms_of_the_readme_are_the_rooms():
+    table = README.read_text().partition("## The rooms")[2].partition("##")[0]
+    named = set(re.findall(r"`(\w+)`", "".join(line.split("|")[1] for line in table.splitlines() if line[:1] == "|")))
+    there = {p.stem for p in (CHECKOUT / "towers").iterdir() if p.is_dir() or p.stem == "types"} - {"__pycache__"}
+    assert named == there
+
+
+def added_loss() -> Loss:
+    namespace: dict[str, object] = {"__name__": "margin"}
+    exec(compile(blocks("python")[1], "README.md", "exec"), namespace)  # noqa: S102
+    made = namespace["Margin"]
+    assert isinstance(made, type)
+    loss = made()
+    assert isinstance(loss, Loss)
+    return loss
+
+
+def promises(module: ModuleType) -> list[str]:
+    return [
+        name
+        for name, test in vars(module).items()
+        if hasattr(test, "hypothesis")
+        and set(inspect.signature(test.hypothesis.inner_test).parameters) == {"loss", "seed"}
+    ]
+
+
+@pytest.mark.parametrize("name", promises(contract))
+def test_the_loss_of_the_readme_keeps_what_every_loss_promises(name: str):
+    for seed in range(5):
+        getattr(contract, name).hypothesis.inner_test(loss=added_loss(), seed=seed)
+
+
+def test_every_link_leads_somewhere():
+    for page in (README, CHECKOUT / "benchmarks" / "README.md"):
+        for target in re.findall(r"\]\(([^)]+)\)", page.read_text()):
+            assert target.startswith("http") or (page.parent / target).exists(), f"{page.name}: {target}"
