@@ -2,9 +2,9 @@
 
 from towers.losses.bpr import Bpr
 from towers.losses.loss import Loss
-from towers.losses.scoring import CandidateSet, candidate_loss, subtract_log_q
+from towers.losses.scoring import CandidateSet, candidate_loss, corrected_logits
 from towers.losses.softmax import Softmax
 
 LOSSES: dict[str, type[Loss]] = {"softmax": Softmax, "bpr": Bpr}
 
-__all__ = ["LOSSES", "Bpr", "CandidateSet", "Loss", "Softmax", "candidate_loss", "subtract_log_q"]
+__all__ = ["LOSSES", "Bpr", "CandidateSet", "Loss", "Softmax", "candidate_loss", "corrected_logits"]

@@ -14,8 +14,8 @@ from torch import Tensor
 from towers.losses.loss import Loss
 from towers.types import ConfigError
 
-LOGITS_AT_ONCE = 2**19
-"""Logits of one part: 8 MB of float32, so that one core's share of the cache holds them."""
+LOGITS_AT_ONCE = 2**20
+"""Logits of one part: 4 MB of float32, so that one core's share of the cache holds them."""
 
 
 @dataclass(frozen=True)
@@ -34,49 +34,36 @@ class CandidateSet:
     known: Bool[Tensor, "b m"]
 
 
-def subtract_log_q(logits: Float[Tensor, "n m"], log_q: Float[Tensor, " m"]) -> Float[Tensor, "n m"]:
-    """Return logits corrected for how often each candidate is drawn.
-
-    A video that enters the sample with probability q stands for 1/q like it, so its share of the
-    softmax's denominator is exp(logit) / q: an unbiased estimate of the full sum. log_q = +inf
-    takes a candidate out.
-
-    Args:
-        logits: Scores over temperature, [n, m].
-        log_q: Natural log of each candidate's inclusion probability, [m].
-
-    Source:
-        Horvitz and Thompson 1952, on sums from samples of unequal probability; Yi et al. 2019,
-        Sampling-bias-corrected neural modeling, section 3.2, for in-batch softmax. The target
-        itself is in the set for certain, so it is not corrected: Khrylchenko et al. 2025,
-        Correcting the LogQ Correction.
-
-    Example:
-        >>> subtract_log_q(torch.zeros(1, 2), torch.tensor([0.5, 0.25]).log()).tolist()
-        [[0.6931..., 1.3862...]]
-    """
-    return logits - log_q
-
-
 def corrected_logits(
-    queries: Float[Tensor, "n d"],
-    target: Int64[Tensor, " n"],
-    window: Int64[Tensor, " n"],
-    candidates: CandidateSet,
-    scale: Float[Tensor, ""],
+    scaled: Float[Tensor, "n d"], target: Int64[Tensor, " n"], window: Int64[Tensor, " n"], candidates: CandidateSet
 ) -> Float[Tensor, "n m"]:
     """Return what a loss sees: [n, m] logits, -inf where a column is no candidate for a row.
 
+    A video that enters the sample with probability q stands for 1/q like it, so log q is taken off
+    its score: its share of the softmax's denominator becomes exp(score) / q, and the sum an
+    unbiased estimate of the full one. The target is in the set for certain and is not corrected.
+
     Args:
-        queries: User vectors, [n, d].
+        scaled: User vectors over temperature, [n, d].
         target: Column of each row's right video, [n].
         window: Row of `candidates.known` that belongs to each query, [n].
         candidates: The shared candidates.
-        scale: 1 / temperature, a scalar.
+
+    Source:
+        Horvitz and Thompson 1952, on sums from samples of unequal probability; Yi et al. 2019,
+        Sampling-bias-corrected neural modeling, section 3.2, for in-batch softmax; on the target,
+        Khrylchenko et al. 2025, Correcting the LogQ Correction.
+
+    Example:
+        >>> vectors, known = torch.tensor([[1.0], [0.0], [2.0]]), torch.tensor([[False, False, True]])
+        >>> candidates = CandidateSet(vectors, torch.tensor([0.5, 0.25, 1.0]).log(), known)
+        >>> first = torch.zeros(1, dtype=torch.int64)
+        >>> corrected_logits(torch.ones(1, 1), first, first, candidates).tolist()
+        [[1.0, 1.3862..., -inf]]
     """
-    scaled = queries * scale
     right = (scaled * candidates.vectors[target]).sum(1, keepdim=True)
-    logits = subtract_log_q(scaled @ candidates.vectors.T, candidates.log_q)
+    # One product with the correction as its bias: a second array of this size would cost more than the product.
+    logits = torch.addmm(-candidates.log_q, scaled, candidates.vectors.T)
     logits.masked_fill_(candidates.known[window], -torch.inf)
     return logits.scatter_(1, target[:, None], right)
 
@@ -108,50 +95,53 @@ def candidate_loss(
     places = weight.flatten().nonzero()[:, 0]
     if not len(places):
         raise ConfigError("every position of the batch has weight 0; data.weight must be above 0 for some positives")
-    chosen = queries.flatten(0, 1)[places]
     rows, right, amount = places // target.shape[1], target.flatten()[places], weight.flatten()[places]
     step = max(1, LOGITS_AT_ONCE // candidates.vectors.shape[0])
 
-    def part(at: slice, q: Tensor, vectors: Tensor, factor: Tensor) -> Tensor:
-        shared = CandidateSet(vectors, candidates.log_q, candidates.known)
-        return loss(corrected_logits(q, right[at], rows[at], shared, factor), right[at], amount[at])
+    def logits_of(at: slice, scaled: Tensor) -> Tensor:
+        return corrected_logits(scaled, right[at], rows[at], candidates)
+
+    def loss_of(at: slice, logits: Tensor) -> Tensor:
+        return loss(logits, right[at], amount[at])
 
     parts = [slice(start, start + step) for start in range(0, len(places), step)]
+    scaled = queries.flatten(0, 1)[places] * scale
     total: Tensor = _SumOfParts.apply(  # type: ignore[no-untyped-call]  # torch leaves apply untyped
-        part, parts, chosen, candidates.vectors, scale
+        logits_of, loss_of, parts, scaled, candidates.vectors
     )
     return total / amount.sum()
 
 
 class _SumOfParts(torch.autograd.Function):
-    """Σ over parts of f(part), whose gradients are taken part by part in the forward pass."""
+    """Σ over parts of loss(logits), whose gradients are taken part by part in the forward pass.
+
+    Corrections add constants and masks put constants in, so the slope of a score is that of its
+    logit, and what a loss leaves at -inf has none: two products a part are all that is left to do.
+    """
 
     @staticmethod
     def forward(
         ctx: Any,  # noqa: ANN401 - torch's own context object
-        part: Callable[[slice, Tensor, Tensor, Tensor], Tensor],
+        logits_of: Callable[[slice, Tensor], Tensor],
+        loss_of: Callable[[slice, Tensor], Tensor],
         parts: list[slice],
-        queries: Tensor,
+        scaled: Tensor,
         vectors: Tensor,
-        scale: Tensor,
     ) -> Tensor:
-        total = torch.zeros((), device=queries.device)
-        d_queries = torch.zeros_like(queries)
-        d_vectors, d_scale = torch.zeros_like(vectors), torch.zeros_like(scale)
-        fixed = [x.detach().requires_grad_() for x in (vectors, scale)]
+        total = torch.zeros((), device=scaled.device)
+        d_scaled, d_vectors = torch.empty_like(scaled), torch.zeros_like(vectors)
         for at in parts:
+            logits = logits_of(at, scaled[at]).requires_grad_()
             with torch.enable_grad():
-                q = queries[at].detach().requires_grad_()
-                value = part(at, q, *fixed)
-            grads = torch.autograd.grad(value, (q, *fixed))
+                value = loss_of(at, logits)
+            (slope,) = torch.autograd.grad(value, logits)
             total += value.detach()
-            d_queries[at] = grads[0]
-            d_vectors += grads[1]
-            d_scale += grads[2]
-        ctx.save_for_backward(d_queries, d_vectors, d_scale)
+            d_scaled[at] = slope @ vectors
+            d_vectors.addmm_(slope.T, scaled[at])
+        ctx.save_for_backward(d_scaled, d_vectors)
         return total
 
     @staticmethod
-    def backward(ctx: Any, *outer: Tensor) -> tuple[None, None, Tensor, Tensor, Tensor]:  # noqa: ANN401
-        d_queries, d_vectors, d_scale = ctx.saved_tensors
-        return None, None, d_queries * outer[0], d_vectors * outer[0], d_scale * outer[0]
+    def backward(ctx: Any, *outer: Tensor) -> tuple[None, None, None, Tensor, Tensor]:  # noqa: ANN401
+        d_scaled, d_vectors = ctx.saved_tensors
+        return None, None, None, d_scaled * outer[0], d_vectors * outer[0]
