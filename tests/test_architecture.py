@@ -50,11 +50,11 @@ def over_budget(path: Path, text: str) -> list[str]:
 
 
 @modules
-def test_budgets_of_files_functions_and_parameters(path: Path):
+def test_budgets_of_files_functions_and_parameters(path: Path) -> None:
     assert over_budget(path.relative_to(CHECKOUT), path.read_text()) == []
 
 
-def test_the_budget_check_finds_what_is_too_large():
+def test_the_budget_check_finds_what_is_too_large() -> None:
     long = "def long():\n" + "    x = 1\n" * FUNCTION_LINES
     wide = "def wide(a, b, c, d, *, e, f, g):\n    ...\n"
     assert over_budget(Path("m.py"), long + wide + "\n" * 250) == [
@@ -78,11 +78,11 @@ def hushed(tree: ast.AST) -> list[int]:
 
 
 @modules
-def test_no_error_is_swallowed(path: Path):
+def test_no_error_is_swallowed(path: Path) -> None:
     assert hushed(TREES[path]) == []
 
 
-def test_the_check_for_swallowed_errors_finds_them():
+def test_the_check_for_swallowed_errors_finds_them() -> None:
     idle = "try:\n    f()\nexcept OSError:\n    pass\n"
     bare = "try:\n    f()\nexcept:\n    g()\n"
     code = idle + bare + "with suppress(OSError):\n    f()\n"
@@ -90,7 +90,7 @@ def test_the_check_for_swallowed_errors_finds_them():
 
 
 @modules
-def test_no_assert_and_no_notimplementederror(path: Path):
+def test_no_assert_and_no_notimplementederror(path: Path) -> None:
     asserts = [node.lineno for node in ast.walk(TREES[path]) if isinstance(node, ast.Assert)]
     unfinished = [
         node.lineno for node in ast.walk(TREES[path]) if isinstance(node, ast.Name) and node.id == "NotImplementedError"
@@ -109,7 +109,7 @@ def committed_text() -> list[Path]:
 
 
 @pytest.mark.skipif(not (CHECKOUT / ".git").exists(), reason="git knows which files are ours")
-def test_no_committed_file_names_a_path_of_one_machine():
+def test_no_committed_file_names_a_path_of_one_machine() -> None:
     found = [
         f"{name_of(path)}:{number}: {line.strip()}"
         for path in committed_text()
@@ -119,7 +119,7 @@ def test_no_committed_file_names_a_path_of_one_machine():
     assert found == []
 
 
-def test_faiss_stays_in_index():
+def test_faiss_stays_in_index() -> None:
     """FAISS is loaded by name there, so import-linter cannot see who holds it."""
     holders = [
         name_of(path)
@@ -131,18 +131,18 @@ def test_faiss_stays_in_index():
     assert {holder.rpartition("/")[0] for holder in holders} == {"towers/index"}
 
 
-def test_no_room_is_a_drawer_for_everything():
+def test_no_room_is_a_drawer_for_everything() -> None:
     drawers = {"utils", "util", "common", "helpers", "helper", "core", "base", "misc"}
     assert [name_of(path) for path in MODULES if drawers & {path.stem, *path.relative_to(CHECKOUT).parts}] == []
 
 
-def test_every_room_is_shipped():
+def test_every_room_is_shipped() -> None:
     packages = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
     rooms = {".".join(path.parent.relative_to(CHECKOUT).parts) for path in MODULES}
     assert sorted(packages) == sorted(rooms | {"towers.conf"})
 
 
-def test_import_towers_loads_neither_torch_nor_hydra():
+def test_import_towers_loads_neither_torch_nor_hydra() -> None:
     heavy = ["torch", "hydra", "omegaconf", "pandas", "numpy", "duckdb", "pyarrow", "faiss", "pytorch_lightning"]
     code = f"import sys, towers; print([name for name in {heavy} if name in sys.modules])"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -150,11 +150,11 @@ def test_import_towers_loads_neither_torch_nor_hydra():
 
 
 @pytest.mark.parametrize("name", towers.__all__)
-def test_every_public_name_arrives_when_asked_for(name: str):
+def test_every_public_name_arrives_when_asked_for(name: str) -> None:
     assert getattr(towers, name).__name__ == name
     assert name in dir(towers)
 
 
-def test_an_unknown_public_name_is_answered_with_the_known_ones():
+def test_an_unknown_public_name_is_answered_with_the_known_ones() -> None:
     with pytest.raises(AttributeError, match=r"module 'towers' has no attribute 'retriever'; it has Bundle, .*train"):
         towers.__getattr__("retriever")

@@ -30,26 +30,26 @@ def declared() -> list[str]:
     return [*project["dependencies"], *extras, *pyproject["build-system"]["requires"]]
 
 
-def test_every_line_is_one_exact_version_without_hash_host_or_build_tag():
+def test_every_line_is_one_exact_version_without_hash_host_or_build_tag() -> None:
     assert [line for line in LINES if not re.fullmatch(r"[A-Za-z0-9][\w.-]*==[\w.]+", line)] == []
     assert len(LOCKED) == len(LINES)
 
 
-def test_no_accelerator_packages():
+def test_no_accelerator_packages() -> None:
     assert [name for name in LOCKED if re.match(r"nvidia|cuda|triton|cu\d\d", name)] == []
 
 
-def test_torch_is_the_agreed_one():
+def test_torch_is_the_agreed_one() -> None:
     assert LOCKED["torch"] == "2.13.0"
 
 
 @pytest.mark.parametrize("requirement", declared())
-def test_what_pyproject_asks_for_is_locked(requirement: str):
+def test_what_pyproject_asks_for_is_locked(requirement: str) -> None:
     assert name_in(requirement) in LOCKED
 
 
 @pytest.mark.parametrize("name", sorted(LOCKED))
-def test_this_environment_has_the_locked_version(name: str):
+def test_this_environment_has_the_locked_version(name: str) -> None:
     try:
         installed = version(name)
     except PackageNotFoundError:
@@ -57,7 +57,7 @@ def test_this_environment_has_the_locked_version(name: str):
     assert installed.partition("+")[0] == LOCKED[name]
 
 
-def test_what_the_locked_packages_need_is_locked_too():
+def test_what_the_locked_packages_need_is_locked_too() -> None:
     missing = set()
     for name in LOCKED:
         try:

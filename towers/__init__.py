@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from towers.data import Dataset, Files, KuaiRand, LeaveOneOut, PrepareConfig, TimeCut, prepare
     from towers.evaluation import EvaluateConfig, Report, evaluate
-    from towers.publishing import Bundle, PublishConfig, publish
+    from towers.publishing import Bundle, PublishConfig
+    from towers.publishing.publish import publish
     from towers.serving import Retriever
-    from towers.training import TrainConfig, train
+    from towers.training import TrainConfig
+    from towers.training.train import train
     from towers.types import (
         BundleError,
         ConfigError,

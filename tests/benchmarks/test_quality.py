@@ -4,10 +4,10 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from benchmarks.quality import disagreements, gowalla_m1, ml_1m, quality_rows, spend
+from benchmarks.quality import Figures, disagreements, gowalla_m1, ml_1m, quality_rows, spend
 
 
-def test_gowalla_keeps_the_published_split_and_cuts_a_tenth_of_train_as_valid(tmp_path: Path):
+def test_gowalla_keeps_the_published_split_and_cuts_a_tenth_of_train_as_valid(tmp_path: Path) -> None:
     raw = tmp_path / "gowalla-m1"
     raw.mkdir()
     (raw / "train.txt").write_text("0 1 2 3 4 5\n1 6 7\n2\n")
@@ -25,7 +25,7 @@ def test_gowalla_keeps_the_published_split_and_cuts_a_tenth_of_train_as_valid(tm
     assert f"data.videos={tmp_path / 'videos.parquet'}" in options
 
 
-def test_ml_1m_keeps_the_order_of_the_lines(tmp_path: Path):
+def test_ml_1m_keeps_the_order_of_the_lines(tmp_path: Path) -> None:
     raw = tmp_path / "ml-1m"
     raw.mkdir()
     (raw / "ml-1m.txt").write_text("1 20\n1 10\n2 10\n")
@@ -34,14 +34,14 @@ def test_ml_1m_keeps_the_order_of_the_lines(tmp_path: Path):
     assert [(row["user_id"], row["video_id"], row["position"]) for row in rows] == [(1, 20, 0), (1, 10, 1), (2, 10, 2)]
 
 
-def test_every_metric_of_the_referee_must_be_ours():
-    ours = {"recall@100": {"value": 0.25, "low": 0.2, "high": 0.3}, "hit@10": 0.5}
+def test_every_metric_of_the_referee_must_be_ours() -> None:
+    ours: Figures = {"recall@100": {"value": 0.25, "low": 0.2, "high": 0.3}, "hit@10": 0.5}
     assert disagreements(ours, {"recall@100": 0.25, "hit@10": 0.5, "hit@10 ±": 0.1, "users": 3.0}) == []
     assert disagreements(ours, {"recall@100": 0.2500001}) == ["recall@100: 0.25 here, 0.2500001 at the referee"]
     assert disagreements(ours, {"mrr@100": 0.1}) == ["mrr@100: nan here, 0.1 at the referee"]
 
 
-def test_a_metric_without_an_interval_leaves_it_empty():
+def test_a_metric_without_an_interval_leaves_it_empty() -> None:
     (row,) = quality_rows("kuairand", "floor: popular", {"recall@100": 0.25, "users": 7})
     assert row == {
         "protocol": "kuairand",
@@ -53,12 +53,12 @@ def test_a_metric_without_an_interval_leaves_it_empty():
     }
 
 
-def test_the_memory_of_a_command_is_counted_in_megabytes():
+def test_the_memory_of_a_command_is_counted_in_megabytes() -> None:
     small = spend([sys.executable, "-c", "pass"])
     code = "block = bytearray(300_000_000); block[::4096] = b'x' * len(block[::4096])"
     assert 300 < spend([sys.executable, "-c", code]).peak_mb < 350 + small.peak_mb
 
 
-def test_a_failing_command_records_nothing():
+def test_a_failing_command_records_nothing() -> None:
     with pytest.raises(SystemExit, match=r"raise SystemExit\(3\) ended with 3; nothing recorded"):
         spend([sys.executable, "-c", "raise SystemExit(3)"])

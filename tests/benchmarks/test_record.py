@@ -8,7 +8,7 @@ from benchmarks.record import COLUMNS, Circumstances, read, record
 HOW = Circumstances(command="python -m benchmarks.quality kuairand", seed=0, seconds=12.34, peak_mb=999.6, threads=2)
 
 
-def test_a_row_says_how_it_was_measured(tmp_path: Path):
+def test_a_row_says_how_it_was_measured(tmp_path: Path) -> None:
     path = record("quality", [{"metric": "recall@100", "value": 0.25}], HOW, tmp_path)
     (row,) = read("quality", tmp_path)
     assert path == tmp_path / "quality.csv"
@@ -21,7 +21,7 @@ def test_a_row_says_how_it_was_measured(tmp_path: Path):
     assert all(row.values())
 
 
-def test_rows_are_appended_and_never_rewritten(tmp_path: Path):
+def test_rows_are_appended_and_never_rewritten(tmp_path: Path) -> None:
     record("speed", [{"value": 1}, {"value": 2}], HOW, tmp_path)
     before = (tmp_path / "speed.csv").read_text()
     record("speed", [{"value": 3}], HOW, tmp_path)
@@ -30,14 +30,16 @@ def test_rows_are_appended_and_never_rewritten(tmp_path: Path):
     assert [row["value"] for row in read("speed", tmp_path)] == ["1", "2", "3"]
 
 
-def test_a_value_with_a_comma_stays_one_value(tmp_path: Path):
+def test_a_value_with_a_comma_stays_one_value(tmp_path: Path) -> None:
     record("speed", [{"value": "a, b"}], HOW, tmp_path)
     with (tmp_path / "speed.csv").open(newline="") as file:
         assert next(csv.DictReader(file))["value"] == "a, b"
 
 
 @pytest.mark.parametrize("row", [{"value": 1}, {"value": 1, "metric": "x"}, {"metric": "x", "value": 1, "k": 2}])
-def test_other_columns_than_the_file_has_are_an_error_and_leave_the_file(tmp_path: Path, row: dict[str, object]):
+def test_other_columns_than_the_file_has_are_an_error_and_leave_the_file(
+    tmp_path: Path, row: dict[str, object]
+) -> None:
     record("quality", [{"metric": "x", "value": 1}], HOW, tmp_path)
     before = (tmp_path / "quality.csv").read_text()
     with pytest.raises(ValueError, match=r"quality\.csv has the columns date, .*metric, value; this row has date, .*"):
@@ -45,5 +47,5 @@ def test_other_columns_than_the_file_has_are_an_error_and_leave_the_file(tmp_pat
     assert (tmp_path / "quality.csv").read_text() == before
 
 
-def test_no_file_has_no_rows(tmp_path: Path):
+def test_no_file_has_no_rows(tmp_path: Path) -> None:
     assert read("nothing", tmp_path) == []

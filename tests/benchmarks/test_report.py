@@ -14,7 +14,7 @@ def keep(folder: Path, recipe: str, seed: int, value: float) -> None:
     record("quality", [row], how, folder)
 
 
-def test_a_table_holds_the_mean_and_spread_of_the_seeds(tmp_path: Path):
+def test_a_table_holds_the_mean_and_spread_of_the_seeds(tmp_path: Path) -> None:
     keep(tmp_path, "kuairand", 0, 0.40)
     keep(tmp_path, "kuairand", 1, 0.44)
     keep(tmp_path, "floor: popular", 0, 0.2)
@@ -29,30 +29,30 @@ def test_a_table_holds_the_mean_and_spread_of_the_seeds(tmp_path: Path):
     assert "old" not in lines
 
 
-def test_a_newer_row_of_the_same_seed_takes_the_place_of_the_older(tmp_path: Path):
+def test_a_newer_row_of_the_same_seed_takes_the_place_of_the_older(tmp_path: Path) -> None:
     keep(tmp_path, "kuairand", 0, 0.30)
     keep(tmp_path, "kuairand", 0, 0.40)
     assert "| kuairand | 0.4000 |" in report.rewritten(PAGE, tmp_path)
 
 
-def test_without_rows_the_table_says_so(tmp_path: Path):
+def test_without_rows_the_table_says_so(tmp_path: Path) -> None:
     assert "Not measured yet." in report.rewritten(PAGE, tmp_path)
 
 
-def test_rewriting_twice_changes_nothing(tmp_path: Path):
+def test_rewriting_twice_changes_nothing(tmp_path: Path) -> None:
     keep(tmp_path, "kuairand", 0, 0.30)
     once = report.rewritten(PAGE, tmp_path)
     assert report.rewritten(once, tmp_path) == once
 
 
-def test_an_unknown_table_is_named(tmp_path: Path):
+def test_an_unknown_table_is_named(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="there is no table 'quality-netflix'; there are quality-kuairand, "):
         report.rewritten(PAGE.replace("kuairand", "netflix"), tmp_path)
 
 
 def test_check_fails_on_a_number_without_a_row(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-):
+) -> None:
     page = tmp_path / "README.md"
     page.write_text(PAGE.replace("old", "| kuairand | 0.9999 |"))
     monkeypatch.setattr(report, "PAGES", (page,))

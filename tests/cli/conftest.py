@@ -81,7 +81,7 @@ class Bake:
     """What it says."""
 
 
-FILLINGS = {"apple": Apple, "plum": Plum}
+FILLINGS: dict[str, type[Filling]] = {"apple": Apple, "plum": Plum}
 BAKED: list[Bake] = []
 
 

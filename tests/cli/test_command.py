@@ -22,7 +22,7 @@ def files(folder: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("words", [[], ["--help"], ["-h"]])
-def test_without_a_verb_all_verbs_are_listed_with_an_example(words: list[str], capsys: Captured):
+def test_without_a_verb_all_verbs_are_listed_with_an_example(words: list[str], capsys: Captured) -> None:
     assert main(words) == 0
     lines = capsys.readouterr().out.splitlines()
     for verb in VERBS.values():
@@ -31,12 +31,12 @@ def test_without_a_verb_all_verbs_are_listed_with_an_example(words: list[str], c
         assert lines[place + 1].strip() == verb.examples[0]
 
 
-def test_version(capsys: Captured):
+def test_version(capsys: Captured) -> None:
     assert main(["--version"]) == 0
     assert capsys.readouterr().out == f"towers {__version__}\n"
 
 
-def test_options_arrive_typed_and_nothing_is_written(baked: list[Any], elsewhere: Path):
+def test_options_arrive_typed_and_nothing_is_written(baked: list[Any], elsewhere: Path) -> None:
     words = ["pie=here", "filling=plum", "filling.stones=true", "oven.degrees=200", "crust=thick", "guests=[ann,7]"]
     assert main(["bake", *words]) == 0
     (config,) = baked
@@ -49,12 +49,12 @@ def test_options_arrive_typed_and_nothing_is_written(baked: list[Any], elsewhere
     "text",
     ["least(a, 1) = 'x' or b >= \"y\"", "007", "1e3", "a,b", "C:(d) {e} [f", "it's \\", "", "~x", "true", "a\\'b"],
 )
-def test_texts_arrive_as_they_were_typed(text: str, baked: list[Any], capsys: Captured):
+def test_texts_arrive_as_they_were_typed(text: str, baked: list[Any], capsys: Captured) -> None:
     assert main(["bake", f"pie={text}"]) == 0, capsys.readouterr().err
     assert baked[0].pie == text
 
 
-def test_null_and_quotes_keep_their_meaning(baked: list[Any]):
+def test_null_and_quotes_keep_their_meaning(baked: list[Any]) -> None:
     assert main(["bake", "pie='a b'", "label=null"]) == 0
     assert (baked[0].pie, baked[0].label) == ("a b", None)
 
@@ -89,7 +89,7 @@ def test_null_and_quotes_keep_their_meaning(baked: list[Any]):
 )  # fmt: skip
 def test_what_the_user_can_mend_is_told_in_one_line(
     words: list[str], message: str, baked: list[Any], capsys: Captured, elsewhere: Path
-):
+) -> None:
     assert main(["bake", *words]) == 2
     assert len(baked) == (1 if "label=full disk" in words else 0)
     told = capsys.readouterr()
@@ -98,7 +98,7 @@ def test_what_the_user_can_mend_is_told_in_one_line(
     assert files(elsewhere) == []
 
 
-def test_an_unknown_verb_is_told_the_nearest(capsys: Captured):
+def test_an_unknown_verb_is_told_the_nearest(capsys: Captured) -> None:
     assert main(["evalute"]) == 2
     assert capsys.readouterr().err == (
         "error: towers has no verb 'evalute'; did you mean 'evaluate'?; it has "
@@ -107,7 +107,7 @@ def test_an_unknown_verb_is_told_the_nearest(capsys: Captured):
 
 
 @pytest.mark.usefixtures("baked")
-def test_debug_shows_where_an_error_comes_from(capsys: Captured):
+def test_debug_shows_where_an_error_comes_from(capsys: Captured) -> None:
     assert main(["bake", "pie=a", "filling.count=-1", "--debug"]) == 2
     told = capsys.readouterr().err
     assert "Traceback (most recent call last)" in told
@@ -115,7 +115,7 @@ def test_debug_shows_where_an_error_comes_from(capsys: Captured):
 
 
 @pytest.mark.usefixtures("baked")
-def test_a_defect_shows_its_traceback_and_is_called_one(capsys: Captured):
+def test_a_defect_shows_its_traceback_and_is_called_one(capsys: Captured) -> None:
     assert main(["bake", "pie=a", "label=defect"]) == 1
     told = capsys.readouterr().err
     assert told.startswith("Traceback (most recent call last)")
@@ -125,12 +125,14 @@ def test_a_defect_shows_its_traceback_and_is_called_one(capsys: Captured):
 
 
 @pytest.mark.usefixtures("baked")
-def test_ctrl_c_is_quiet(capsys: Captured):
+def test_ctrl_c_is_quiet(capsys: Captured) -> None:
     assert main(["bake", "pie=a", "label=interrupt"]) == 130
     assert capsys.readouterr() == ("", "")
 
 
-def test_a_sweep_runs_every_combination_each_in_its_own_folder(baked: list[Any], capsys: Captured, elsewhere: Path):
+def test_a_sweep_runs_every_combination_each_in_its_own_folder(
+    baked: list[Any], capsys: Captured, elsewhere: Path
+) -> None:
     assert main(["bake", "pie=pies", "filling.count=1,2", "-m", "oven.degrees=180,200"]) == 0
     assert [(c.pie, c.filling.count, c.oven.degrees) for c in baked] == [
         ("pies/0", 1, 180.0),
@@ -142,13 +144,13 @@ def test_a_sweep_runs_every_combination_each_in_its_own_folder(baked: list[Any],
     assert {path.split("/")[0] for path in files(elsewhere)} == {"pies"}
 
 
-def test_a_sweep_over_the_folder_itself_takes_the_names_given(baked: list[Any], elsewhere: Path):
+def test_a_sweep_over_the_folder_itself_takes_the_names_given(baked: list[Any], elsewhere: Path) -> None:
     assert main(["bake", "pie=one,two", "-m"]) == 0
     assert [config.pie for config in baked] == ["one", "two"]
     assert files(elsewhere) == []
 
 
-def test_a_sweep_goes_on_after_a_job_that_failed_and_says_which(baked: list[Any], capsys: Captured):
+def test_a_sweep_goes_on_after_a_job_that_failed_and_says_which(baked: list[Any], capsys: Captured) -> None:
     assert main(["bake", "pie=pies", "filling.count=-1,2", "-m"]) == 2
     assert [config.filling.count for config in baked] == [2]
     told = capsys.readouterr().err
@@ -156,7 +158,9 @@ def test_a_sweep_goes_on_after_a_job_that_failed_and_says_which(baked: list[Any]
     assert "Error executing job" not in told
 
 
-def test_help_explains_every_option_and_choice(baked: list[Any], capsys: Captured, monkeypatch: pytest.MonkeyPatch):
+def test_help_explains_every_option_and_choice(
+    baked: list[Any], capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("towers.cli.overview.default_choices", lambda *_: {"filling": "apple"})
     assert main(["bake", "--help"]) == 0
     assert capsys.readouterr().out.partition("\n-m runs")[0] == HELP

@@ -29,7 +29,7 @@ def commands(text: str) -> list[list[str]]:
 
 def test_the_python_example_runs_on_a_bundle(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-):
+) -> None:
     publish_small(tmp_path / "runs" / "demo")
     monkeypatch.chdir(tmp_path)
     capsys.readouterr()
@@ -41,7 +41,7 @@ def test_the_python_example_runs_on_a_bundle(
     assert shapes == "(1, 8) (5, 8)"
 
 
-def test_the_commands_for_ones_own_log_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_the_commands_for_ones_own_log_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (block,) = [block for block in blocks("bash") if "data=files" in block]
     monkeypatch.chdir(write_log(tmp_path))
     views = pq.read_table("views.parquet").rename_columns(["user_id", "video_id", "seen_at", "long_view"])
@@ -58,7 +58,7 @@ def test_the_commands_for_ones_own_log_run(tmp_path: Path, monkeypatch: pytest.M
 
 
 @pytest.mark.parametrize("example", [example for verb in VERBS.values() for example in verb.examples])
-def test_every_example_of_the_help_is_a_command(example: str):
+def test_every_example_of_the_help_is_a_command(example: str) -> None:
     program, verb, *options = shlex.split(example)
     assert program == "towers"
     if "-m" not in options:
@@ -66,11 +66,11 @@ def test_every_example_of_the_help_is_a_command(example: str):
 
 
 @pytest.mark.parametrize("script", sorted(set(re.findall(r"bash (scripts/\w+\.sh)", README.read_text()))))
-def test_the_scripts_exist_and_can_be_run(script: str):
+def test_the_scripts_exist_and_can_be_run(script: str) -> None:
     assert (CHECKOUT / script).stat().st_mode & 0o111
 
 
-def test_the_rooms_of_the_readme_are_the_rooms():
+def test_the_rooms_of_the_readme_are_the_rooms() -> None:
     table = README.read_text().partition("## The rooms")[2].partition("##")[0]
     named = set(re.findall(r"`(\w+)`", "".join(line.split("|")[1] for line in table.splitlines() if line[:1] == "|")))
     there = {p.stem for p in (CHECKOUT / "towers").iterdir() if p.is_dir() or p.stem == "types"} - {"__pycache__"}
@@ -97,12 +97,12 @@ def promises(module: ModuleType) -> list[str]:
 
 
 @pytest.mark.parametrize("name", promises(contract))
-def test_the_loss_of_the_readme_keeps_what_every_loss_promises(name: str):
+def test_the_loss_of_the_readme_keeps_what_every_loss_promises(name: str) -> None:
     for seed in range(5):
         getattr(contract, name).hypothesis.inner_test(loss=added_loss(), seed=seed)
 
 
-def test_every_link_leads_somewhere():
+def test_every_link_leads_somewhere() -> None:
     for page in (README, CHECKOUT / "benchmarks" / "README.md"):
         for target in re.findall(r"\]\(([^)]+)\)", page.read_text()):
             assert target.startswith("http") or (page.parent / target).exists(), f"{page.name}: {target}"

@@ -85,7 +85,7 @@ def recommend(config: RecommendConfig) -> Shelf:
     ]
     notes = [f"found by {found.way}, bundle version {found.bundle_version}"]
     if found.dropped:
-        notes.append(f"{found.dropped} videos of the history are not in the bundle and were left out")
+        notes.append(f"not in the bundle, so left out of the history: {found.dropped}")
     notes += [found.short_because] if found.short_because else []
     return Shelf(config.user, ["rank", "video", "score", *names], rows, notes)
 
@@ -94,9 +94,12 @@ def _id(option: str, text: str, *, texts: bool) -> int | str:
     if texts:
         return text
     try:
-        return int(text)
+        number = int(text)
     except ValueError as error:
         raise ConfigError(f"{option}={text}: this bundle's ids are whole numbers") from error
+    if not -(2**63) <= number < 2**63:
+        raise ConfigError(f"{option}={text}: this bundle's ids are whole numbers of 64 bits")
+    return number
 
 
 def _facts(videos: "pa.Table", places: Int64[np.ndarray, " n"]) -> tuple[list[str], list[list[str]]]:

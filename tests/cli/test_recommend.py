@@ -1,0 +1,78 @@
+import io
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.tiny import SEEN_ALL, SEEN_NOTHING, VIDEOS, ids_of
+from towers.cli import main
+from towers.cli.recommend import RecommendConfig, recommend
+from towers.cli.show import console
+
+USERS = ids_of(24, string=False)
+Captured = pytest.CaptureFixture[str]
+
+
+def test_the_table_holds_rank_id_score_and_what_is_known(tiny_bundle: Path) -> None:
+    shelf = recommend(RecommendConfig(bundle=str(tiny_bundle), user=str(USERS[5]), k=4))
+    assert shelf.header == ["rank", "video", "score", "tags"]
+    assert [row[0] for row in shelf.rows] == ["1", "2", "3", "4"]
+    scores = [float(row[2]) for row in shelf.rows]
+    assert scores == sorted(scores, reverse=True)
+    tags = {str(video): ", ".join(["a", "b"][: n % 3]) for n, video in enumerate(ids_of(VIDEOS, string=False))}
+    assert all(tags[row[1]] == row[3] for row in shelf.rows)
+    assert shelf.notes[0].startswith("found by history, bundle version 000001-")
+
+
+def test_it_prints_plain_text_where_there_is_no_terminal(tiny_bundle: Path, capsys: Captured) -> None:
+    assert main(["recommend", f"bundle={tiny_bundle}", f"user={USERS[5]}", "k=3"]) == 0
+    told = capsys.readouterr().out
+    assert "\x1b" not in told
+    lines = told.splitlines()
+    assert lines[1].split() == ["rank", "video", "score", "tags"]
+    assert [line.split()[0] for line in lines[3:6]] == ["1", "2", "3"]
+
+
+def test_a_user_nobody_knows_is_served_from_the_history_given(tiny_bundle: Path) -> None:
+    videos = [str(video) for video in ids_of(VIDEOS, string=False)[:2]]
+    shelf = recommend(RecommendConfig(bundle=str(tiny_bundle), user="5", history=[*videos, "6"], k=VIDEOS))
+    assert shelf.notes[0].startswith("found by history")
+    assert shelf.notes[1] == "not in the bundle, so left out of the history: 1"
+    assert not set(videos) & {row[1] for row in shelf.rows}
+
+
+def test_a_user_without_a_past_is_served_from_features(tiny_bundle: Path) -> None:
+    shelf = recommend(RecommendConfig(bundle=str(tiny_bundle), user=str(USERS[SEEN_NOTHING])))
+    assert shelf.notes[0].startswith("found by features")
+
+
+def test_a_user_who_has_seen_everything_gets_an_empty_table_and_the_reason(tiny_bundle: Path, capsys: Captured) -> None:
+    assert main(["recommend", f"bundle={tiny_bundle}", f"user={USERS[SEEN_ALL]}"]) == 0
+    told = capsys.readouterr().out
+    assert told.endswith("asked for 20; of 40 videos 40 are seen and 0 excluded, 0 are left\n")
+
+
+def test_more_than_the_catalogue_holds_says_how_many_are_left(tiny_bundle: Path) -> None:
+    shelf = recommend(RecommendConfig(bundle=str(tiny_bundle), user=str(USERS[SEEN_NOTHING]), k=1000))
+    assert len(shelf.rows) == VIDEOS
+    assert shelf.notes[-1] == "asked for 1000; of 40 videos 0 are seen and 0 excluded, 40 are left"
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["user=bob"], "user=bob: this bundle's ids are whole numbers"),
+        (["user=7", "history=[1,x]"], "history=x: this bundle's ids are whole numbers"),
+        (["user=7", "k=0"], "k is 0; expected at least 1"),
+        (["user=9223372036854775808"], "user=9223372036854775808: this bundle's ids are whole numbers of 64 bits"),
+    ],
+)
+def test_what_cannot_be_asked(words: list[str], message: str, tiny_bundle: Path, capsys: Captured) -> None:
+    assert main(["recommend", f"bundle={tiny_bundle}", *words]) == 2
+    assert capsys.readouterr().err == f"error: {message}\n"
+
+
+def test_the_width_of_plain_text_does_not_depend_on_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdout", io.StringIO())
+    monkeypatch.setenv("COLUMNS", "20")
+    assert console().width == 140
