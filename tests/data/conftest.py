@@ -12,6 +12,8 @@ from towers.data import Cut, Dataset, Files, KuaiRand, LeaveOneOut, PrepareConfi
 
 T0 = 1_650_000_000_000
 """A time in April 2022, ms."""
+Table = Callable[..., str]
+Made = Callable[..., Dataset]
 
 
 @pytest.fixture(scope="session")
@@ -21,10 +23,10 @@ def kuairand(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
 
 
 @pytest.fixture
-def table(tmp_path: Path) -> Callable[..., str]:
+def table(tmp_path: Path) -> Table:
     """Write columns as Parquet and return the path."""
 
-    def write(name: str, **columns: Any) -> str:
+    def write(name: str, **columns: object) -> str:
         path = tmp_path / f"{name}.parquet"
         pq.write_table(pa.table(columns), path)
         return str(path)
@@ -33,10 +35,10 @@ def table(tmp_path: Path) -> Callable[..., str]:
 
 
 @pytest.fixture
-def made(tmp_path: Path) -> Callable[..., Dataset]:
+def made(tmp_path: Path) -> Made:
     """Prepare files into a dataset."""
 
-    def make(events: str, cut: Cut | None = None, name: str = "dataset", **options: Any) -> Dataset:
+    def make(events: str, cut: Cut | None = None, name: str = "dataset", **options: Any) -> Dataset:  # noqa: ANN401
         knobs = {key: options.pop(key) for key in ("min_count", "buckets", "memory", "threads") if key in options}
         data = Files(events=events, **options)
         return prepare(PrepareConfig(data=data, cut=cut or TimeCut(), dataset=str(tmp_path / name), **knobs))

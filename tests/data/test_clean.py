@@ -1,17 +1,18 @@
 import json
 import math
+from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from tests.data.conftest import T0, rejects
+from tests.data.conftest import T0, Made, Table, rejects
 from towers.data import Columns, Ids, TimeUnit
 from towers.types import DataError
 
 
 @pytest.fixture
-def dirty(tmp_path):
+def dirty(tmp_path: Path) -> tuple[Path, list[str]]:
     """A CSV log with one row of every flaw, between good rows."""
     rows = [
         "user_id,video_id,time_ms,watch_ms",
@@ -32,7 +33,7 @@ def dirty(tmp_path):
     return path, rows[1:]
 
 
-def test_every_row_is_kept_rejected_or_a_duplicate(dirty, made):
+def test_every_row_is_kept_rejected_or_a_duplicate(dirty: tuple[Path, list[str]], made: Made) -> None:
     path, rows = dirty
     dataset = made(str(path), ids=Ids.int64)
     counts = dataset.manifest["events"]
@@ -50,7 +51,7 @@ def test_every_row_is_kept_rejected_or_a_duplicate(dirty, made):
     assert len(dataset.positives()) == 6
 
 
-def test_rejected_rows_are_kept_as_they_came(dirty, made):
+def test_rejected_rows_are_kept_as_they_came(dirty: tuple[Path, list[str]], made: Made) -> None:
     path, rows = dirty
     dataset = made(str(path), ids=Ids.int64)
     found = pq.read_table(dataset.folder / "rejected.parquet").to_pylist()
@@ -69,7 +70,9 @@ def test_rejected_rows_are_kept_as_they_came(dirty, made):
         (-1.0, "weight is negative"),
     ],
 )
-def test_a_positive_needs_a_weight_that_makes_sense(table, made, weight, reason):
+def test_a_positive_needs_a_weight_that_makes_sense(
+    table: Table, made: Made, weight: float | None, reason: str
+) -> None:
     columns = {"user_id": [1, 1, 1], "video_id": [1, 2, 3], "position": [0, 1, 2], "split": ["train"] * 3}
     log = table("log", **columns, gain=[1.0, weight, 2.5], seen=[1, 1, 1])
     dataset = made(log, weight="gain")
@@ -77,7 +80,7 @@ def test_a_positive_needs_a_weight_that_makes_sense(table, made, weight, reason)
     assert dataset.positives().weight.tolist() == [1.0, 2.5]
 
 
-def test_the_weight_of_what_is_not_positive_does_not_matter(table, made):
+def test_the_weight_of_what_is_not_positive_does_not_matter(table: Table, made: Made) -> None:
     columns = {"user_id": [1, 1], "video_id": [1, 2], "position": [0, 1], "split": ["train"] * 2}
     dataset = made(
         table("log", **columns, watch_ms=[8, 0], length=[4, 0]), positive="watch_ms > 0", weight="watch_ms / length"
@@ -86,19 +89,19 @@ def test_the_weight_of_what_is_not_positive_does_not_matter(table, made):
     assert rejects(dataset) == []
 
 
-def test_a_condition_that_breaks_on_one_row_rejects_that_row(table, made):
+def test_a_condition_that_breaks_on_one_row_rejects_that_row(table: Table, made: Made) -> None:
     columns = {"user_id": [1, 1], "video_id": [1, 2], "position": [0, 1], "split": ["train"] * 2}
     dataset = made(table("log", **columns, level=["3", "high"]), positive="CAST(level AS INTEGER) > 2")
     assert rejects(dataset) == [("events", 2, "data.positive cannot be computed")]
 
 
-def test_a_null_label_makes_no_positive(table, made):
+def test_a_null_label_makes_no_positive(table: Table, made: Made) -> None:
     columns = {"user_id": [1, 1], "video_id": [1, 2], "position": [0, 1], "split": ["train"] * 2}
     dataset = made(table("log", **columns, long_view=[1, None]), positive="long_view = 1")
     assert dataset.events(["positive"])["positive"].tolist() == [True, False]
 
 
-def test_a_window_rejects_what_lies_outside(table, made):
+def test_a_window_rejects_what_lies_outside(table: Table, made: Made) -> None:
     log = table("log", user_id=[1, 1, 1], video_id=[1, 2, 3], time_ms=[T0 - 1, T0, T0 + 1000], split=["train"] * 3)
     dataset = made(log, since=str(T0), until="2022-04-15T05:20:00.999Z")
     assert rejects(dataset) == [
@@ -107,24 +110,24 @@ def test_a_window_rejects_what_lies_outside(table, made):
     ]
 
 
-def test_an_unknown_time_is_allowed_where_a_position_gives_the_order(table, made):
+def test_an_unknown_time_is_allowed_where_a_position_gives_the_order(table: Table, made: Made) -> None:
     log = table("log", user_id=[1, 1, 1], video_id=[1, 2, 3], time_ms=[None, T0, None], position=[1, None, None])
     assert rejects(made(log)) == [("events", 3, "null time_ms and position")]
 
 
-def test_an_empty_log(table, made):
+def test_an_empty_log(table: Table, made: Made) -> None:
     log = table("log", user_id=np.zeros(0, np.int64), video_id=np.zeros(0, np.int64), time_ms=np.zeros(0, np.int64))
     with pytest.raises(DataError, match=r"data\.events=.*log\.parquet holds 0 events; give a log with at least one"):
         made(log)
 
 
-def test_nothing_but_rejected_rows(table, made):
+def test_nothing_but_rejected_rows(table: Table, made: Made) -> None:
     log = table("log", user_id=[None, 1], video_id=[1, None], time_ms=[T0, T0])
     with pytest.raises(DataError, match=r"all 2 events .* were rejected \(null user_id: 1, null video_id: 1\)"):
         made(log)
 
 
-def test_no_positives(table, made):
+def test_no_positives(table: Table, made: Made) -> None:
     log = table("log", user_id=[1, 2], video_id=[1, 2], time_ms=[T0, T0 + 1], watch_ms=[3, 4])
     with pytest.raises(
         DataError, match=r"data\.positive='watch_ms > 10' holds for 0 of 2 events; .* user_id, video_id"
@@ -140,7 +143,9 @@ def test_no_positives(table, made):
         ("weight", "nosuch(long_view)", "nosuch"),
     ],
 )
-def test_an_expression_that_does_not_work_shows_the_reason(table, made, option, expression, reason):
+def test_an_expression_that_does_not_work_shows_the_reason(
+    table: Table, made: Made, option: str, expression: str, reason: str
+) -> None:
     log = table("log", user_id=[1], video_id=[1], time_ms=[T0], long_view=[1])
     with pytest.raises(DataError, match=rf"data\.{option}='.*' does not work on user_id, video_id.*{reason}"):
         made(log, **{option: expression})
@@ -150,7 +155,9 @@ def test_an_expression_that_does_not_work_shows_the_reason(table, made, option, 
     ("scale", "told", "meant"),
     [(1e-3, TimeUnit.ms, "s"), (1e3, TimeUnit.ms, "us"), (1, TimeUnit.us, "ms"), (1, TimeUnit.s, "ms")],
 )
-def test_times_in_another_unit_are_recognised(table, made, scale, told, meant):
+def test_times_in_another_unit_are_recognised(
+    table: Table, made: Made, scale: float, told: TimeUnit, meant: str
+) -> None:
     log = table("log", user_id=[1, 2], video_id=[1, 2], when=[int(T0 * scale), int((T0 + 5000) * scale)])
     message = rf"'when', read as {told.name}, holds times from \d+ to \d+ ms since 1970;.*set data\.time_unit={meant}"
     with pytest.raises(DataError, match=message):
@@ -158,7 +165,7 @@ def test_times_in_another_unit_are_recognised(table, made, scale, told, meant):
 
 
 @pytest.mark.parametrize("unit", list(TimeUnit))
-def test_every_unit_is_read_as_ms(table, made, unit):
+def test_every_unit_is_read_as_ms(table: Table, made: Made, unit: TimeUnit) -> None:
     scale = {TimeUnit.ms: 1, TimeUnit.s: 1e-3, TimeUnit.us: 1e3}[unit]
     whole = table("whole", user_id=[1], video_id=[1], time_ms=[int(T0 * scale)], split=["train"])
     assert made(whole, time_unit=unit).events(["time_ms"])["time_ms"].tolist() == [T0]

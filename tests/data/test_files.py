@@ -1,14 +1,17 @@
 import csv
 import gzip
 import json
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tests.data.conftest import T0, rejects
-from towers.data import Columns, Files, Ids, Kind, LeaveOneOut
+from tests.data.conftest import T0, Made, Table, rejects
+from towers.data import Columns, Dataset, Files, Ids, Kind, LeaveOneOut
 from towers.types import ConfigError, DataError
 
 ROWS = [
@@ -19,7 +22,7 @@ ROWS = [
 COLUMNS = Columns(user_id="who", video_id="what", time_ms="when")
 
 
-def write(path, rows):
+def write(path: Path, rows: Sequence[dict[str, Any]]) -> None:
     if path.suffix == ".parquet":
         pq.write_table(pa.Table.from_pylist(rows), path)
         return
@@ -33,7 +36,7 @@ def write(path, rows):
             file.writelines(json.dumps(row) + "\n" for row in rows)
 
 
-def contents(dataset):
+def contents(dataset: Dataset) -> list[tuple[object, ...]]:
     """Everything that a dataset says of its events, in ids."""
     events = dataset.events(["user_row", "video_row", "time_ms", "split", "positive", "long_view"])
     users, videos = dataset.users.ids(events["user_row"]), dataset.videos.ids(events["video_row"])
@@ -43,7 +46,7 @@ def contents(dataset):
 
 
 @pytest.fixture
-def expected(tmp_path, made):
+def expected(tmp_path: Path, made: Made) -> list[tuple[object, ...]]:
     write(tmp_path / "reference.parquet", ROWS)
     return contents(
         made(str(tmp_path / "reference.parquet"), columns=COLUMNS, positive="long_view = 1", name="reference")
@@ -51,14 +54,18 @@ def expected(tmp_path, made):
 
 
 @pytest.mark.parametrize("name", ["log.parquet", "log.csv", "log.csv.gz", "log.jsonl", "log.ndjson.gz"])
-def test_every_format_gives_the_same_dataset(tmp_path, made, expected, name):
+def test_every_format_gives_the_same_dataset(
+    tmp_path: Path, made: Made, expected: list[tuple[object, ...]], name: str
+) -> None:
     write(tmp_path / name, ROWS)
     assert contents(made(str(tmp_path / name), columns=COLUMNS, positive="long_view = 1")) == expected
 
 
 @pytest.mark.parametrize("suffix", ["parquet", "csv", "jsonl"])
 @pytest.mark.parametrize("place", ["parts", "parts/**/part-*.{suffix}"])
-def test_a_folder_and_a_glob_are_one_table(tmp_path, made, expected, place, suffix):
+def test_a_folder_and_a_glob_are_one_table(
+    tmp_path: Path, made: Made, expected: list[tuple[object, ...]], place: str, suffix: str
+) -> None:
     (tmp_path / "parts" / "day=1").mkdir(parents=True)
     write(tmp_path / "parts" / f"part-0.{suffix}", ROWS[:4])
     write(tmp_path / "parts" / "day=1" / f"part-1.{suffix}", ROWS[4:])
@@ -67,12 +74,12 @@ def test_a_folder_and_a_glob_are_one_table(tmp_path, made, expected, place, suff
     assert contents(made(place, columns=COLUMNS, positive="long_view = 1")) == expected
 
 
-def test_ids_above_2_to_the_53_stay_apart(expected):
+def test_ids_above_2_to_the_53_stay_apart(expected: list[tuple[object, ...]]) -> None:
     assert {user for user, *_ in expected} == {2**53, 2**53 + 1, 7}
 
 
 @pytest.mark.parametrize("name", ["log.parquet", "log.csv", "log.jsonl"])
-def test_ids_can_be_strings(tmp_path, made, name):
+def test_ids_can_be_strings(tmp_path: Path, made: Made, name: str) -> None:
     rows = [{"user_id": f"u-{n % 2}", "video_id": f"v {n}", "position": n} for n in range(6)]
     write(tmp_path / name, rows)
     dataset = made(str(tmp_path / name), LeaveOneOut())
@@ -80,24 +87,24 @@ def test_ids_can_be_strings(tmp_path, made, name):
     assert dataset.videos.ids(dataset.positives().of(2)) == ["v 0", "v 2", "v 4"]
 
 
-def test_ids_that_look_like_numbers_can_stay_strings(tmp_path, made):
+def test_ids_that_look_like_numbers_can_stay_strings(tmp_path: Path, made: Made) -> None:
     write(
         tmp_path / "log.csv",
         [{"user_id": "007", "video_id": "1", "position": 0}, {"user_id": "7", "video_id": "1", "position": 0}],
     )
     assert made(str(tmp_path / "log.csv"), LeaveOneOut()).users.ids([2, 3]) == ["007", "7"]
-    assert made(str(tmp_path / "log.csv"), LeaveOneOut(), ids=Ids.int64).users.ids([2]).tolist() == [7]
+    assert list(made(str(tmp_path / "log.csv"), LeaveOneOut(), ids=Ids.int64).users.ids([2])) == [7]
     assert made(str(tmp_path / "log.csv"), LeaveOneOut(), ids=Ids.string).videos.ids([2]) == ["1"]
 
 
-def test_whole_numbers_stored_as_fractions_are_integers(table, made):
+def test_whole_numbers_stored_as_fractions_are_integers(table: Table, made: Made) -> None:
     log = table("log", user_id=[1.0, 2.0, 2.5, 2.0**53], video_id=[1, 2, 3, 4], position=[0] * 4)
     dataset = made(log, LeaveOneOut())
-    assert dataset.users.ids([2, 3]).tolist() == [1, 2]
+    assert list(dataset.users.ids([2, 3])) == [1, 2]
     assert rejects(dataset) == [("events", 3, "unparsable user_id"), ("events", 4, "unparsable user_id")]
 
 
-def test_ids_of_two_sorts_are_refused_with_both(table, made):
+def test_ids_of_two_sorts_are_refused_with_both(table: Table, made: Made) -> None:
     log = table("log", user_id=[1, 2], video_id=[1, 2], position=[0, 0])
     users = table("users", user_id=["1", "2"])
     message = r"user ids are int64 in data\.events=.* but string in data\.users=.*; set data\.ids=string"
@@ -106,7 +113,7 @@ def test_ids_of_two_sorts_are_refused_with_both(table, made):
     assert made(log, LeaveOneOut(), users=users, ids=Ids.string).users.ids([2]) == ["1"]
 
 
-def test_timestamps_are_read_in_utc(table, made):
+def test_timestamps_are_read_in_utc(table: Table, made: Made) -> None:
     moment = datetime(2022, 4, 15, 5, 20, tzinfo=UTC)
     china = moment.astimezone(timezone(timedelta(hours=8)))
     for number, when in enumerate((
@@ -119,19 +126,21 @@ def test_timestamps_are_read_in_utc(table, made):
 
 @pytest.mark.parametrize("text", ["2022-04-15 05:20:00", "2022-04-15T05:20:00Z", "2022-04-15T13:20:00+08:00"])
 @pytest.mark.parametrize("name", ["log.csv", "log.jsonl", "log.parquet"])
-def test_timestamps_as_text_are_read_in_utc(tmp_path, made, name, text):
+def test_timestamps_as_text_are_read_in_utc(tmp_path: Path, made: Made, name: str, text: str) -> None:
     write(tmp_path / name, [{"user_id": 1, "video_id": 1, "time_ms": text, "split": "train"}])
     assert made(str(tmp_path / name)).events(["time_ms"])["time_ms"].tolist() == [T0]
 
 
-def test_a_missing_column_is_answered_with_the_nearest(table, made):
+def test_a_missing_column_is_answered_with_the_nearest(table: Table, made: Made) -> None:
     log = table("log", user_id=[1], videoid=[1], time_ms=[T0])
-    message = r"has no column 'video_id'; did you mean 'videoid'\? it has user_id, videoid, time_ms; set data\.columns\.video_id=COLUMN"
+    message = (
+        r"has no column 'video_id'; did you mean 'videoid'\? it has user_id, videoid, time_ms; .*\.video_id=COLUMN"
+    )
     with pytest.raises(DataError, match=message):
         made(log)
 
 
-def test_a_mapped_column_must_exist(table, made):
+def test_a_mapped_column_must_exist(table: Table, made: Made) -> None:
     log = table("log", user_id=[1], video_id=[1], time_ms=[T0])
     with pytest.raises(
         DataError, match=r"has no column 'ts'; it has user_id, video_id, time_ms; set data\.columns\.time_ms"
@@ -139,12 +148,12 @@ def test_a_mapped_column_must_exist(table, made):
         made(log, columns=Columns(time_ms="ts"))
 
 
-def test_a_log_without_any_order(table, made):
+def test_a_log_without_any_order(table: Table, made: Made) -> None:
     with pytest.raises(DataError, match=r"neither time_ms nor position.*set data\.columns\.time_ms=COLUMN or"):
         made(table("log", user_id=[1], video_id=[1]))
 
 
-def test_labels_are_all_other_columns_or_those_asked_for(table, made):
+def test_labels_are_all_other_columns_or_those_asked_for(table: Table, made: Made) -> None:
     columns = {"user_id": [1], "video_id": [1], "position": [0], "split": ["train"]}
     log = table("log", **columns, weight=[0.5], like=[1], watch_ms=[9])
     dataset = made(log)
@@ -155,7 +164,9 @@ def test_labels_are_all_other_columns_or_those_asked_for(table, made):
         made(log, labels=["weight"])
 
 
-def test_features_are_inferred_or_declared_and_reported(table, made, caplog):
+def test_features_are_inferred_or_declared_and_reported(
+    table: Table, made: Made, caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level("INFO")
     log = table("log", user_id=[1, 2], video_id=[1, 2], position=[0, 0])
     videos = table(
@@ -200,14 +211,14 @@ def test_features_are_inferred_or_declared_and_reported(table, made, caplog):
     assert [encoder.name for encoder in only.encoders.videos] == ["age"]
 
 
-def test_the_catalogue_is_the_table_and_whatever_was_met(table, made):
+def test_the_catalogue_is_the_table_and_whatever_was_met(table: Table, made: Made) -> None:
     log = table("log", user_id=[1, 1], video_id=[9, 3], time_ms=[T0, T0 + 9], split=["train", "test"])
     dataset = made(log, videos=table("videos", video_id=[5, 9, 7]))
-    assert dataset.videos.ids([2, 3, 4, 5]).tolist() == [5, 7, 9, 3]
+    assert list(dataset.videos.ids([2, 3, 4, 5])) == [5, 7, 9, 3]
     assert dataset.video_table()["known"].to_pylist() == [False, False, True, False]
 
 
-def test_rows_of_tables_are_rejected_with_a_reason(table, made):
+def test_rows_of_tables_are_rejected_with_a_reason(table: Table, made: Made) -> None:
     log = table("log", user_id=[1], video_id=[1], position=[0])
     users = table("users", user_id=[1, None, 1], age=[30, 40, 50])
     dataset = made(log, LeaveOneOut(), users=users)
@@ -216,7 +227,7 @@ def test_rows_of_tables_are_rejected_with_a_reason(table, made):
     assert dataset.manifest["users"]["rejected"] == {"null user_id": 1, "repeated user_id": 1}
 
 
-def test_features_of_no_table_and_unknown_features(table, made):
+def test_features_of_no_table_and_unknown_features(table: Table, made: Made) -> None:
     log = table("log", user_id=[1], video_id=[1], position=[0])
     with pytest.raises(ConfigError, match=r"data\.user_features names age, but there is no data\.users=TABLE"):
         made(log, LeaveOneOut(), user_features={"age": Kind.numeric})
@@ -225,11 +236,11 @@ def test_features_of_no_table_and_unknown_features(table, made):
         made(log, LeaveOneOut(), users=users, user_features={"aeg": Kind.numeric})
 
 
-def test_the_protocol_is_named_after_the_events(table, made):
+def test_the_protocol_is_named_after_the_events(table: Table, made: Made) -> None:
     log = table("my-log", user_id=[1], video_id=[1], position=[0])
     assert made(log, LeaveOneOut()).protocol == "my-log"
     assert made(log, LeaveOneOut(), protocol="ours").protocol == "ours"
 
 
-def test_defaults_are_the_ones_documented():
+def test_defaults_are_the_ones_documented() -> None:
     assert Files(events="x").columns == Columns(user_id="user_id", video_id="video_id")

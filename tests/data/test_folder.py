@@ -1,6 +1,7 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -8,13 +9,13 @@ from towers.data import atomic_folder, write_json
 from towers.types import DataError
 
 
-def dead_pid():
+def dead_pid() -> int:
     process = subprocess.Popen([sys.executable, "-c", ""])
     process.wait()
     return process.pid
 
 
-def test_a_folder_appears_whole_and_replaces_the_old_one(tmp_path):
+def test_a_folder_appears_whole_and_replaces_the_old_one(tmp_path: Path) -> None:
     target = tmp_path / "deep" / "dataset"
     for number in (1, 2):
         with atomic_folder(target) as partial:
@@ -25,18 +26,23 @@ def test_a_folder_appears_whole_and_replaces_the_old_one(tmp_path):
     assert [path.name for path in target.parent.iterdir()] == ["dataset"]
 
 
-def test_an_error_leaves_the_old_folder_and_no_partial_one(tmp_path):
+def fill_half(target: Path) -> None:
+    with atomic_folder(target) as partial:
+        (partial / "new").write_text("new")
+        raise OSError("half way")
+
+
+def test_an_error_leaves_the_old_folder_and_no_partial_one(tmp_path: Path) -> None:
     target = tmp_path / "dataset"
     target.mkdir()
     (target / "old").write_text("old")
-    with pytest.raises(RuntimeError, match="half way"), atomic_folder(target) as partial:
-        (partial / "new").write_text("new")
-        raise RuntimeError("half way")
+    with pytest.raises(OSError, match="half way"):
+        fill_half(target)
     assert [path.name for path in tmp_path.iterdir()] == ["dataset"]
     assert (target / "old").read_text() == "old"
 
 
-def test_what_killed_processes_left_is_cleaned_and_what_living_ones_do_is_not(tmp_path):
+def test_what_killed_processes_left_is_cleaned_and_what_living_ones_do_is_not(tmp_path: Path) -> None:
     target = tmp_path / "dataset"
     stale = tmp_path / f"dataset.partial-{dead_pid()}-00ff"
     living = tmp_path / "dataset.partial-1-00ff"
@@ -48,7 +54,7 @@ def test_what_killed_processes_left_is_cleaned_and_what_living_ones_do_is_not(tm
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(["dataset", living.name, other.name])
 
 
-def test_a_target_that_a_killed_process_had_moved_aside_comes_back(tmp_path):
+def test_a_target_that_a_killed_process_had_moved_aside_comes_back(tmp_path: Path) -> None:
     target = tmp_path / "dataset"
     aside = tmp_path / f"dataset.replaced-{dead_pid()}-00ff"
     aside.mkdir()
@@ -59,29 +65,33 @@ def test_a_target_that_a_killed_process_had_moved_aside_comes_back(tmp_path):
     assert not aside.exists()
 
 
-def test_a_folder_of_somebody_elses_is_not_replaced(tmp_path):
+def test_a_folder_of_somebody_elses_is_not_replaced(tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").write_text("years of work")
-    with pytest.raises(DataError, match=r"holds files but no manifest\.json.*choose another folder"):
-        with atomic_folder(tmp_path, marker="manifest.json"):
-            pytest.fail("entered")
+    with (
+        pytest.raises(DataError, match=r"holds files but no manifest\.json.*choose another folder"),
+        atomic_folder(tmp_path, marker="manifest.json"),
+    ):
+        pytest.fail("entered")
     assert (tmp_path / "thesis.tex").exists()
 
 
-def test_a_file_is_not_replaced_by_a_folder(tmp_path):
+def test_a_file_is_not_replaced_by_a_folder(tmp_path: Path) -> None:
     (tmp_path / "dataset").write_text("a file")
-    with pytest.raises(DataError, match="is a file; expected a folder or nothing there"):
-        with atomic_folder(tmp_path / "dataset"):
-            pytest.fail("entered")
+    with (
+        pytest.raises(DataError, match="is a file; expected a folder or nothing there"),
+        atomic_folder(tmp_path / "dataset"),
+    ):
+        pytest.fail("entered")
 
 
-def test_equal_values_give_equal_bytes(tmp_path):
+def test_equal_values_give_equal_bytes(tmp_path: Path) -> None:
     write_json(tmp_path / "a.json", {"b": 1, "a": ["é", None]})
     write_json(tmp_path / "b.json", {"a": ["é", None], "b": 1})
     assert (tmp_path / "a.json").read_bytes() == (tmp_path / "b.json").read_bytes()
     assert json.loads((tmp_path / "a.json").read_text(encoding="utf-8")) == {"a": ["é", None], "b": 1}
 
 
-def test_what_json_cannot_say_leaves_the_old_file(tmp_path):
+def test_what_json_cannot_say_leaves_the_old_file(tmp_path: Path) -> None:
     write_json(tmp_path / "a.json", 1)
     with pytest.raises(ValueError, match="not JSON compliant"):
         write_json(tmp_path / "a.json", float("nan"))

@@ -1,4 +1,5 @@
 from importlib.resources import files
+from pathlib import Path
 
 import duckdb
 import numpy as np
@@ -9,13 +10,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.data.conftest import rejects
-from towers.data import KuaiRand, Kind, LeaveOneOut, PrepareConfig, Split, prepare
+from towers.data import Dataset, Kind, KuaiRand, LeaveOneOut, PrepareConfig, Split, prepare
 from towers.types import DataError
 
 BUNDLED = files("towers.data") / "bundled"
 
 
-def test_the_counts_are_the_referees(kuairand):
+def test_the_counts_are_the_referees(kuairand: Dataset) -> None:
     """Golden: `python referee.py facts kuairand`."""
     past = kuairand.positives(Split.train, Split.valid).counts() > 0
     asked = kuairand.positives(Split.test).counts() > 0
@@ -38,13 +39,13 @@ def test_the_counts_are_the_referees(kuairand):
     }
 
 
-def test_every_row_is_kept_or_a_counted_duplicate(kuairand):
+def test_every_row_is_kept_or_a_counted_duplicate(kuairand: Dataset) -> None:
     counts = kuairand.manifest["events"]
     assert (counts["rows"], counts["kept"], counts["duplicates"], counts["rejected"]) == (619258, 613798, 5460, {})
     assert rejects(kuairand) == []
 
 
-def test_histories_are_those_of_a_plain_reading(kuairand):
+def test_histories_are_those_of_a_plain_reading(kuairand: Dataset) -> None:
     """The protocol written out once more with loops, over a handful of users."""
     history, log = (pq.read_table(BUNDLED / f"{name}.parquet") for name in ("history", "log"))
     users = [0, 1, 3, 712, 27284, 13414]
@@ -62,10 +63,10 @@ def test_histories_are_those_of_a_plain_reading(kuairand):
         positives = kuairand.positives(*splits)
         for user, row in zip(users, kuairand.users.rows(users), strict=True):
             expected = list(dict.fromkeys(v for u, v, date in events if u == user and dates[0] <= date <= dates[1]))
-            assert kuairand.videos.ids(positives.of(row)).tolist() == expected
+            assert list(kuairand.videos.ids(positives.of(row))) == expected
 
 
-def test_exposures_keep_their_labels_and_the_history_comes_first(kuairand):
+def test_exposures_keep_their_labels_and_the_history_comes_first(kuairand: Dataset) -> None:
     events = kuairand.events(["user_row", "time_ms", "position", "watch_ms", "click", "long_view", "positive"])
     assert np.isnan(events["watch_ms"]).sum() == 390929 == (events["time_ms"] == np.iinfo(np.int64).min).sum()
     order = np.lexsort((events["position"], events["time_ms"], events["user_row"]))
@@ -77,7 +78,7 @@ def test_exposures_keep_their_labels_and_the_history_comes_first(kuairand):
     assert np.nansum(events["watch_ms"]) == pc.sum(distinct["play_time_ms"]).as_py()
 
 
-def test_minus_124_is_missing(kuairand):
+def test_minus_124_is_missing(kuairand: Dataset) -> None:
     published = pq.read_table(BUNDLED / "users.parquet", columns=["is_live_streamer"])["is_live_streamer"]
     unknown = pc.sum(pc.equal(published, -124)).as_py()
     assert unknown > 0
@@ -86,7 +87,7 @@ def test_minus_124_is_missing(kuairand):
     assert encoder.values == ("1",)
 
 
-def test_features_have_the_kinds_that_the_source_declares(kuairand):
+def test_features_have_the_kinds_that_the_source_declares(kuairand: Dataset) -> None:
     kinds = {e.name: e.kind for e in (*kuairand.encoders.users, *kuairand.encoders.videos)}
     assert kinds["tag"] is Kind.multi
     assert kinds["author_id"] is Kind.categorical
@@ -97,7 +98,7 @@ def test_features_have_the_kinds_that_the_source_declares(kuairand):
 
 
 @pytest.fixture
-def download(tmp_path):
+def download(tmp_path: Path) -> Path:
     """A small download in the authors' layout, cut from the bundled log."""
     folder = tmp_path / "KuaiRand-Pure" / "data"
     folder.mkdir(parents=True)
@@ -116,7 +117,7 @@ def download(tmp_path):
     return folder
 
 
-def test_the_authors_own_files_are_read(download, tmp_path, kuairand):
+def test_the_authors_own_files_are_read(download: Path, tmp_path: Path, kuairand: Dataset) -> None:
     config = PrepareConfig(data=KuaiRand(folder=str(download)), cut=LeaveOneOut(), dataset=str(tmp_path / "dataset"))
     dataset = prepare(config)
     log = pq.read_table(BUNDLED / "log.parquet").to_pylist()
@@ -128,7 +129,7 @@ def test_the_authors_own_files_are_read(download, tmp_path, kuairand):
     assert [e.kind for e in dataset.encoders.users] == [e.kind for e in kuairand.encoders.users]
 
 
-def test_a_missing_file_is_named_with_its_folder(download, tmp_path):
+def test_a_missing_file_is_named_with_its_folder(download: Path, tmp_path: Path) -> None:
     (download / "user_features_pure.csv").unlink()
     config = PrepareConfig(data=KuaiRand(folder=str(download)), cut=LeaveOneOut(), dataset=str(tmp_path / "dataset"))
     with pytest.raises(
@@ -137,7 +138,7 @@ def test_a_missing_file_is_named_with_its_folder(download, tmp_path):
         prepare(config)
 
 
-def test_a_missing_column_of_the_download_is_named(download, tmp_path):
+def test_a_missing_column_of_the_download_is_named(download: Path, tmp_path: Path) -> None:
     path = download / "video_features_basic_pure.csv"
     pacsv.write_csv(pacsv.read_csv(path).drop("author_id"), path)
     config = PrepareConfig(data=KuaiRand(folder=str(download)), cut=LeaveOneOut(), dataset=str(tmp_path / "dataset"))
@@ -145,7 +146,7 @@ def test_a_missing_column_of_the_download_is_named(download, tmp_path):
         prepare(config)
 
 
-def test_licence_and_card_travel_with_the_data():
+def test_licence_and_card_travel_with_the_data() -> None:
     assert "Attribution-ShareAlike 4.0 International" in (BUNDLED / "LICENSE").read_text(encoding="utf-8")
     card = (BUNDLED / "DATA_CARD.md").read_text(encoding="utf-8")
     for name in ("log", "history", "users", "videos"):

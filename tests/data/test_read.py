@@ -1,25 +1,27 @@
+from pathlib import Path
+
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tests.data.conftest import T0
+from tests.data.conftest import T0, Made
 from towers.types import DataError
 
 
-def test_no_file(tmp_path, made):
+def test_no_file(tmp_path: Path, made: Made) -> None:
     with pytest.raises(
         DataError, match=r"data\.events=.*nothing\.parquet: no file found; expected a file, a folder or a glob"
     ):
         made(str(tmp_path / "nothing.parquet"))
 
 
-def test_an_unknown_format_is_named(tmp_path, made):
+def test_an_unknown_format_is_named(tmp_path: Path, made: Made) -> None:
     (tmp_path / "log.xlsx").write_text("not a table")
     with pytest.raises(DataError, match=r"log\.xlsx is of no known format; expected \.parquet"):
         made(str(tmp_path / "log.xlsx"))
 
 
-def test_mixed_formats(tmp_path, made):
+def test_mixed_formats(tmp_path: Path, made: Made) -> None:
     (tmp_path / "parts").mkdir()
     (tmp_path / "parts" / "a.csv").touch()
     (tmp_path / "parts" / "b.jsonl").touch()
@@ -28,7 +30,7 @@ def test_mixed_formats(tmp_path, made):
 
 
 @pytest.mark.parametrize("damage", ["cut short", "a changed page"])
-def test_a_damaged_parquet_file_is_named(tmp_path, made, damage):
+def test_a_damaged_parquet_file_is_named(tmp_path: Path, made: Made, damage: str) -> None:
     (tmp_path / "parts").mkdir()
     table = pa.table({"user_id": list(range(2000)), "video_id": [1] * 2000, "time_ms": [T0 + n for n in range(2000)]})
     for name in ("a", "b", "c"):
@@ -42,7 +44,7 @@ def test_a_damaged_parquet_file_is_named(tmp_path, made, damage):
         made(str(tmp_path / "parts"))
 
 
-def test_a_ragged_csv_names_file_and_line(tmp_path, made):
+def test_a_ragged_csv_names_file_and_line(tmp_path: Path, made: Made) -> None:
     lines = ["user_id,video_id,time_ms", *(f"1,{n},{T0}" for n in range(50)), f"1,2,{T0},4,5,6,7"]
     (tmp_path / "log.csv").write_text("\n".join(lines) + "\n")
     with pytest.raises(DataError, match=r"cannot read .*log\.csv.*[Ll]ine: 52"):

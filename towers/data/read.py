@@ -100,7 +100,8 @@ def _csv(_: Engine, paths: list[Path]) -> str:
     for path in paths[1:]:
         if (found := _header(path)) != (delimiter, names):
             raise DataError(
-                f"{path} begins with {', '.join(found[1])}, but {paths[0]} with {', '.join(names)}; give them one header"
+                f"{path} begins with {', '.join(found[1])}, but {paths[0]} with {', '.join(names)}; "
+                "give all the same header"
             )
     columns = ", ".join(f"{literal(name)}: 'VARCHAR'" for name in names)
     options = f"header = true, auto_detect = false, delim = {literal(delimiter)}, quote = '\"', escape = '\"'"

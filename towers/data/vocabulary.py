@@ -40,7 +40,7 @@ class Vocabulary:
     known: np.ndarray
 
     @classmethod
-    def from_ids(cls, ids: Int64[np.ndarray, " n"] | Sequence[str]) -> "Vocabulary":
+    def from_ids(cls, ids: np.ndarray | Sequence[Any]) -> "Vocabulary":
         """Return the vocabulary of distinct ids, in their order.
 
         Raises:
@@ -75,7 +75,7 @@ class Vocabulary:
             digest.update(self.known.astype("<i8").tobytes())
         return digest.hexdigest()
 
-    def rows(self, ids: Int64[np.ndarray, " n"] | Sequence[Any], strict: bool = False) -> Int64[np.ndarray, " n"]:
+    def rows(self, ids: np.ndarray | Sequence[Any], strict: bool = False) -> Int64[np.ndarray, " n"]:
         """Return the row of each id, [n].
 
         Args:

@@ -7,6 +7,8 @@ SELECT
     count(TRY_CAST({column} AS DOUBLE)),
     count(*) FILTER (WHERE lower({column}) IN ('true', 'false')),
     count(TRY_CAST({column} AS TIMESTAMP WITH TIME ZONE)),
-    count(TRY_CAST({column} AS DOUBLE[])) FILTER (WHERE {column} LIKE '[%'),
+    count(*) FILTER (
+        WHERE {column} LIKE '[%' AND len([one FOR one IN TRY_CAST({column} AS DOUBLE[]) IF one IS NULL]) = 0
+    ),
     count(TRY_CAST({column} AS VARCHAR[])) FILTER (WHERE {column} LIKE '[%')
 FROM {name};
