@@ -23,13 +23,18 @@ OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 "$python" -m pytest --numprocesses auto
 outside="$(mktemp -d)"
 trap 'rm -rf "$outside"' EXIT
 step "wheel: building"
+rm -rf build # what an earlier build left there would be packed again
 "$python" -m build --wheel --outdir "$outside/dist" "$checkout" >"$outside/build.log" 2>&1 || { cat "$outside/build.log" && exit 1; }
 step "wheel: installing into an empty environment"
 make_environment "$outside/environment"
 install_into "$outside/environment/bin/python" "$outside"/dist/*.whl
-step "wheel: towers demo, then the README's Python example"
-"$python" -m tests.readme.blocks python >"$outside/example.py"
+step "wheel: the bundled log, a small log of one's own, then the README's Python"
+"$python" -m tests.readme.blocks python >"$outside/readme.py"
+"$python" -m tests.small "$outside/runs/demo" >"$outside/commands"
 cd "$outside"
-"$outside/environment/bin/towers" demo epochs=1
-"$outside/environment/bin/python" example.py
+"$outside/environment/bin/towers" prepare data=kuairand dataset=runs/kuairand/dataset
+while read -ra words; do
+    "$outside/environment/bin/towers" "${words[@]}"
+done <"$outside/commands"
+"$outside/environment/bin/python" readme.py
 step "all checks passed"

@@ -1,5 +1,9 @@
-"""A small world to test against: a log on disk, and the commands that turn it into a bundle."""
+"""A small world to test against: a log on disk, and the commands that turn it into a bundle.
 
+python -m tests.small FOLDER    # write the log and print the commands
+"""
+
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -43,3 +47,7 @@ def publish_small(folder: Path) -> Path:
         if status := main(words):
             raise RuntimeError(f"towers {' '.join(words)} ended with {status}")
     return folder / "bundle"
+
+
+if __name__ == "__main__":
+    sys.stdout.writelines(f"{' '.join(words)}\n" for words in steps(write_log(Path(sys.argv[1]))))
