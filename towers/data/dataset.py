@@ -156,9 +156,9 @@ class Dataset:
 
     def positives(self, *splits: Split) -> Positives:
         """Return the positives of the given splits, or of all when none is given."""
-        wanted = [int(split) for split in splits or Split]
         columns = self.events(["user_row", "video_row", "time_ms", "weight", "split", "positive"])
-        keep = columns["positive"] & np.isin(columns["split"], wanted)
+        wanted = np.isin(list(Split), [int(split) for split in splits or Split])
+        keep = columns["positive"] & wanted[columns["split"]]
         counts = np.bincount(columns["user_row"][keep], minlength=len(self.users))
         offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
         return Positives(offsets, columns["video_row"][keep], columns["time_ms"][keep], columns["weight"][keep])
