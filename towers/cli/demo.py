@@ -83,8 +83,8 @@ def _steps(config: DemoConfig) -> list[tuple[str, list[str]]]:
     ]
 
 
-def someone(dataset: Path) -> int | str:
-    """Return the first user who watched enough before the test and something in it."""
+def someone(dataset: Path) -> str:
+    """Return the id of the first user who watched enough before the test and something in it."""
     from towers.data import Dataset, Split
 
     opened = Dataset.open(dataset)
@@ -92,6 +92,5 @@ def someone(dataset: Path) -> int | str:
     for least in (ENOUGH_HISTORY, 1, 0):
         fitting = ((before >= least) & (after > 0)).nonzero()[0]
         if len(fitting):
-            found: int | str = opened.users.ids(fitting[:1])[0]
-            return found
-    return opened.users.ids((before + after).argmax()[None])[0]
+            return str(opened.users.ids(fitting[:1])[0])
+    return str(opened.users.ids((before + after).argmax()[None])[0])

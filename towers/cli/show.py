@@ -60,8 +60,8 @@ def line(text: str) -> None:
 def prepared(config: "PrepareConfig", dataset: "Dataset") -> None:
     """Print how many rows came in, what was dropped, and what is there now."""
     told: dict[str, Any] = dataset.manifest
-    splits = told["events"]["splits"]
-    table(["split", "events", "positives"], [[s, f"{n['events']:,}", f"{n['positives']:,}"] for s, n in splits.items()])
+    splits = [(split, told["events"]["splits"][split]) for split in ("train", "valid", "test")]
+    table(["split", "events", "positives"], [[s, f"{n['events']:,}", f"{n['positives']:,}"] for s, n in splits])
     for kind in ("users", "videos"):
         line(f"{told[kind]['count']:,} {kind}, {told[kind]['known']:,} of them known before the cut")
     line(f"dataset: {config.dataset}")

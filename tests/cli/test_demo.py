@@ -1,0 +1,34 @@
+from pathlib import Path
+
+import pytest
+
+from tests.tiny import ids_of, write_dataset
+from towers.cli import demo, main
+from towers.cli.compose import composed
+from towers.cli.verbs import VERBS
+
+
+def test_the_demo_goes_the_whole_way_with_commands_that_can_be_typed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = tmp_path / "demo"
+    write_dataset(folder / "dataset")
+    configs: list[tuple[str, object]] = []
+    for verb in list(VERBS.values())[:5]:
+        monkeypatch.setattr(type(verb), "run", lambda self, config: configs.append((self.name, config)))
+    with caplog.at_level("INFO", logger="towers"):
+        made = demo.demo(demo.DemoConfig(folder=str(folder), epochs=2))
+    assert [name for name, _ in configs] == ["prepare", "train", "evaluate", "publish", "recommend"]
+    typed = [line.split("towers ")[1].split() for line in caplog.messages if "towers " in line]
+    assert [(words[0], composed(VERBS[words[0]], words[1:])) for words in typed] == configs
+    assert (made.folder, made.peak_mb > 0) == (folder, True)
+
+
+def test_the_one_whose_candidates_are_shown_has_something_to_find(tmp_path: Path) -> None:
+    write_dataset(tmp_path / "dataset")
+    assert demo.someone(tmp_path / "dataset") == str(ids_of(24, string=False)[0])
+
+
+def test_no_epochs_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["demo", "epochs=0"]) == 2
+    assert capsys.readouterr().err == "error: epochs is 0; expected at least 1\n"
