@@ -7,9 +7,12 @@ from typing import get_type_hints
 
 import pytest
 
+from towers import Files, PrepareConfig
+from towers.cli import main
 from towers.cli.compose import composed
 from towers.cli.schema import schema_of
 from towers.cli.verbs import VERBS, Verb
+from towers.data import Kind
 
 CHECKOUT = Path(__file__).parent.parent.parent
 CONF = CHECKOUT / "conf"
@@ -105,3 +108,15 @@ def test_no_option_is_dead(verb: Verb) -> None:
 def test_the_check_for_dead_options_sees_one() -> None:
     assert "id_dropout" in READ
     assert "max_grad_norm" not in READ
+
+
+def test_a_feature_may_be_named_that_no_schema_knows(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["data=files", "data.events=views.csv", "dataset=d"]
+    config = composed(VERBS["prepare"], [*words, "data.video_features.tag=multi"])
+    assert isinstance(config, PrepareConfig)
+    assert isinstance(config.data, Files)
+    assert config.data.video_features == {"tag": Kind.multi}
+    assert main(["prepare", *words, "data.video_features.tag=mutli"]) == 2
+    assert capsys.readouterr().err == (
+        "error: data.video_features.tag=mutli: expected categorical, multi, numeric or vector; did you mean 'multi'?\n"
+    )

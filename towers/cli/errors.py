@@ -68,8 +68,9 @@ def _refused(error: OmegaConfBaseException, verb: Verb, schema: Schema | None, o
             if path.startswith(place) and owners:
                 return f"{typed}: only {choice.group}={_either(owners)} has this option"
     for option in schema.every_option() if schema else ():
-        if option.path == path:
-            words = option.kind.split("|")
+        mapping = option.kind.startswith("name: ") and path.startswith(f"{option.path}.")
+        if option.path == path or mapping:
+            words = option.kind.removeprefix("name: ").split("|")
             wanted = _either(words) if len(words) > 1 else _WANTED.get(option.kind, option.kind)
             return f"{typed}: expected {wanted}{nearest(typed.partition('=')[2], words)}"
     return f"{typed}: {str(error).splitlines()[0]} (`towers {verb.name} --help` lists the options)"
