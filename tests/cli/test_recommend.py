@@ -8,6 +8,7 @@ from tests.tiny import SEEN_ALL, SEEN_NOTHING, VIDEOS, ids_of
 from towers.cli import main
 from towers.cli.recommend import RecommendConfig, recommend
 from towers.cli.show import console
+from towers.types import ConfigError
 
 USERS = ids_of(24, string=False)
 Captured = pytest.CaptureFixture[str]
@@ -39,6 +40,18 @@ def test_a_user_nobody_knows_is_served_from_the_history_given(tiny_bundle: Path)
     assert shelf.notes[0].startswith("found by history")
     assert shelf.notes[1] == "not in the bundle, so left out of the history: 1"
     assert not set(videos) & {row[1] for row in shelf.rows}
+
+
+def test_a_history_is_enough(tiny_bundle: Path) -> None:
+    videos = [str(video) for video in ids_of(VIDEOS, string=False)[:2]]
+    shelf = recommend(RecommendConfig(bundle=str(tiny_bundle), history=videos, k=3))
+    assert shelf.user == "without an id"
+    assert len(shelf.rows) == 3
+
+
+def test_neither_user_nor_history_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"whose candidates\? give user=ID, or the videos somebody watched: history="):
+        RecommendConfig(bundle="somewhere")
 
 
 def test_a_user_without_a_past_is_served_from_features(tiny_bundle: Path) -> None:

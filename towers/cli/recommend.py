@@ -26,8 +26,8 @@ class RecommendConfig:
 
     bundle: str
     """Folder that `towers publish` wrote, or one of its versions."""
-    user: str
-    """Id of the user; one that the bundle does not know is served as new."""
+    user: str | None = None
+    """Id of the user; one that the bundle does not know is served as new. May be left out where a history is given."""
     history: list[str] | None = None
     """Ids of videos watched, oldest first, instead of what the bundle knows about the user."""
     k: int = 20
@@ -37,6 +37,8 @@ class RecommendConfig:
         """Check the options."""
         if self.k < 1:
             raise ConfigError(f"k is {self.k}; expected at least 1")
+        if self.user is None and self.history is None:
+            raise ConfigError("whose candidates? give user=ID, or the videos somebody watched: history=[ID,ID]")
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,7 @@ def recommend(config: RecommendConfig) -> Shelf:
 
     retriever = Retriever.open(config.bundle)
     bundle = retriever.bundle
-    user = _id("user", config.user, texts=bundle.users.is_string)
+    user = None if config.user is None else _id("user", config.user, texts=bundle.users.is_string)
     history = config.history
     if history is not None:
         watched = [_id("history", video, texts=bundle.videos.is_string) for video in history]
@@ -87,7 +89,7 @@ def recommend(config: RecommendConfig) -> Shelf:
     if found.dropped:
         notes.append(f"not in the bundle, so left out of the history: {found.dropped}")
     notes += [found.short_because] if found.short_because else []
-    return Shelf(config.user, ["rank", "video", "score", *names], rows, notes)
+    return Shelf(config.user or "without an id", ["rank", "video", "score", *names], rows, notes)
 
 
 def _id(option: str, text: str, *, texts: bool) -> int | str:
