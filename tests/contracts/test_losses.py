@@ -74,7 +74,8 @@ def plain(
     for b in range(target.shape[0]):
         for h in range(target.shape[1]):
             scores = candidates.vectors @ queries[b, h] * scale
-            logits = torch.where(candidates.known[b], -torch.inf, scores - candidates.log_q)
+            log_q = candidates.log_q if loss.corrected else torch.where(candidates.log_q.isinf(), torch.inf, 0.0)
+            logits = torch.where(candidates.known[b], -torch.inf, scores - log_q)
             logits = torch.where(torch.arange(len(scores)) == target[b, h], scores, logits)
             total = total + loss(logits[None], target[b, h][None], weight[b, h][None])
     return total / weight.sum()

@@ -15,7 +15,7 @@ TIMES = np.array([TIME_UNKNOWN, 1000, 2000, 3000, 3000])
 def source(sampler: Sampler, positions: int = 100, window: int = 4) -> BatchSource:
     positives = Positives(OFFSETS, VIDEOS, TIMES, np.array([1, 2, 3, 4, 5], np.float32))
     users, videos = (FeatureTable(np.arange(rows, dtype=np.int32)[:, None]) for rows in (4, 8))
-    return BatchSource(positives, users, videos, sampler, window, positions)
+    return BatchSource(positives, users, videos, np.arange(2, 8), sampler, window, positions)
 
 
 def line_of(batch: Batch, user_row: int) -> int:
@@ -52,6 +52,7 @@ def test_a_video_that_is_only_history_is_no_candidate() -> None:
         positives,
         FeatureTable(np.zeros((3, 0), np.int32)),
         FeatureTable(np.zeros((7, 0), np.int32)),
+        np.arange(2, 7),
         Mixed(count=1),
         3,
         4,

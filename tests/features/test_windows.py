@@ -44,6 +44,14 @@ def test_batches_hold_every_window_once_within_the_size(counts: list[int], size:
         assert len(chosen) == 1 or windows.events(chosen).size <= size
 
 
+def test_windows_without_a_target_that_weighs_are_left_out() -> None:
+    flat = positives([3, 2, 12])
+    weight = np.zeros(17, np.float32)
+    weight[[4, 14]] = 1
+    kept = Windows.of(flat, 6).weighing(weight)
+    assert list(zip(kept.first.tolist(), kept.end.tolist(), strict=True)) == [(3, 5), (14, 17)]
+
+
 def test_the_order_of_batches_follows_from_the_seed() -> None:
     windows = Windows.of(positives([5, 3, 9, 9, 2, 7]), 9)
     one, two, other = ([b.tolist() for b in windows.batches(12, np.random.default_rng(seed))] for seed in (1, 1, 2))

@@ -32,6 +32,15 @@ def test_the_target_itself_is_not_corrected() -> None:
     assert float(plain) == pytest.approx(float(rare))
 
 
+def test_a_pairwise_loss_is_not_corrected_but_masked() -> None:
+    known = torch.zeros(1, 3, dtype=torch.bool)
+    candidates = CandidateSet(torch.zeros(3, 1), torch.tensor([-1.0, -5.0, torch.inf]), known)
+    value = candidate_loss(
+        Bpr(), torch.ones(1, 1, 1), torch.zeros(1, 1, dtype=torch.long), torch.ones(1, 1), candidates, torch.tensor(1.0)
+    )
+    assert float(value) == pytest.approx(float(torch.tensor(2.0).log()))
+
+
 def test_sampled_softmax_is_an_estimate_of_the_full_sum() -> None:
     draw = torch.Generator().manual_seed(0)
     logits, q = torch.randn(400, generator=draw), torch.rand(400, generator=draw) * 0.5 + 0.25

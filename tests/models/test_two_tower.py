@@ -56,7 +56,7 @@ def test_serving_repeats_training_at_every_position(
     towers = make(kind, window=6).eval()
     events = np.random.default_rng(3).integers(2, ROWS, 7).astype(np.int32)
     positives = Positives(np.array([0] * 4 + [7] * 6), events, np.full(7, TIME_UNKNOWN), np.ones(7, np.float32))
-    source = BatchSource(positives, user_table, video_table, Catalogue(), towers.window, 100)
+    source = BatchSource(positives, user_table, video_table, np.arange(2, ROWS), Catalogue(), towers.window, 100)
     (batch,) = source.epoch(0, 0)
     with torch.no_grad():
         trained, vectors = towers(batch)
@@ -88,6 +88,39 @@ def test_features_and_moment_move_the_query(make: Make, video_table: FeatureTabl
     later = query_vectors(towers, vectors, nobody, FeatureTable(np.array([[2]], np.int32)), np.array([[20, 6]]))
     assert not np.allclose(base, other)
     assert not np.allclose(base, later)
+
+
+def test_user_dropout_makes_users_unknown_in_training_alone(make: Make, user_table: FeatureTable) -> None:
+    towers = make()
+    towers.config.user_dropout, towers.config.context_dropout = 1.0, 0.0
+    events, none = torch.zeros(USERS, 0, 8), torch.zeros(USERS, 1, 2, dtype=torch.long)
+    known, unknown = user_table.tensors(), user_table.take(np.zeros(USERS, np.int64)).tensors()
+    unknown = unknown.without(torch.ones(USERS, dtype=torch.bool))
+    state = torch.zeros(USERS, 1, dtype=torch.long)
+    for module in towers.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.0
+    towers.train()
+    torch.testing.assert_close(towers.states(events, state, known, none), towers.states(events, state, unknown, none))
+    towers.eval()
+    assert not torch.allclose(towers.states(events, state, known, none), towers.states(events, state, unknown, none))
+
+
+def test_towers_that_go_on_give_new_videos_the_vector_of_the_unknown_one(make: Make) -> None:
+    before, after = make(), make()
+    after.known = torch.ones(ROWS, dtype=torch.bool)
+    torch.nn.init.normal_(before.ids.weight)
+    after.continue_from(before)
+    assert after.known.all()
+    torch.testing.assert_close(after.ids.weight[: ROWS - 4], before.ids.weight[: ROWS - 4])
+    torch.testing.assert_close(after.ids.weight[ROWS - 4 :], before.ids.weight[1:2].expand(4, -1))
+
+
+def test_a_learned_temperature_stays_above_the_least(make: Make) -> None:
+    towers = make()
+    torch.nn.init.constant_(towers.log_scale, 9.0)
+    towers.bound_temperature()
+    assert float(towers.scale.detach()) == pytest.approx(100)
 
 
 def test_weights_that_are_not_finite_are_named(make: Make, video_table: FeatureTable) -> None:
@@ -124,7 +157,7 @@ def test_a_history_longer_than_the_weights_is_refused() -> None:
     [
         ("dim", 0, r"model\.dim is 0; expected at least 1"),
         ("window", -1, r"model\.window is -1; expected at least 1"),
-        ("temperature", 0.0, r"model\.temperature is 0\.0; expected above 0, usually \.05 to \.1"),
+        ("temperature", 0.0, r"model\.temperature is 0\.0; expected at least 0\.01, usually \.05 to \.1"),
         ("id_dropout", 1.5, r"model\.id_dropout is 1\.5; expected from 0 to 1"),
     ],
 )

@@ -1,24 +1,29 @@
 import csv
+import fcntl
 import json
 import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 
-from tests.tiny import ENCODERS
+from tests.tiny import ENCODERS, write_dataset
 from towers.data import Dataset, Split
 from towers.features import BatchSource, Mixed, encode_table
 from towers.losses import Softmax
 from towers.models import MeanHistory, ModelConfig, RecencyHistory, TwoTower, load_towers
 from towers.training import Accelerator, OptimConfig, TrainConfig, train
+from towers.training.checkpoint import WholeCheckpoints, read_checkpoint
 from towers.training.module import TowersModule
 from towers.training.stage import best_epoch
-from towers.types import ConfigError, RunError
+from towers.types import ConfigError, DataError, RunError
 
 
 def config(dataset: Dataset, run: Path, **options: object) -> TrainConfig:
@@ -150,12 +155,70 @@ def test_weights_that_are_no_number_are_named(tiny_dataset: Dataset, tmp_path: P
         encode_table(ENCODERS.users, tiny_dataset.user_table()),
         encode_table(ENCODERS.videos, tiny_dataset.video_table()),
     )
-    batch = next(BatchSource(tiny_dataset.positives(), *tables, Mixed(count=4), towers.window, 64).epoch(0, 0))
+    batch = next(
+        BatchSource(
+            tiny_dataset.positives(), *tables, np.arange(2, len(tiny_dataset.videos)), Mixed(count=4), towers.window, 64
+        ).epoch(0, 0)
+    )
     module = TowersModule(towers, Softmax(), OptimConfig(), 0, lambda *_: False)
     with pytest.raises(
         RunError, match=r"step 7: the weights join\.0\.bias are not finite; lower optim\.learning_rate \(0\.002\)"
     ):
         module.training_step(batch, 6)
+
+
+def test_a_checkpoint_cut_short_is_named(tiny_dataset: Dataset, tmp_path: Path) -> None:
+    run = train(config(tiny_dataset, tmp_path / "run"))
+    (run.folder / "run.json").unlink()
+    last = run.folder / "checkpoints" / "refit" / "last.ckpt"
+    last.write_bytes(last.read_bytes()[:1000])
+    with pytest.raises(RunError, match=r"last\.ckpt cannot be read \(.*\); delete .*refit to begin that stage anew"):
+        train(config(tiny_dataset, tmp_path / "run"))
+
+
+def test_a_failed_write_leaves_the_old_checkpoint(tmp_path: Path) -> None:
+    path = tmp_path / "last.ckpt"
+    WholeCheckpoints().save_checkpoint({"epoch": 1}, path)
+    with pytest.raises(AttributeError):
+        WholeCheckpoints().save_checkpoint({"epoch": lambda: 2}, path)
+    assert read_checkpoint(path) == {"epoch": 1}
+
+
+def test_two_processes_do_not_train_in_one_folder(tiny_dataset: Dataset, tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    with (tmp_path / "run" / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(
+            RunError, match=r"another process trains in .*run; wait for it, or choose another run=FOLDER"
+        ):
+            train(config(tiny_dataset, tmp_path / "run"))
+
+
+def test_a_run_goes_on_when_the_dataset_is_named_otherwise(
+    tiny_dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train(config(tiny_dataset, tmp_path / "run", refit_epochs=0))
+    monkeypatch.chdir(tiny_dataset.folder.parent)
+    relative = Dataset.open(tiny_dataset.folder.name)
+    assert train(config(relative, tmp_path / "run", refit_epochs=0)).info["seed"] == 0
+
+
+def test_weights_of_nought_are_left_out_and_refused_where_there_are_no_others(tmp_path: Path) -> None:
+    some = reweighed(tmp_path / "some", lambda row: float(row % 7 == 0))
+    run = train(config(some, tmp_path / "run", optim=OptimConfig(epochs=1, positions=8), refit_epochs=0))
+    assert float(journal(run.folder)[0]["loss"]) > 0
+    none = reweighed(tmp_path / "none", lambda _: 0.0)
+    with pytest.raises(DataError, match=r"has no positive event of a weight above 0 in train; look at data\.positive"):
+        train(config(none, tmp_path / "other"))
+
+
+def reweighed(folder: Path, weight: Callable[[int], float]) -> Dataset:
+    dataset = write_dataset(folder)
+    events = pq.read_table(folder / "events.parquet")
+    amounts = pa.array([weight(row) for row in range(len(events))], pa.float32())
+    place = events.schema.get_field_index("weight")
+    pq.write_table(events.set_column(place, "weight", amounts), folder / "events.parquet")
+    return dataset
 
 
 def test_the_earliest_of_equal_epochs_is_the_best() -> None:

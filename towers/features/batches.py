@@ -40,6 +40,8 @@ class BatchSource:
         positives: The training events.
         users: Features of every user row.
         videos: Features of every video row.
+        eligible: Rows of the videos that may be drawn as candidates, sorted, [c]: those that were there
+            to be watched. A video from after the cut must not be held against anybody.
         sampler: Draws the candidates.
         window: Events of history that the towers read.
         positions: Padded positions of a batch, at most.
@@ -49,6 +51,7 @@ class BatchSource:
     positives: Positives
     users: FeatureTable
     videos: FeatureTable
+    eligible: Int64[np.ndarray, " c"]
     sampler: Sampler
     window: int
     positions: int
@@ -56,17 +59,21 @@ class BatchSource:
 
     def epoch(self, seed: int, number: int) -> Iterator[Batch]:
         """Yield every training event once, in an order that seed and epoch number fix."""
+        source, windows = self._in_order(seed, number)
         rng = np.random.default_rng([seed, number])
-        windows = Windows.of(self.positives, self.window + 1)
-        order = np.random.default_rng([seed, number, 1])
-        source = replace(self, positives=shuffled(self.positives, order)) if self.shuffle else self
         for chosen in windows.batches(self.positions, rng):
             yield source.batch(windows, chosen, rng)
 
     def length(self, seed: int, number: int) -> int:
         """Return how many batches that epoch has."""
-        windows = Windows.of(self.positives, self.window + 1)
+        _, windows = self._in_order(seed, number)
         return sum(1 for _ in windows.batches(self.positions, np.random.default_rng([seed, number])))
+
+    def _in_order(self, seed: int, number: int) -> tuple["BatchSource", Windows]:
+        """Return the events in the order of an epoch, and the windows that have something to learn from."""
+        order = np.random.default_rng([seed, number, 1])
+        source = replace(self, positives=shuffled(self.positives, order)) if self.shuffle else self
+        return source, Windows.of(source.positives, self.window + 1).weighing(source.positives.weight)
 
     @cached_property
     def share(self) -> Float64[np.ndarray, " rows"]:
@@ -81,7 +88,7 @@ class BatchSource:
         events = np.where(real, self.positives.video_row[places], 0).astype(np.int64)
         time_ms = np.where(real, self.positives.time_ms[places], TIME_UNKNOWN)
         counted = places >= windows.first[chosen, None]
-        drawn, log_q = self.sampler.draw(events[counted], self.share, rng)
+        drawn, log_q = self.sampler.draw(events[counted], self.share, self.eligible, rng)
         rows = np.union1d(drawn, events[real])
         column = np.full(len(self.videos), -1)
         column[rows] = np.arange(len(rows))

@@ -8,9 +8,6 @@ from jaxtyping import Float64, Int64
 
 from towers.types import ConfigError
 
-FIRST_ROW = 2
-"""Rows 0 and 1 pad and stand for the unknown."""
-
 
 @dataclass(kw_only=True)
 class Sampler(ABC):
@@ -22,13 +19,18 @@ class Sampler(ABC):
 
     @abstractmethod
     def draw(
-        self, targets: Int64[np.ndarray, " n"], share: Float64[np.ndarray, " rows"], rng: np.random.Generator
+        self,
+        targets: Int64[np.ndarray, " n"],
+        share: Float64[np.ndarray, " rows"],
+        eligible: Int64[np.ndarray, " c"],
+        rng: np.random.Generator,
     ) -> tuple[Int64[np.ndarray, " m"], Float64[np.ndarray, " m"]]:
         """Return the candidates' rows, [m], and the log of their probability of being drawn, [m].
 
         Args:
             targets: Rows of the batch's targets, [n].
             share: Each video's share of all training targets, [rows]; sums to 1.
+            eligible: Rows that may be drawn, sorted, [c]: the videos that were there to be watched.
             rng: Source of chance.
         """
 
@@ -43,12 +45,12 @@ class Catalogue(Sampler):
     def draw(
         self,
         targets: Int64[np.ndarray, " n"],  # noqa: ARG002
-        share: Float64[np.ndarray, " rows"],
+        share: Float64[np.ndarray, " rows"],  # noqa: ARG002
+        eligible: Int64[np.ndarray, " c"],
         rng: np.random.Generator,  # noqa: ARG002
     ) -> tuple[Int64[np.ndarray, " m"], Float64[np.ndarray, " m"]]:
         """Return all videos, each for certain."""
-        rows = np.arange(FIRST_ROW, len(share))
-        return rows, np.zeros(len(rows))
+        return eligible, np.zeros(len(eligible))
 
 
 @dataclass(kw_only=True)
@@ -72,18 +74,21 @@ class Uniform(Sampler):
     def draw(
         self,
         targets: Int64[np.ndarray, " n"],  # noqa: ARG002
-        share: Float64[np.ndarray, " rows"],
+        share: Float64[np.ndarray, " rows"],  # noqa: ARG002
+        eligible: Int64[np.ndarray, " c"],
         rng: np.random.Generator,
     ) -> tuple[Int64[np.ndarray, " m"], Float64[np.ndarray, " m"]]:
         """Return `count` videos."""
-        rows, probability = self.evenly(len(share) - FIRST_ROW, rng)
+        rows, probability = self.evenly(eligible, rng)
         return rows, np.full(len(rows), np.log(probability))
 
-    def evenly(self, catalogue: int, rng: np.random.Generator) -> tuple[Int64[np.ndarray, " m"], float]:
+    def evenly(
+        self, eligible: Int64[np.ndarray, " c"], rng: np.random.Generator
+    ) -> tuple[Int64[np.ndarray, " m"], float]:
         """Return distinct rows and the probability of each to be among them."""
-        count = min(self.count, catalogue)
-        rows = rng.choice(catalogue, count, replace=False, shuffle=False)
-        return np.sort(rows) + FIRST_ROW, count / catalogue
+        count = min(self.count, len(eligible))
+        rows = rng.choice(eligible, count, replace=False, shuffle=False)
+        return np.sort(rows), count / len(eligible)
 
 
 @dataclass(kw_only=True)
@@ -101,10 +106,14 @@ class Mixed(Uniform):
     """
 
     def draw(
-        self, targets: Int64[np.ndarray, " n"], share: Float64[np.ndarray, " rows"], rng: np.random.Generator
+        self,
+        targets: Int64[np.ndarray, " n"],
+        share: Float64[np.ndarray, " rows"],
+        eligible: Int64[np.ndarray, " c"],
+        rng: np.random.Generator,
     ) -> tuple[Int64[np.ndarray, " m"], Float64[np.ndarray, " m"]]:
         """Return the batch's targets and `count` more."""
-        even, probability = self.evenly(len(share) - FIRST_ROW, rng)
+        even, probability = self.evenly(eligible, rng)
         rows = np.union1d(even, targets)
         absent = np.log1p(-np.minimum(share[rows], 1 - 1e-12)) * len(targets)
         if probability < 1:

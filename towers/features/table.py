@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import torch
-from jaxtyping import Float, Float32, Int32, Int64
+from jaxtyping import Bool, Float, Float32, Int32, Int64
 from torch import Tensor
 
 from towers.data import Encoder, Kind
@@ -54,6 +54,13 @@ class FeatureTensors:
     codes: Int64[Tensor, "n f"]
     bags: tuple[Int64[Tensor, "n _w"], ...] = ()
     vectors: tuple[Float[Tensor, "n _d"], ...] = ()
+
+    def without(self, gone: Bool[Tensor, " n"]) -> "FeatureTensors":
+        """Return the features with some lines missing altogether, as an unknown user's are."""
+        stay = ~gone[:, None]
+        return FeatureTensors(
+            self.codes * stay, tuple(b * stay for b in self.bags), tuple(v * stay for v in self.vectors)
+        )
 
     def to(self, device: torch.device) -> "FeatureTensors":
         """Return the features on another device."""

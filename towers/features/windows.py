@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Int32, Int64
+from jaxtyping import Float32, Int32, Int64
 
 from towers.data import TIME_UNKNOWN, Positives
 
@@ -52,6 +52,12 @@ class Windows:
         end = np.minimum(begin + length, positives.offsets[user + 1])
         first = np.where(number == 0, begin, begin - step + length)
         return cls(user, begin, first, end)
+
+    def weighing(self, weight: Float32[np.ndarray, " n"]) -> "Windows":
+        """Return the windows that have a target of a weight above 0; the others would teach nothing."""
+        counted = np.concatenate([[0], np.cumsum(weight > 0)])
+        kept = counted[self.end] > counted[self.first]
+        return Windows(self.user[kept], self.begin[kept], self.first[kept], self.end[kept])
 
     def batches(self, positions: int, rng: np.random.Generator) -> Iterator[Int64[np.ndarray, " b"]]:
         """Yield the windows of each batch, all once, in an order drawn from rng.

@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import ClassVar
 
 from jaxtyping import Float, Int64
 from torch import Tensor
@@ -15,6 +16,9 @@ class Loss(ABC):
     finite number; falls when the target's logit rises; unmoved by the order of the other
     candidates; a candidate of logit -inf counts for nothing; a position of weight 0 neither.
     """
+
+    corrected: ClassVar[bool] = False
+    """Whether log q is taken off the scores: right for a loss that sums exp(score) over the candidates."""
 
     @abstractmethod
     def __call__(

@@ -82,7 +82,7 @@ def candidate_loss(
     one part and nothing is computed twice.
 
     Args:
-        loss: A loss over logits.
+        loss: A loss over logits; log q is taken off only where the loss asks for it.
         queries: State of the user before each target, [b, h, d].
         target: Column of each position's video in `candidates`, [b, h]; where weight is 0, anything.
         weight: What each position counts, [b, h]; 0 leaves it out.
@@ -97,6 +97,9 @@ def candidate_loss(
         raise ConfigError("every position of the batch has weight 0; data.weight must be above 0 for some positives")
     rows, right, amount = places // target.shape[1], target.flatten()[places], weight.flatten()[places]
     step = max(1, LOGITS_AT_ONCE // candidates.vectors.shape[0])
+    if not loss.corrected:
+        only_mask = torch.where(candidates.log_q == torch.inf, torch.inf, 0.0)
+        candidates = CandidateSet(candidates.vectors, only_mask, candidates.known)
 
     def logits_of(at: slice, scaled: Tensor) -> Tensor:
         return corrected_logits(scaled, right[at], rows[at], candidates)

@@ -1,6 +1,7 @@
 """Cross-entropy over the candidates: the full softmax, or the sampled one."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float, Int64
@@ -29,6 +30,8 @@ class Softmax(Loss):
         >>> round(float(Softmax()(logits, torch.tensor([0]), torch.ones(1))), 4)
         0.1269
     """
+
+    corrected: ClassVar[bool] = True
 
     label_smoothing: float = 0.0
     """Share of the target's probability that is spread evenly over all candidates, in [0, 1)."""

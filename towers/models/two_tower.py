@@ -1,5 +1,6 @@
 """A user tower and a video tower whose inner product says what a user will watch."""
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -14,6 +15,7 @@ from towers.models.history import History
 from towers.types import ConfigError, Geometry
 
 UNKNOWN_ROW = 1
+LEAST_TEMPERATURE = 0.01
 
 
 @dataclass(kw_only=True)
@@ -36,6 +38,8 @@ class ModelConfig:
     """Share of a batch's videos that must do without their id, so that features alone can carry one."""
     dropout: float = 0.2
     """Share of hidden units, and of history events' coordinates, that a step leaves out."""
+    user_dropout: float = 0.1
+    """Share of training windows whose user must do without features, as an unknown user has to."""
     context_dropout: float = 0.5
     """Share of training queries that must do without hour and weekday, as an unknown moment has to."""
 
@@ -44,9 +48,11 @@ class ModelConfig:
         for name in ("dim", "window"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"model.{name} is {getattr(self, name)}; expected at least 1")
-        if not self.temperature > 0:
-            raise ConfigError(f"model.temperature is {self.temperature}; expected above 0, usually .05 to .1")
-        for name in ("id_dropout", "dropout", "context_dropout"):
+        if not self.temperature >= LEAST_TEMPERATURE:
+            raise ConfigError(
+                f"model.temperature is {self.temperature}; expected at least {LEAST_TEMPERATURE}, usually .05 to .1"
+            )
+        for name in ("id_dropout", "dropout", "user_dropout", "context_dropout"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"model.{name} is {getattr(self, name)}; expected from 0 to 1")
 
@@ -88,11 +94,24 @@ class TwoTower(nn.Module):
 
     @property
     def scale(self) -> Float[Tensor, ""]:
-        """1 / temperature; at most 100, so that a learned one cannot run away."""
-        return self.log_scale.exp().clamp(max=100.0)
+        """1 / temperature."""
+        return self.log_scale.exp()
+
+    def bound_temperature(self) -> None:
+        """Keep a learned temperature from running away below the least one; called after a step."""
+        with torch.no_grad():
+            self.log_scale.clamp_(max=-math.log(LEAST_TEMPERATURE))
 
     def _finish(self, vectors: Tensor) -> Tensor:
         return functional.normalize(vectors, dim=-1) if self.geometry is Geometry.cosine else vectors
+
+    def continue_from(self, other: "TwoTower") -> None:
+        """Take the weights of other towers; videos whose id they did not know begin as the unknown one's."""
+        state = other.state_dict()
+        with torch.no_grad():
+            state["ids.weight"] = state["ids.weight"].clone()
+            state["ids.weight"][self.known & ~other.known] = other.ids.weight[UNKNOWN_ROW]
+        self.load_state_dict(state | {"known": self.known})
 
     def videos(self, rows: Int64[Tensor, " m"], features: FeatureTensors) -> Float[Tensor, "m d"]:
         """Return the videos' vectors, [m, d].
@@ -125,6 +144,8 @@ class TwoTower(nn.Module):
         start = self.start.expand(len(events), 1, -1)
         watched = self.history(torch.cat([start, self.event_dropout(events)], dim=1))
         watched = watched.gather(1, state[..., None].expand(-1, -1, watched.shape[-1]))
+        if self.training and self.config.user_dropout:
+            users = users.without(torch.rand(len(events), device=events.device) < self.config.user_dropout)
         about = self.user_features(users)[:, None] + self._moment(context)
         joined = self.join(torch.cat([watched, about], dim=-1))
         return self._finish(joined + watched[..., : self.dim])

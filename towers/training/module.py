@@ -64,6 +64,10 @@ class TowersModule(pl.LightningModule):
                 return f"the weights {name} are not finite; lower optim.learning_rate ({self.optim.learning_rate})"
         return f"the scores overflow; lower optim.learning_rate ({self.optim.learning_rate})"
 
+    def on_train_batch_end(self, outputs: object, batch: Batch, batch_idx: int) -> None:
+        """Keep the temperature in bounds."""
+        self.towers.bound_temperature()
+
     def on_train_epoch_end(self) -> None:
         """Let the run measure the epoch and say whether it was the last."""
         loss = float(self.trainer.callback_metrics["train/loss"])

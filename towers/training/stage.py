@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytorch_lightning as pl
 import torch
@@ -15,6 +14,7 @@ from pytorch_lightning.loggers import TensorBoardLogger
 
 from towers.features import BatchSource
 from towers.models import TwoTower
+from towers.training.checkpoint import WholeCheckpoints, read_checkpoint
 from towers.training.config import TrainConfig
 from towers.training.data_module import TowersData
 from towers.training.journal import Journal, Row
@@ -57,7 +57,7 @@ class Stage:
         journal = Journal(Path(self.config.run) / "history.csv", self.name, self.before, show=self.config.progress)
         last = self.folder / "last.ckpt"
         if last.is_file():
-            journal.rows = _load(last)["callbacks"][journal.state_key]["rows"]
+            journal.rows = read_checkpoint(last)["callbacks"][journal.state_key]["rows"]
         if not self.finished(journal.rows):
             self._fit(towers, source, journal, last if last.is_file() else None)
         towers.load_state_dict(_towers_of(self.folder / ("best.ckpt" if self.validate else "last.ckpt")))
@@ -97,6 +97,7 @@ class Stage:
             max_epochs=self.epochs,
             logger=TensorBoardLogger(self.config.run, name="logs", version=self.name),
             callbacks=callbacks,
+            plugins=[WholeCheckpoints()],
             gradient_clip_val=self.config.optim.clip or None,
             enable_progress_bar=False,
             enable_model_summary=False,
@@ -131,10 +132,5 @@ def best_epoch(rows: list[Row]) -> int:
     return max((float(row[STEER]), -int(row["epoch"])) for row in rows)[1] * -1 if rows else 0
 
 
-def _load(path: Path) -> dict[str, Any]:
-    loaded: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=False)
-    return loaded
-
-
 def _towers_of(path: Path) -> dict[str, torch.Tensor]:
-    return {name.removeprefix("towers."): value for name, value in _load(path)["state_dict"].items()}
+    return {name.removeprefix("towers."): value for name, value in read_checkpoint(path)["state_dict"].items()}

@@ -1,7 +1,6 @@
 """From a dataset to trained towers: choose the epoch on valid, then go on for a little on train and valid."""
 
 import dataclasses
-import json
 import resource
 import time
 from functools import partial
@@ -12,18 +11,20 @@ from typing import Any
 import numpy as np
 import pytorch_lightning as pl
 import torch
+from jaxtyping import Int64
 
 from towers import __version__
-from towers.data import Dataset, Split, write_json
+from towers.data import Dataset, Positives, Split, write_json
 from towers.evaluation import EvaluationSet, validate
 from towers.features import SAMPLERS, BatchSource, FeatureTable, encode_table
 from towers.losses import LOSSES
 from towers.models import Run, TwoTower, describe_model, open_run, save_towers
 from towers.models.run import RUN, TOWERS
+from towers.training.claim import claimed
 from towers.training.config import TrainConfig
 from towers.training.journal import Row
 from towers.training.stage import STEER, Stage, best_epoch
-from towers.types import DataError, RunError
+from towers.types import DataError
 
 
 def train(config: TrainConfig) -> Run:
@@ -43,29 +44,39 @@ def train(config: TrainConfig) -> Run:
         DataError: The dataset is no dataset or has nothing to learn from.
         RunError: The folder holds a run with other options, or the loss is not finite.
     """
-    folder, began = Path(config.run), time.perf_counter()
+    folder = Path(config.run)
     dataset = Dataset.open(config.dataset)
+    if not dataset.positives(Split.train).weight.any():
+        raise DataError(
+            f"{config.dataset} has no positive event of a weight above 0 in train; "
+            "look at data.positive, data.weight and the cut, and prepare again"
+        )
+    users = EvaluationSet.of(dataset, Split.valid)
     plain = describe(config) | {"dataset_fingerprint": dataset.fingerprint}
-    if _claim(folder, plain):
-        return open_run(folder)
+    with claimed(folder, plain):
+        if not (folder / RUN).is_file():
+            _learn(config, dataset, users, plain)
+    return open_run(folder)
+
+
+def _learn(config: TrainConfig, dataset: Dataset, users: EvaluationSet, plain: dict[str, Any]) -> None:
+    """Go through both stages and write what came of them."""
+    began = time.perf_counter()
     if config.threads:
         torch.set_num_threads(config.threads)
     features = (
         encode_table(dataset.encoders.users, dataset.user_table()),
         encode_table(dataset.encoders.videos, dataset.video_table()),
     )
-    valid = partial(
-        validate, users=EvaluationSet.of(dataset, Split.valid), user_table=features[0], video_table=features[1]
-    )
+    valid = partial(validate, users=users, user_table=features[0], video_table=features[1])
     fit = Stage(name="fit", config=config, epochs=config.optim.epochs, validate=valid, before=[])
     chosen, rows = _stage(fit, dataset, features, [Split.train])
     refit_rows: list[Row] = []
     if config.refit_epochs:
         again = Stage(name="refit", config=config, epochs=config.refit_epochs, validate=None, before=rows)
         chosen, refit_rows = _stage(again, dataset, features, [Split.train, Split.valid], begin=chosen)
-    save_towers(chosen, folder / TOWERS)
-    write_json(folder / RUN, _summary(plain, rows, refit_rows, time.perf_counter() - began))
-    return open_run(folder)
+    save_towers(chosen, Path(config.run) / TOWERS)
+    write_json(Path(config.run) / RUN, _summary(plain, rows, refit_rows, time.perf_counter() - began))
 
 
 def describe(config: TrainConfig) -> dict[str, Any]:
@@ -77,28 +88,6 @@ def describe(config: TrainConfig) -> dict[str, Any]:
     return plain | {"model": describe_model(config.model), "accelerator": config.accelerator.name}
 
 
-def _claim(folder: Path, plain: dict[str, Any]) -> bool:
-    """Make the folder this run's, and say whether the run has already finished.
-
-    Raises:
-        RunError: It belongs to a run with other options.
-    """
-    page = folder / "config.json"
-    free = {"progress", "threads", "accelerator", "run"}
-    if page.is_file():
-        other = json.loads(page.read_text())
-        for name in sorted(plain.keys() - free):
-            if other.get(name) != plain[name]:
-                raise RunError(
-                    f"{folder} holds a run with other options: {name} was {other.get(name)} and is now {plain[name]}; "
-                    "choose another run=FOLDER, or delete that one"
-                )
-        return (folder / RUN).is_file()
-    folder.mkdir(parents=True, exist_ok=True)
-    write_json(page, plain)
-    return False
-
-
 def _stage(
     stage: Stage,
     dataset: Dataset,
@@ -107,26 +96,30 @@ def _stage(
     begin: TwoTower | None = None,
 ) -> tuple[TwoTower, list[Row]]:
     """Return the towers that a stage ends with, and its journal; it begins with given weights, or new ones."""
-    config = stage.config
-    positives = dataset.positives(*splits)
-    if not len(positives.video_row):
-        names = " and ".join(split.name for split in splits)
-        raise DataError(f"{dataset.folder} has no positive event in {names}; look at data.positive and the cut")
+    config, positives = stage.config, dataset.positives(*splits)
     pl.seed_everything(config.seed, verbose=False)
     known = torch.from_numpy(np.bincount(positives.video_row, minlength=len(dataset.videos)) > 0)
     model = TwoTower(config.model, dataset.encoders, known)
     if begin is not None:
-        model.load_state_dict(begin.state_dict() | {"known": known})
+        model.continue_from(begin)
     source = BatchSource(
         positives,
         features[0],
         features[1],
+        _eligible(dataset, positives),
         config.sampler,
         config.model.window,
         config.optim.positions,
         config.shuffle,
     )
     return model, stage.run(model, source)
+
+
+def _eligible(dataset: Dataset, positives: Positives) -> Int64[np.ndarray, " c"]:
+    """Return the rows of videos that were there to be watched: met before the cut, or watched in these events."""
+    met = np.concatenate([np.zeros(2, bool), dataset.video_table()["known"].to_numpy()])
+    met[positives.video_row] = True
+    return np.flatnonzero(met)
 
 
 def _summary(plain: dict[str, Any], rows: list[Row], refit_rows: list[Row], seconds: float) -> dict[str, Any]:
@@ -146,7 +139,7 @@ def _summary(plain: dict[str, Any], rows: list[Row], refit_rows: list[Row], seco
         "valid": {name: best[name] for name in best if "@" in name},
         "positions_per_second": float(np.median(rate)),
         "cost": {
-            "seconds": round(seconds, 2),
+            "seconds": round(max(seconds, spent), 2),
             "training_seconds": round(spent, 2),
             "peak_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),
         },

@@ -1,0 +1,44 @@
+"""Checkpoints that are whole or not there, whatever happens to the process."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from pytorch_lightning.plugins.io import TorchCheckpointIO
+
+from towers.types import RunError
+
+
+class WholeCheckpoints(TorchCheckpointIO):
+    """Writes beside the target, forces it to the disk, then renames.
+
+    Lightning's own writer moves a file from the system's temporary folder, which is a copy where
+    that lies on another file system; killed in the middle, it leaves half a checkpoint.
+    """
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: str | os.PathLike[str], storage_options: object = None
+    ) -> None:
+        """Write a checkpoint, all or nothing."""
+        target = Path(path)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        partial = target.with_name(target.name + ".partial")
+        with partial.open("wb") as file:
+            torch.save(checkpoint, file)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(target)
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """Return what a checkpoint of ours holds.
+
+    Raises:
+        RunError: It cannot be read.
+    """
+    try:
+        loaded: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=False)
+    except Exception as error:
+        raise RunError(f"{path} cannot be read ({error}); delete {path.parent} to begin that stage anew") from error
+    return loaded

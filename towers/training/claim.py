@@ -1,0 +1,49 @@
+"""Whose a run folder is: one set of options, one process at a time."""
+
+import fcntl
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from towers.data import write_json
+from towers.types import RunError
+
+CONFIG, LOCK = "config.json", ".lock"
+FREE = {"accelerator", "dataset", "progress", "run", "threads"}
+"""Options that may differ when a run goes on; what the dataset holds is told by its fingerprint."""
+
+
+@contextmanager
+def claimed(folder: Path, plain: dict[str, Any]) -> Iterator[None]:
+    """Hold a run folder for these options until the end of the block; the lock goes with the process.
+
+    Args:
+        folder: Made where it does not exist.
+        plain: The options as plain values.
+
+    Raises:
+        RunError: It holds a run with other options, or another process trains in it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / LOCK).open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise RunError(f"another process trains in {folder}; wait for it, or choose another run=FOLDER") from error
+        page = folder / CONFIG
+        if page.is_file():
+            _compare(folder, json.loads(page.read_text()), plain)
+        else:
+            write_json(page, plain)
+        yield
+
+
+def _compare(folder: Path, before: dict[str, Any], now: dict[str, Any]) -> None:
+    for name in sorted(now.keys() - FREE):
+        if before.get(name) != now[name]:
+            raise RunError(
+                f"{folder} holds a run with other options: {name} was {before.get(name)} and is now {now[name]}; "
+                "choose another run=FOLDER, or delete that one"
+            )
