@@ -160,7 +160,7 @@ def test_weights_that_are_no_number_are_named(tiny_dataset: Dataset, tmp_path: P
             tiny_dataset.positives(), *tables, np.arange(2, len(tiny_dataset.videos)), Mixed(count=4), towers.window, 64
         ).epoch(0, 0)
     )
-    module = TowersModule(towers, Softmax(), OptimConfig(), 0, lambda *_: False)
+    module = TowersModule(towers, Softmax(), OptimConfig(learning_rate=0.002), 0, lambda *_: False)
     with pytest.raises(
         RunError, match=r"step 7: the weights join\.0\.bias are not finite; lower optim\.learning_rate \(0\.002\)"
     ):

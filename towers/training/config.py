@@ -20,12 +20,23 @@ class Accelerator(Enum):
     """A CUDA GPU; an error where there is none."""
 
 
+class Schedule(Enum):
+    """How the step size goes over a stage."""
+
+    constant = "constant"
+    """The same throughout."""
+    cosine = "cosine"
+    """Rises over the first steps, then falls along a half cosine to nothing at the last epoch allowed."""
+
+
 @dataclass(kw_only=True)
 class OptimConfig:
     """How the weights move."""
 
-    learning_rate: float = 2e-3
-    """Step size of AdamW."""
+    learning_rate: float = 3e-3
+    """Step size of AdamW, at its highest."""
+    schedule: Schedule = Schedule.cosine
+    """How the step size goes: constant or cosine."""
     weight_decay: float = 0.0
     """Decoupled weight decay of AdamW."""
     epochs: int = 20

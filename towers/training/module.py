@@ -1,17 +1,24 @@
 """The Lightning module: one step, one epoch's validation, and what a checkpoint remembers."""
 
+import math
 from collections.abc import Callable
+from functools import partial
 
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor
-from torch.optim import AdamW, Optimizer
+from torch.optim import AdamW
+from torch.optim.lr_scheduler import LambdaLR
 
 from towers.features import Batch
 from towers.losses import CandidateSet, Loss, candidate_loss
 from towers.models import TwoTower
-from towers.training.config import OptimConfig
+from towers.training.config import OptimConfig, Schedule
 from towers.types import RunError
+
+WARM_UP = 50
+"""Steps over which the step size rises."""
 
 
 class TowersModule(pl.LightningModule):
@@ -73,6 +80,25 @@ class TowersModule(pl.LightningModule):
         loss = float(self.trainer.callback_metrics["train/loss"])
         self.trainer.should_stop = self.on_epoch(self.current_epoch + 1, loss)
 
-    def configure_optimizers(self) -> Optimizer:
-        """Return AdamW over all weights, fused into one pass."""
-        return AdamW(self.parameters(), lr=self.optim.learning_rate, weight_decay=self.optim.weight_decay, fused=True)
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """Return AdamW over all weights, fused into one pass, and the course of its step size."""
+        rate, decay = self.optim.learning_rate, self.optim.weight_decay
+        optimizer = AdamW(self.parameters(), lr=rate, weight_decay=decay, fused=True)
+        if self.optim.schedule is Schedule.constant:
+            return optimizer
+        course = LambdaLR(optimizer, partial(cosine, steps=int(self.trainer.estimated_stepping_batches)))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": course, "interval": "step"}}
+
+
+def cosine(step: int, steps: int) -> float:
+    """Return the share of the highest step size at a step: a short rise, then half a cosine to 0.
+
+    Source:
+        Loshchilov and Hutter 2017, SGDR, eq. 5, without restarts.
+
+    Example:
+        >>> [round(cosine(step, 1000), 3) for step in (0, 49, 500, 1000)]
+        [0.02, 0.994, 0.5, 0.0]
+    """
+    warm_up = min(WARM_UP, max(1, steps // 10))
+    return min(1.0, (step + 1) / warm_up) * 0.5 * (1 + math.cos(math.pi * min(1.0, step / max(1, steps))))

@@ -85,6 +85,7 @@ def describe(config: TrainConfig) -> dict[str, Any]:
     kinds: dict[type, str] = {variant: kind for names in (LOSSES, SAMPLERS) for kind, variant in names.items()}
     for field in ("loss", "sampler"):
         plain[field] = {"kind": kinds[type(getattr(config, field))], **plain[field]}
+    plain["optim"]["schedule"] = config.optim.schedule.name
     return plain | {"model": describe_model(config.model), "accelerator": config.accelerator.name}
 
 
