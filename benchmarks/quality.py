@@ -22,7 +22,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from benchmarks.record import CHECKOUT, Circumstances, record
+from benchmarks.record import CHECKOUT, Circumstances, record, surroundings
 
 TOWERS = str(Path(sys.executable).parent / "towers")
 AGREEMENT = 1e-9
@@ -111,15 +111,23 @@ def disagreements(ours: Figures, referee: Mapping[str, float]) -> list[str]:
 
 
 def measure(name: str, seed: int, arguments: argparse.Namespace) -> dict[str, Any]:
-    """Prepare unless that was done, train and evaluate with one seed, record the rows; return report.json."""
-    table, work = TABLES[name], Path(arguments.work) / name
-    dataset, run, report = work / "dataset", work / f"run-{seed}", work / f"report-{seed}"
+    """Prepare unless that was done, train and evaluate with one seed, record the rows; return report.json.
+
+    Raises:
+        SystemExit: A command failed, the referee disagrees, or the run lies there finished: what it was trained
+            with may be long gone.
+    """
+    table = TABLES[name]
+    recipe = arguments.recipe or table.recipe
+    work = work_folder(Path(arguments.work), name)
+    dataset, run, report = work / "dataset", work / f"run-{recipe}-{seed}", work / f"report-{recipe}-{seed}"
+    if (run / "run.json").exists():
+        raise SystemExit(f"{run} is a finished run, so nothing would be measured; remove it, or choose another --work")
     if not dataset.exists():
         work.mkdir(parents=True, exist_ok=True)
         spend([TOWERS, "prepare", *table.options(Path(arguments.data), work), f"dataset={dataset}"])
-    recipe = arguments.recipe or table.recipe
     trained = spend([TOWERS, "train", f"experiment={recipe}", f"dataset={dataset}", f"run={run}", f"seed={seed}"])
-    lists = work / f"lists-{seed}.parquet"
+    lists = work / f"lists-{recipe}-{seed}.parquet"
     judged = spend([TOWERS, "evaluate", f"run={run}", f"report={report}", f"lists={lists}"])
     content: dict[str, Any] = json.loads((report / "report.json").read_text(encoding="utf-8"))
     if arguments.referee:
@@ -139,6 +147,12 @@ def measure(name: str, seed: int, arguments: argparse.Namespace) -> dict[str, An
             rows += quality_rows(name, f"floor: {floor}", metrics)
     record("quality", rows, how)
     return content
+
+
+def work_folder(parent: Path, name: str) -> Path:
+    """Return where this state of the code keeps its datasets and runs, so that none is taken for another's."""
+    checkout = surroundings()
+    return parent / f"{name}-{checkout['commit']}{'-dirty' if checkout['dirty'] == 'yes' else ''}"
 
 
 def quality_rows(protocol: str, recipe: str, figures: Figures) -> list[dict[str, object]]:

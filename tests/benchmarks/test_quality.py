@@ -1,10 +1,11 @@
+import argparse
 import sys
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 
-from benchmarks.quality import Figures, disagreements, gowalla_m1, ml_1m, quality_rows, spend
+from benchmarks.quality import Figures, disagreements, gowalla_m1, measure, ml_1m, quality_rows, spend, work_folder
 
 
 def test_gowalla_keeps_the_published_split_and_cuts_a_tenth_of_train_as_valid(tmp_path: Path) -> None:
@@ -62,3 +63,23 @@ def test_the_memory_of_a_command_is_counted_in_megabytes() -> None:
 def test_a_failing_command_records_nothing() -> None:
     with pytest.raises(SystemExit, match=r"raise SystemExit\(3\) ended with 3; nothing recorded"):
         spend([sys.executable, "-c", "raise SystemExit(3)"])
+
+
+@pytest.mark.parametrize(("dirty", "ending"), [("no", ""), ("yes", "-dirty")])
+def test_every_state_of_the_code_works_in_a_folder_of_its_own(
+    monkeypatch: pytest.MonkeyPatch, dirty: str, ending: str
+) -> None:
+    monkeypatch.setattr("benchmarks.quality.surroundings", lambda: {"commit": "0123abcdef", "dirty": dirty})
+    assert work_folder(Path("runs"), "ml-1m") == Path(f"runs/ml-1m-0123abcdef{ending}")
+
+
+def test_a_finished_run_is_not_measured_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    commands: list[list[str]] = []
+    monkeypatch.setattr("benchmarks.quality.spend", commands.append)
+    run = work_folder(tmp_path, "kuairand") / "run-kuairand-0"
+    run.mkdir(parents=True)
+    (run / "run.json").write_text("{}")
+    arguments = argparse.Namespace(work=str(tmp_path), data="", recipe=None, referee=None, seeds=[0])
+    with pytest.raises(SystemExit, match=r"run-kuairand-0 is a finished run.*remove it, or choose another --work"):
+        measure("kuairand", 0, arguments)
+    assert commands == []
