@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from tests.data.conftest import T0, Made, Table
 from towers.data import Dataset, Encoder, Kind, LeaveOneOut
+from towers.features import encode_table
 from towers.types import DataError
 
 Fitted = Callable[..., tuple[Dataset, Encoder]]
@@ -61,19 +62,48 @@ def test_numbers_that_are_none_are_missing(fitted: Fitted) -> None:
     assert encoder.boundaries == (2.0,)
 
 
-@pytest.mark.parametrize("kind", [Kind.categorical, Kind.numeric, Kind.multi, Kind.vector])
-@pytest.mark.parametrize("sort", [pa.null(), pa.string(), pa.float64()])
-def test_a_feature_without_a_single_value_works_and_is_noted(
-    fitted: Fitted, caplog: pytest.LogCaptureFixture, kind: Kind, sort: pa.DataType
+@pytest.mark.parametrize("kind", list(Kind))
+@pytest.mark.parametrize("late", [False, True])
+def test_a_feature_without_a_single_value_before_the_cut_is_left_out_and_noted(
+    table: Table, made: Made, caplog: pytest.LogCaptureFixture, kind: Kind, late: bool
 ) -> None:
-    if kind is Kind.vector and sort != pa.null():
-        sort = pa.list_(pa.float32())
-    dataset, encoder = fitted(pa.array([None, None], sort), kind)
-    assert encoder == Encoder("feature", kind)
-    note = dataset.manifest["features"]["videos"]["feature"]
-    assert note == {"kind": kind.name, "inferred": False, "missing": 2, "unparsable": 0}
-    assert dataset.video_table()["feature"].to_pylist() == [None, None]
-    assert "video feature feature: no video has a value, so it can teach nothing" in caplog.text
+    value, sort = {
+        Kind.categorical: ("a", pa.string()), Kind.numeric: (1.0, pa.float64()),
+        Kind.multi: (["a"], pa.list_(pa.string())), Kind.vector: ([1.0, 2.0], pa.list_(pa.float32())),
+    }[kind]  # fmt: skip
+    log = table("log", user_id=[1, 1, 1], video_id=[1, 2, 3], position=[0, 1, 2], split=["train", "train", "test"])
+    columns = {"empty": pa.array([None, None, value if late else None], sort), "full": ["a", "a", "a"]}
+    videos = table("videos", video_id=[1, 2, 3], **columns)
+    dataset = made(log, videos=videos, video_features={"empty": kind})
+    assert [encoder.name for encoder in dataset.encoders.videos] == ["full"]
+    reason = "no video known before the cut has a value"
+    note = {"kind": kind.name, "inferred": False, "missing": 2 if late else 3, "unparsable": 0, "left out": reason}
+    assert dataset.manifest["features"]["videos"]["empty"] == note
+    assert f"video feature empty: left out, {reason}" in caplog.text
+    features = encode_table(dataset.encoders.videos, dataset.video_table())
+    assert (features.codes.tolist(), features.vectors) == ([[0], [0], [2], [2], [2]], ())
+
+
+@pytest.mark.parametrize("sort", [pa.null(), pa.string()])
+@pytest.mark.parametrize("kind", [None, *Kind])
+def test_a_column_of_nothing_is_left_out_whatever_it_is_taken_for(
+    table: Table, made: Made, kind: Kind | None, sort: pa.DataType
+) -> None:
+    if kind is Kind.vector:
+        sort = pa.null()
+    log = table("log", user_id=[1, 1], video_id=[1, 2], position=[0, 1], split=["train", "train"])
+    videos = table("videos", video_id=[1, 2], empty=pa.array([None, None], sort))
+    dataset = made(log, videos=videos, video_features={} if kind is None else {"empty": kind})
+    assert dataset.encoders.videos == ()
+    assert "left out" in dataset.manifest["features"]["videos"]["empty"]
+    assert encode_table(dataset.encoders.videos, dataset.video_table()).codes.shape == (4, 0)
+
+
+def test_empty_lists_are_no_values(table: Table, made: Made) -> None:
+    log = table("log", user_id=[1, 1], video_id=[1, 2], position=[0, 1], split=["train", "train"])
+    lists = {"tags": pa.array([[], []], pa.list_(pa.string())), "content": pa.array([[], []], pa.list_(pa.float32()))}
+    videos = table("videos", video_id=[1, 2], **lists)
+    assert made(log, videos=videos).encoders.videos == ()
 
 
 def test_vectors_of_two_widths_are_refused_with_both(fitted: Fitted) -> None:

@@ -5,7 +5,7 @@ import pyarrow as pa
 import pytest
 
 from towers.data import Encoder, Kind
-from towers.features import encode_table, encode_values
+from towers.features import encode_table
 from towers.types import DataError
 
 ENCODERS = (
@@ -34,17 +34,6 @@ def test_codes_by_hand() -> None:
     assert features.vectors[0].tolist() == [[0, 0], [0, 0], [1, 2], [0, 0], [3, 4]]
 
 
-def test_serving_encodes_as_training_did() -> None:
-    trained, served = encode_table(ENCODERS, table()), encode_values(ENCODERS, RAW, 3)
-    assert np.array_equal(trained.codes[2:], served.codes)
-    assert np.array_equal(trained.bags[0][2:], served.bags[0])
-    assert np.array_equal(trained.vectors[0][2:], served.vectors[0])
-
-
-def test_a_feature_left_out_is_missing() -> None:
-    assert encode_values(ENCODERS, {}, 2).codes.tolist() == [[0, 0], [0, 0]]
-
-
 def test_take_gathers_lines_of_every_kind() -> None:
     part = encode_table(ENCODERS, table()).take(np.array([4, 2]))
     assert part.codes.tolist() == [[0, 3], [3, 2]]
@@ -60,10 +49,11 @@ def test_a_missing_column_is_named() -> None:
 
 
 def test_a_vector_of_another_width_is_named() -> None:
+    wider = pa.table({"content": pa.array([[1.0, 2.0], [1.0, 2.0, 3.0]], pa.list_(pa.float32()))})
     with pytest.raises(DataError, match="content: the vector of line 1 has 3 numbers; expected 2"):
-        encode_values(ENCODERS, {"content": [[1.0, 2.0], [1.0, 2.0, 3.0]]}, 2)
+        encode_table(ENCODERS[3:], wider)
 
 
-def test_a_number_that_is_none_is_named() -> None:
-    with pytest.raises(DataError, match=r"length: \['long'\] is not numeric: could not convert string to float"):
-        encode_values(ENCODERS, {"length": ["long"]}, 1)
+def test_a_vector_that_was_never_met_has_no_numbers() -> None:
+    never = pa.table({"content": pa.array([None, []], pa.list_(pa.float32()))})
+    assert encode_table((Encoder("content", Kind.vector),), never).vectors[0].shape == (4, 0)

@@ -88,7 +88,7 @@ def _build(engine: Engine, config: PrepareConfig, folder: Path) -> None:
     rejected = type_things(engine, staged)
     number_things(engine, staged)
     encoders = fit_encoders(engine, staged, Fit(min_count=config.min_count, buckets=config.buckets))
-    notes = describe(engine, staged)
+    notes = describe(engine, staged, encoders)
     _write(engine, staged, folder)
     write_json(folder / "encoders.json", encoders.to_json())
     manifest = {

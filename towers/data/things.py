@@ -57,16 +57,21 @@ def number_things(engine: Engine, staged: Staged) -> None:
 
 
 def fit_encoders(engine: Engine, staged: Staged, fit: Fit) -> Encoders:
-    """Fit the encoders of all features over the users and videos met in train."""
+    """Fit the encoders over the users and videos met in train; a feature that none of them has is left out."""
     found: dict[str, tuple[Encoder, ...]] = {}
     for kind, things in zip(KINDS, (staged.users, staged.videos), strict=True):
         features = things.features if things is not None else {}
-        found[kind] = tuple(_fit(engine, kind, name, sort, fit) for name, sort in features.items())
+        found[kind] = tuple(
+            _fit(engine, kind, name, sort, fit)
+            for name, sort in features.items()
+            if _has_values(engine, kind, name, sort)
+        )
     return Encoders(users=found["user"], videos=found["video"])
 
 
-def describe(engine: Engine, staged: Staged) -> dict[str, dict[str, Any]]:
-    """Return, and log, what each feature was taken for and how many of its values are missing."""
+def describe(engine: Engine, staged: Staged, encoders: Encoders) -> dict[str, dict[str, Any]]:
+    """Return, and log, what each feature was taken for, how many of its values are missing, and what is left out."""
+    kept = {kind: {encoder.name for encoder in fitted} for kind, fitted in vars(encoders).items()}
     notes: dict[str, dict[str, Any]] = {"users": {}, "videos": {}}
     for kind, things in zip(KINDS, (staged.users, staged.videos), strict=True):
         if things is None:
@@ -82,8 +87,10 @@ def describe(engine: Engine, staged: Staged) -> dict[str, dict[str, Any]]:
                     "%s feature %s: taken as %s; data.%s_features.%s=KIND changes it",
                     *(kind, name, sort.name, kind, name),
                 )
-            if filled == 0:
-                _log.warning("%s feature %s: no %s has a value, so it can teach nothing", kind, name, kind)
+            if name not in kept[f"{kind}s"]:
+                reason = f"no {kind} known before the cut has a value"
+                notes[f"{kind}s"][name]["left out"] = reason
+                _log.warning("%s feature %s: left out, %s", kind, name, reason)
         for name, reason in things.skipped.items():
             notes[f"{kind}s"][name] = {"left out": reason}
             _log.info("%s feature %s: left out, %s", kind, name, reason)
@@ -112,6 +119,13 @@ def _fit(engine: Engine, kind: str, name: str, sort: Kind, fit: Fit) -> Encoder:
     value = f"unnest(list_distinct({column}))" if sort is Kind.multi else column
     found = engine.select("fit_values", kind=kind, value=value, least=fit.min_count)
     return Encoder(name, sort, values=tuple(text for (text,) in found))
+
+
+def _has_values(engine: Engine, kind: str, name: str, sort: Kind) -> bool:
+    column = f"typed.{quoted(name)}"
+    value = f"nullif(len({column}), 0)" if sort in {Kind.multi, Kind.vector} else column
+    ((count,),) = engine.select("count_values", kind=kind, value=value)
+    return bool(count)
 
 
 def _width(engine: Engine, kind: str, name: str) -> int:

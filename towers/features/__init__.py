@@ -4,7 +4,7 @@ from towers.features.batch import Batch
 from towers.features.batches import BatchSource
 from towers.features.context import CONTEXT, CONTEXT_SIZES, context_codes
 from towers.features.samplers import SAMPLERS, Catalogue, Mixed, Sampler, Uniform
-from towers.features.table import FeatureTable, FeatureTensors, encode_table, encode_values
+from towers.features.table import FeatureTable, FeatureTensors, encode_table
 from towers.features.windows import Windows, pad_histories
 
 __all__ = [
@@ -22,6 +22,5 @@ __all__ = [
     "Windows",
     "context_codes",
     "encode_table",
-    "encode_values",
     "pad_histories",
 ]

@@ -1,8 +1,7 @@
 """Features of users and videos as arrays of codes: encoded once, gathered ever after."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -87,45 +86,6 @@ def encode_table(encoders: tuple[Encoder, ...], table: pa.Table) -> FeatureTable
     )
 
 
-def encode_values(encoders: tuple[Encoder, ...], columns: Mapping[str, Sequence[Any]], count: int) -> FeatureTable:
-    """Return raw values encoded, as at serving.
-
-    Args:
-        encoders: As fitted by `prepare`.
-        columns: Raw values of each feature, None where missing; a feature left out is missing.
-        count: How many lines, n.
-
-    Raises:
-        DataError: A vector has another width than was fitted, or a number is none.
-    """
-    arrays: dict[str, pa.Array] = {}
-    for encoder in encoders:
-        values = columns.get(encoder.name, [None] * count)
-        try:
-            arrays[encoder.name] = pa.array([_plain(encoder.kind, v) for v in values], _TYPES[encoder.kind])
-        except (ValueError, TypeError) as error:
-            raise DataError(f"{encoder.name}: {values!r:.80} is not {encoder.kind.name}: {error}") from error
-    return _encode(encoders, arrays, count)
-
-
-_TYPES = {
-    Kind.categorical: pa.string(),
-    Kind.multi: pa.list_(pa.string()),
-    Kind.numeric: pa.float64(),
-    Kind.vector: pa.list_(pa.float32()),
-}
-
-
-def _plain(kind: Kind, value: Any) -> Any:  # noqa: ANN401 - whatever a caller has
-    if value is None:
-        return None
-    if kind is Kind.categorical:
-        return str(value)
-    if kind is Kind.multi:
-        return [str(v) for v in value if v is not None]
-    return float(value) if kind is Kind.numeric else [float(v) for v in value]
-
-
 def _encode(encoders: tuple[Encoder, ...], arrays: Mapping[str, pa.Array], count: int) -> FeatureTable:
     codes = [_codes(e, arrays[e.name]) for e in encoders if e.kind in {Kind.categorical, Kind.numeric}]
     return FeatureTable(
@@ -163,6 +123,8 @@ def _bag(encoder: Encoder, values: pa.Array) -> Int32[np.ndarray, "n w"]:
 
 
 def _vectors(encoder: Encoder, values: pa.Array) -> Float32[np.ndarray, "n d"]:
+    if encoder.dim == 0:
+        return np.zeros((len(values), 0), np.float32)
     sizes = pc.list_value_length(values).fill_null(encoder.dim).to_numpy(zero_copy_only=False)
     if len(odd := np.flatnonzero(sizes != encoder.dim)):
         raise DataError(
