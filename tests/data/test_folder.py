@@ -1,4 +1,6 @@
 import json
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -8,11 +10,18 @@ import pytest
 from towers.data import atomic_folder, write_json
 from towers.types import DataError
 
-
-def dead_pid() -> int:
-    process = subprocess.Popen([sys.executable, "-c", ""])
-    process.wait()
-    return process.pid
+KILLED_ASIDE = """
+import os, signal, sys
+from pathlib import Path
+from towers.data import atomic_folder
+rename = Path.rename
+def once(path, new):
+    rename(path, new)
+    os.kill(os.getpid(), signal.SIGKILL)
+Path.rename = once
+with atomic_folder(Path(sys.argv[1])) as partial:
+    (partial / "new").write_text("new")
+"""
 
 
 def test_a_folder_appears_whole_and_replaces_the_old_one(tmp_path: Path) -> None:
@@ -42,21 +51,38 @@ def test_an_error_leaves_the_old_folder_and_no_partial_one(tmp_path: Path) -> No
     assert (target / "old").read_text() == "old"
 
 
-def test_what_killed_processes_left_is_cleaned_and_what_living_ones_do_is_not(tmp_path: Path) -> None:
+def test_what_nobody_holds_is_cleaned_and_what_living_ones_do_is_not(tmp_path: Path) -> None:
     target = tmp_path / "dataset"
-    stale = tmp_path / f"dataset.partial-{dead_pid()}-00ff"
-    living = tmp_path / "dataset.partial-1-00ff"
-    other = tmp_path / f"other.partial-{dead_pid()}-00ff"
-    for folder in (stale, living, other):
+    stale, other = tmp_path / "dataset.partial-00ff", tmp_path / "other.partial-00ff"
+    for folder in (stale, other):
         folder.mkdir()
-    with atomic_folder(target):
-        pass
-    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(["dataset", living.name, other.name])
+    with atomic_folder(target) as living:
+        with atomic_folder(target):
+            assert not stale.exists()
+        assert living.exists()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["dataset", "other.partial-00ff"]
+
+
+def test_a_lock_ends_with_its_process_whoever_has_its_number_now(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = tmp_path / "dataset"
+    target.mkdir()
+    (target / "old").write_text("old")
+    process = subprocess.Popen([sys.executable, "-c", KILLED_ASIDE, str(target)])
+    assert process.wait() == -signal.SIGKILL
+    assert sorted(path.name.partition("-")[0] for path in tmp_path.iterdir()) == ["dataset.partial", "dataset.replaced"]
+    monkeypatch.setattr(os, "kill", lambda *_: None)  # as if the number belonged to a living process
+    monkeypatch.setattr(os, "getpid", lambda: process.pid)
+    with pytest.raises(RuntimeError), atomic_folder(target):
+        raise RuntimeError
+    assert (target / "old").read_text() == "old"
+    assert [path.name for path in tmp_path.iterdir()] == ["dataset"]
 
 
 def test_a_target_that_a_killed_process_had_moved_aside_comes_back(tmp_path: Path) -> None:
     target = tmp_path / "dataset"
-    aside = tmp_path / f"dataset.replaced-{dead_pid()}-00ff"
+    aside = tmp_path / "dataset.replaced-00ff"
     aside.mkdir()
     (aside / "old").write_text("old")
     with pytest.raises(RuntimeError), atomic_folder(target):

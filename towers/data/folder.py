@@ -1,12 +1,13 @@
 """Folders and files that are either wholly there or not there at all."""
 
+import fcntl
 import json
 import os
 import re
 import secrets
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +21,12 @@ REPLACED = "replaced"
 def atomic_folder(target: Path, marker: str | None = None) -> Iterator[Path]:
     """Yield an empty folder that becomes `target` when the block ends well.
 
-    The folder lies beside the target as `<target>.partial-<pid>-<random>`. At the end
-    all is flushed to disk and renamed into place; a folder that stood there is moved
-    aside first and removed after. When the block raises, the partial folder goes and the
-    target stays as it was. What killed processes left behind is cleaned up at the start:
-    their partial folders go, and a target they had moved aside comes back.
+    The folder lies beside the target as `<target>.partial-<random>`. At the end all is
+    flushed to disk and renamed into place; a folder that stood there is moved aside first
+    and removed after. When the block raises, the partial folder goes and the target stays
+    as it was. A folder at work is locked, and the lock ends with its process. What killed
+    processes left behind is cleaned up at the start: their partial folders go, and a target
+    they had moved aside comes back. Where the disk has no locks, leftovers stay.
 
     Args:
         target: Where the folder shall stand; parents are made.
@@ -46,22 +48,22 @@ def atomic_folder(target: Path, marker: str | None = None) -> Iterator[Path]:
     target.parent.mkdir(parents=True, exist_ok=True)
     _clean(target)
     _refuse_foreign(target, marker)
-    own = f"{os.getpid()}-{secrets.token_hex(4)}"
-    partial = target.with_name(f"{target.name}.{PARTIAL}-{own}")
-    partial.mkdir()
-    try:
-        yield partial
-        _flush_tree(partial)
-    except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise
-    aside = target.with_name(f"{target.name}.{REPLACED}-{own}")
-    if target.exists():
-        target.rename(aside)
-    partial.rename(target)
-    _flush(target.parent)
-    if aside.exists():
-        shutil.rmtree(aside)
+    with ExitStack() as locks:
+        partial = _begin(target, locks)
+        try:
+            yield partial
+            _flush_tree(partial)
+        except BaseException:
+            shutil.rmtree(partial, ignore_errors=True)
+            raise
+        aside = target.with_name(f"{target.name}.{REPLACED}-{secrets.token_hex(4)}")
+        if target.exists():
+            _lock(target, locks)
+            target.rename(aside)
+        partial.rename(target)
+        _flush(target.parent)
+        if aside.exists():
+            shutil.rmtree(aside)
 
 
 def write_json(path: Path, value: Any) -> None:  # noqa: ANN401
@@ -96,24 +98,44 @@ def write_json(path: Path, value: Any) -> None:  # noqa: ANN401
 
 
 def _clean(target: Path) -> None:
-    pattern = re.compile(rf"{re.escape(target.name)}\.({PARTIAL}|{REPLACED})-(\d+)-[0-9a-f]+")
+    pattern = re.compile(rf"{re.escape(target.name)}\.({PARTIAL}|{REPLACED})-[0-9a-f]+")
     for path in sorted(target.parent.iterdir()):
         match = pattern.fullmatch(path.name)
-        if match is None or _alive(int(match[2])):
+        if match is None:
             continue
-        if match[1] == REPLACED and not target.exists():
-            path.rename(target)
-        else:
-            shutil.rmtree(path)
+        with ExitStack() as locks:
+            if not _lock(path, locks, wait=False) or not path.exists():
+                continue
+            if match[1] == REPLACED and not target.exists():
+                path.rename(target)
+            else:
+                shutil.rmtree(path)
 
 
-def _alive(pid: int) -> bool:
+def _begin(target: Path, locks: ExitStack) -> Path:
+    """Make a locked partial folder; anew when somebody's cleaning came between making and locking."""
+    while True:
+        partial = target.with_name(f"{target.name}.{PARTIAL}-{secrets.token_hex(4)}")
+        partial.mkdir()
+        _lock(partial, locks)
+        if partial.exists():
+            return partial
+
+
+def _lock(folder: Path, locks: ExitStack, *, wait: bool = True) -> bool:
+    """Hold a folder until the stack or the process ends; return whether that worked.
+
+    A pid in the name could not tell the living from the dead: in containers every process may be number 1.
+    """
     try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
+        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    except (FileNotFoundError, NotADirectoryError):
         return False
-    except PermissionError:
-        return True
+    locks.callback(os.close, handle)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False  # held by the living, or a disk that locks no folders
     return True
 
 
