@@ -1,3 +1,6 @@
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +37,23 @@ def test_without_a_verb_all_verbs_are_listed_with_an_example(words: list[str], c
 def test_version(capsys: Captured) -> None:
     assert main(["--version"]) == 0
     assert capsys.readouterr().out == f"towers {__version__}\n"
+
+
+SPINNING = """
+import os, sys
+from towers.cli import main
+print("torch" in sys.modules)
+main(["--version"])
+print(os.environ["GOMP_SPINCOUNT"])
+"""
+
+
+@pytest.mark.parametrize(("own", "used"), [(None, "20000"), ("7", "7")])
+def test_threads_wait_without_spinning_long_unless_the_user_says_so(own: str | None, used: str) -> None:
+    others = {name: value for name, value in os.environ.items() if name != "GOMP_SPINCOUNT"}
+    environment = others if own is None else others | {"GOMP_SPINCOUNT": own}
+    told = subprocess.run([sys.executable, "-c", SPINNING], env=environment, capture_output=True, text=True, check=True)
+    assert told.stdout.splitlines() == ["False", f"towers {__version__}", used]
 
 
 def test_options_arrive_typed_and_nothing_is_written(baked: list[Any], elsewhere: Path) -> None:

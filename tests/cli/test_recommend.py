@@ -1,4 +1,5 @@
 import io
+import shlex
 import sys
 from pathlib import Path
 
@@ -8,6 +9,7 @@ from tests.tiny import SEEN_ALL, SEEN_NOTHING, VIDEOS, ids_of
 from towers.cli import main
 from towers.cli.recommend import RecommendConfig, recommend
 from towers.cli.show import console
+from towers.cli.verbs import VERBS
 from towers.types import ConfigError
 
 USERS = ids_of(24, string=False)
@@ -47,6 +49,12 @@ def test_a_history_is_enough(tiny_bundle: Path) -> None:
     shelf = recommend(RecommendConfig(bundle=str(tiny_bundle), history=videos, k=3))
     assert shelf.user == "without an id"
     assert len(shelf.rows) == 3
+
+
+@pytest.mark.parametrize("example", VERBS["recommend"].examples)
+def test_the_examples_of_the_help_answer_where_ids_are_whole_numbers(example: str, tiny_bundle: Path) -> None:
+    words = [word for word in shlex.split(example)[1:] if not word.startswith("bundle=")]
+    assert main([*words, f"bundle={tiny_bundle}"]) == 0
 
 
 def test_neither_user_nor_history_is_refused() -> None:

@@ -119,7 +119,7 @@ _ALL = (
         show="towers.cli.show:recommended",
         examples=(
             "towers recommend bundle=runs/kuairand/bundle user=0",
-            "towers recommend bundle=runs/kuairand/bundle user=new history=[36,1172] k=10",
+            "towers recommend bundle=runs/kuairand/bundle history=[36,1172] k=10",
         ),
     ),
     Verb(
