@@ -10,10 +10,14 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from towers.data import Dataset, Files, KuaiRand, LeaveOneOut, PrepareConfig, TimeCut, prepare
     from towers.evaluation import EvaluateConfig, Report, evaluate
+    from towers.features import Catalogue, Mixed, Uniform
+    from towers.index import Auto, Exact, Ivf
+    from towers.losses import Bpr, Softmax
+    from towers.models import MeanHistory, ModelConfig, RecencyHistory
     from towers.publishing import Bundle, PublishConfig
     from towers.publishing.publish import publish
     from towers.serving import Retriever
-    from towers.training import TrainConfig
+    from towers.training import OptimConfig, TrainConfig
     from towers.training.train import train
     from towers.types import (
         BundleError,
@@ -31,9 +35,13 @@ __version__ = "0.1.0"
 _ROOMS = {
     "data": ("Dataset", "Files", "KuaiRand", "LeaveOneOut", "PrepareConfig", "TimeCut", "prepare"),
     "evaluation": ("EvaluateConfig", "Report", "evaluate"),
+    "features": ("Catalogue", "Mixed", "Uniform"),
+    "index": ("Auto", "Exact", "Ivf"),
+    "losses": ("Bpr", "Softmax"),
+    "models": ("MeanHistory", "ModelConfig", "RecencyHistory"),
     "publishing": ("Bundle", "PublishConfig", "publish"),
     "serving": ("Retriever",),
-    "training": ("TrainConfig", "train"),
+    "training": ("OptimConfig", "TrainConfig", "train"),
     "types": (
         "BundleError",
         "ConfigError",
@@ -48,25 +56,37 @@ _ROOMS = {
 _ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names}
 
 __all__ = [
+    "Auto",
+    "Bpr",
     "Bundle",
     "BundleError",
+    "Catalogue",
     "ConfigError",
     "DataError",
     "Dataset",
     "EvaluateConfig",
+    "Exact",
     "Files",
     "Geometry",
     "Hits",
+    "Ivf",
     "KuaiRand",
     "LeaveOneOut",
+    "MeanHistory",
+    "Mixed",
+    "ModelConfig",
+    "OptimConfig",
     "PrepareConfig",
     "PublishConfig",
+    "RecencyHistory",
     "Report",
     "Retriever",
     "RunError",
+    "Softmax",
     "TimeCut",
     "TowersError",
     "TrainConfig",
+    "Uniform",
     "UnknownIdError",
     "evaluate",
     "prepare",

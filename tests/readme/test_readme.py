@@ -41,6 +41,24 @@ def test_the_python_example_runs_on_a_bundle(
     assert shapes == "(1, 8) (5, 8)"
 
 
+def test_the_whole_way_by_dataclasses_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(write_log(tmp_path))
+    block = blocks("python")[1]
+    for large, small in {
+        "dim=64": "dim=8",
+        "epochs=6": "epochs=1",
+        'run="runs/own/run")).v': 'run="runs/own/run", draws=20)).v',
+    }.items():
+        assert large in block
+        block = block.replace(large, small)
+    exec(compile(block, "README.md", "exec"), {})  # noqa: S102
+    verdict, version = capsys.readouterr().out.splitlines()[-2:]
+    assert verdict.startswith("The towers")
+    assert version.startswith("000001-")
+
+
 def test_the_commands_for_ones_own_log_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (block,) = [block for block in blocks("bash") if "data=files" in block]
     monkeypatch.chdir(write_log(tmp_path))
@@ -79,7 +97,7 @@ def test_the_rooms_of_the_readme_are_the_rooms() -> None:
 
 def added_loss() -> Loss:
     namespace: dict[str, object] = {"__name__": "margin"}
-    exec(compile(blocks("python")[1], "README.md", "exec"), namespace)  # noqa: S102
+    exec(compile(blocks("python")[2], "README.md", "exec"), namespace)  # noqa: S102
     made = namespace["Margin"]
     assert isinstance(made, type)
     loss = made()
