@@ -1,5 +1,7 @@
 """The words that every room shares: geometry, hits and errors. Imports numpy alone."""
 
+import resource
+import sys
 from dataclasses import dataclass
 from enum import Enum
 
@@ -70,3 +72,15 @@ class UnknownIdError(TowersError, KeyError):
     def __str__(self) -> str:
         """Return the message as written; KeyError would show it quoted."""
         return str(self.args[0]) if self.args else ""
+
+
+def peak_mb() -> float:
+    """Return the most memory that this process has held so far, in MB of 10^6 bytes.
+
+    Example:
+        >>> peak_mb() > 1
+        True
+    """
+    # The kernel counts in KiB on Linux and in bytes on macOS.
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6

@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests import tiny
-from tests.worlds import random_world
+from tests.worlds import Event, random_world, write_world
 from towers.data import Dataset, Split
 from towers.evaluation import EvaluateConfig, EvaluationSet, Judged, Report, evaluate
 from towers.types import ConfigError, DataError
@@ -52,6 +52,20 @@ def test_report_json_has_what_its_readers_rely_on(run: Path, report: Report) -> 
     assert read["cost"]["seconds"] > 0
     assert read["cost"]["peak_mb"] > 0
     assert {line["group"] for line in read["slices"]} >= {"history length", "video popularity", "new users"}
+
+
+def test_the_run_keeps_a_copy_of_a_report_written_elsewhere(run: Path, report: Report) -> None:
+    kept = run / "report" / "report.json"
+    assert kept.read_bytes() == run.with_name("report").joinpath("report.json").read_bytes()
+    assert Report.read(kept.parent).verdict == report.verdict
+
+
+def test_videos_watched_again_are_told(tmp_path: Path) -> None:
+    events: list[Event] = [("u", f"v{n:02d}", "train") for n in range(3)]
+    dataset = write_world(tmp_path / "w", [*events, ("u", "v00", "test"), ("u", "v05", "test")], 120)
+    run = tiny.write_run(tmp_path / "run", dataset)
+    found = evaluate(EvaluateConfig(run=str(run), floors=["popular"], draws=2, examples=0))
+    assert found.setting["watched again, so not to be found"] == 1
 
 
 def test_lists_hold_everybody_a_hundred_deep_with_their_own_ids(world: Dataset, run: Path, report: Report) -> None:

@@ -5,7 +5,7 @@ import pytest
 
 from tests.worlds import Event, users_of, write_world
 from towers.data import Dataset, Split
-from towers.evaluation import EvaluationSet
+from towers.evaluation import EvaluationSet, evaluation_set
 from towers.types import DataError
 
 EVENTS: list[Event] = [
@@ -58,16 +58,29 @@ def test_a_video_watched_twice_is_to_be_found_once(tmp_path: Path) -> None:
     assert users.truth_time_ms.tolist() == [6, 5]
 
 
-def test_pick_and_keep_leave_the_rest_as_it_was() -> None:
+def test_pick_leaves_the_rest_as_it_was() -> None:
     users = users_of([[0], [1, 2], []], [[3], [4, 5], [0]], videos=6)
     part = users.pick(np.array([2, 1]))
     assert part.users.tolist() == [4, 3]
     assert part.history.tolist() == [3, 4]
     assert part.truth.tolist() == [2, 6, 7]
-    kept = users.keep(np.array([True, False, True, False]))
-    assert kept.relevant.tolist() == [1, 1, 0]
-    assert kept.truth.tolist() == [5, 7]
-    assert kept.history.tolist() == users.history.tolist()
+
+
+def test_what_is_masked_is_not_to_be_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(evaluation_set, "USERS_AT_ONCE", 1)
+    again: list[Event] = [("zoe", "v03", "test"), ("bob", "v00", "test"), ("amy", "v01", "test", 9)]
+    users = EvaluationSet.of(write_world(tmp_path / "w", [*EVENTS, *again], 5), Split.test)
+    # zoe watched v03 in train; bob, who watched v00 there, has nothing else to find; amy's two are one.
+    assert users.users.tolist() == [3, 2]
+    assert users.truth.tolist() == [3, 3, 4]
+    assert users.repeated == 2
+    assert EvaluationSet.of(write_world(tmp_path / "first", EVENTS, 5), Split.test).repeated == 0
+
+
+def test_nothing_new_to_find_is_an_error(tmp_path: Path) -> None:
+    dataset = write_world(tmp_path / "w", [("u", "v01", "train"), ("u", "v01", "test")], 3)
+    with pytest.raises(DataError, match="all 1 positives of the test split were positives of the same user before"):
+        EvaluationSet.of(dataset, Split.test)
 
 
 def test_nobody_to_ask_is_an_error_that_says_what_to_do(tmp_path: Path) -> None:

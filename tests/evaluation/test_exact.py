@@ -2,9 +2,12 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import Tensor
 
 from tests.worlds import Collapsed, OneHot, no_features, users_of
 from towers.evaluation import EvaluationSet, exact, rank, validate
+from towers.evaluation.measure import measure
+from towers.metrics import Recall
 from towers.types import DataError, Hits
 
 
@@ -48,6 +51,30 @@ def test_blocks_of_users_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None
     parts = _rank(towers, users, depth=12)
     np.testing.assert_array_equal(whole.ids, parts.ids)
     np.testing.assert_array_equal(whole.scores, parts.scores)
+
+
+def test_validate_is_the_running_metrics_over_blocks_of_users(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(3)
+    towers = OneHot(rng.random((130, 130)).tolist())
+    past = [[n] if n % 4 else [] for n in range(20)]
+    users = users_of(past, [[n + 1, 2 * n + 30, 125] for n in range(20)], videos=130)
+    whole = validate(towers, users, no_features(22), no_features(132))
+    monkeypatch.setattr(exact, "USERS_AT_ONCE", 3)
+    counted: list[int] = []
+    update = Recall.update
+
+    def spy(self: Recall, hits: Tensor, relevant: Tensor) -> None:
+        counted.append(len(hits))
+        update(self, hits, relevant)
+
+    monkeypatch.setattr(Recall, "update", spy)
+    parts = validate(towers, users, no_features(22), no_features(132))
+    assert sum(counted) == 2 * users.warm.sum()
+    assert max(counted) == 3
+    assert parts == pytest.approx(whole, rel=1e-15)
+    lists = _rank(towers, users, 100)
+    measured = measure([lists], users, np.zeros(130, bool), draws=2, seed=0)
+    assert {name: measured.value(name) for name in parts} == pytest.approx(parts, rel=1e-15)
 
 
 @pytest.mark.parametrize("relevant", [1, 60])

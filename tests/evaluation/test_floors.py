@@ -4,8 +4,9 @@ import torch
 
 from tests.worlds import past_of, users_of
 from towers.data import TIME_UNKNOWN
-from towers.evaluation import FLOORS, floors
-from towers.evaluation.floors import Ease, ItemKnn, Popular, PopularInDays, PopularInLast, ease_weights, rank_floor
+from towers.evaluation import FLOORS, fitted, floors
+from towers.evaluation.fitted import SameForAll, rank_floor
+from towers.evaluation.floors import Ease, ItemKnn, Popular, PopularInDays, PopularInLast, ease_weights
 from towers.evaluation.past import Past
 from towers.types import ConfigError
 
@@ -100,3 +101,25 @@ def test_every_floor_ranks_the_whole_catalogue_once(name: str) -> None:
 def test_options_that_make_no_sense_are_refused(make: "object", message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         make()  # type: ignore[operator]
+
+
+def test_popularity_looks_only_at_the_head_of_a_large_catalogue() -> None:
+    videos = 1_000_000
+    popular = SameForAll.by_counts("popular", np.arange(videos))
+    users = users_of([[videos - 1, videos - 3], [5], []], [[0]] * 3, videos)
+    assert popular.width(users, 3) == 5
+    found = rank_floor(popular, users, 3)
+    assert (videos + 1 - found.ids).tolist() == [[1, 3, 4], [0, 1, 2], [0, 1, 2]]
+
+
+@pytest.mark.parametrize("floor", [Popular(), ItemKnn()])
+def test_blocks_hold_as_many_users_as_their_bytes_allow(floor: floors.Floor, monkeypatch: pytest.MonkeyPatch) -> None:
+    past = past_of(WATCHED, 5)
+    users = users_of([[0], [1, 2], [], [4], [0, 1]], [[3]] * 5, 5)
+    whole, ready = rank_floor(floor.fit(past), users, 3), floor.fit(past)
+    monkeypatch.setattr(fitted, "SCORE_BYTES", 2 * 4 * 5)
+    blocks = list(fitted.floor_blocks(ready, users, 3))
+    assert [len(block.ids) for block in blocks] == [2, 2, 1]
+    assert np.concatenate([block.ids for block in blocks]).tolist() == whole.ids.tolist()
+    monkeypatch.setattr(fitted, "SCORE_BYTES", 1)
+    assert len(list(fitted.floor_blocks(ready, users, 3))) == 5

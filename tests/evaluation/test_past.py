@@ -21,6 +21,11 @@ def test_gram_counts_users_who_watched_both(monkeypatch: pytest.MonkeyPatch) -> 
         np.testing.assert_array_equal(past_of(WATCHED, videos=5).gram().numpy(), dense.T @ dense)
 
 
+def test_gram_counts_a_user_once_however_often_they_watched() -> None:
+    twice = [[0, 1, 0, 2, 1], [], [2, 1, 2], [4, 4]]
+    assert past_of(twice, videos=5).gram().equal(past_of(WATCHED, videos=5).gram())
+
+
 def test_what_is_chosen_is_the_peak_and_the_way_there_is_short() -> None:
     asked = users_of([[0]], [[1]], videos=5)
     whole = past_of(WATCHED, videos=5, training=(past_of(WATCHED, videos=5), asked))

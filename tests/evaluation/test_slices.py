@@ -3,16 +3,8 @@ import numpy as np
 from tests.worlds import users_of
 from towers.data import TIME_UNKNOWN
 from towers.evaluation.slices import Background, popularity_decile, slices
-from towers.types import Hits
 
 DAY = 86_400_000
-
-
-def _lists(rows: list[list[int]]) -> Hits:
-    ids = np.full((len(rows), 100), -1)
-    for line, row in zip(ids, rows, strict=True):
-        line[: len(row)] = np.array(row) + 2
-    return Hits(ids, np.where(ids >= 0, 0, -np.inf).astype(np.float32))
 
 
 def test_deciles_are_tenths_of_the_videos_that_were_watched() -> None:
@@ -29,7 +21,8 @@ def test_each_slice_keeps_its_own_users_and_videos() -> None:
     users = users_of([[0], [3, 4, 5, 6, 7, 8], []], [[1, 2], [9], [1]], 10, [[0, DAY], [TIME_UNKNOWN], [0]])
     popularity = np.array([5, 50, 1, 2, 3, 4, 6, 7, 8, 0])
     background = Background(popularity, activity=np.array([1, 9, 0]))
-    found = slices(_lists([[1, 2], [0], [0]]), _lists([[1], [1], [1]]), users, background, draws=20, seed=0)
+    ours, theirs = np.array([True, True, False, False]), np.array([True, False, False, True])
+    found = slices(ours, theirs, users, background, draws=20, seed=0)
     told = {
         (s["group"], s["name"]): (s["users"], s["videos"], s["recall@100"]["value"], s["floor"]["value"]) for s in found
     }

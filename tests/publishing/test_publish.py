@@ -38,6 +38,18 @@ def test_a_bundle_says_what_it_is(tiny_run: Path, tmp_path: Path) -> None:
     } - {"manifest.json", "manifest.sha256"}
 
 
+def test_a_bundle_says_whether_it_holds_an_evaluation(tiny_run: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(tiny_run, run)
+    shutil.rmtree(run / "report", ignore_errors=True)
+    assert publish(config(run, tmp_path / "without")).manifest["evaluated"] is False
+    (run / "report").mkdir()
+    (run / "report" / "report.json").write_text("{}")
+    bundle = publish(config(run, tmp_path / "with"))
+    assert bundle.manifest["evaluated"] is True
+    assert (bundle.folder / "report.json").read_text() == "{}"
+
+
 def test_what_is_in_it_is_what_the_run_gives(tiny_run: Path, tiny_bundle: Path) -> None:
     bundle, run = Bundle.open(tiny_bundle), open_run(tiny_run)
     expected = video_vectors(run.towers, bundle.video_features)
@@ -91,7 +103,7 @@ def test_the_current_version_is_never_removed(tiny_run: Path, tmp_path: Path) ->
 def test_a_report_comes_along(tiny_run: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     shutil.copytree(tiny_run, run)
-    (run / "report").mkdir()
+    (run / "report").mkdir(exist_ok=True)
     (run / "report" / "report.json").write_text('{"protocol": "tiny"}')
     bundle = publish(config(run, tmp_path / "bundle"))
     assert json.loads((bundle.folder / "report.json").read_text()) == {"protocol": "tiny"}

@@ -1,13 +1,12 @@
 """The whole way on the bundled log, told as the commands that a user would type."""
 
 import logging
-import resource
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
 from towers.cli.verbs import VERBS
-from towers.types import ConfigError
+from towers.types import ConfigError, peak_mb
 
 _log = logging.getLogger(__name__)
 ENOUGH_HISTORY = 10
@@ -65,8 +64,7 @@ def demo(config: DemoConfig) -> Demonstration:
         since = time.perf_counter()
         VERBS[verb].run(composed(VERBS[verb], options))
         _log.info("     %.1f s", time.perf_counter() - since)
-    peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
-    return Demonstration(folder, time.perf_counter() - began, peak_mb)
+    return Demonstration(folder, time.perf_counter() - began, peak_mb())
 
 
 def _steps(config: DemoConfig) -> list[tuple[str, list[str]]]:

@@ -1,6 +1,6 @@
 """Who is asked, what they had watched by then and what they went on to watch, as arrays."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Bool, Int32, Int64
@@ -11,6 +11,7 @@ from towers.types import DataError
 
 FIRST_ROW = 2
 """Video rows 0 (padding) and 1 (unknown) are not part of the catalogue."""
+USERS_AT_ONCE = 65_536
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,8 @@ class EvaluationSet:
         truth: Positives of the split, rising and distinct within a user, [m].
         truth_time_ms: When each first happened, UTC, [m]; unknown is the least int64.
         video_rows: Rows of videos including the two that stand before the catalogue.
+        repeated: How many videos of the split are not to be found because their user had watched
+            them before; they are masked, so no list could hold them. 0 for data.repeats=first.
     """
 
     split: Split
@@ -37,6 +40,7 @@ class EvaluationSet:
     truth: Int64[np.ndarray, " m"]
     truth_time_ms: Int64[np.ndarray, " m"]
     video_rows: int
+    repeated: int = 0
 
     @classmethod
     def of(cls, dataset: Dataset, split: Split) -> "EvaluationSet":
@@ -60,8 +64,40 @@ class EvaluationSet:
         rows = rows[np.argsort(np.asarray(dataset.users.ids(rows)), kind="stable")]
         history_offsets, history, _ = _take(past, rows)
         history = history.astype(np.int32)
-        truth_offsets, truth, time_ms = _distinct(*_take(future, rows))
-        return cls(split, rows, history_offsets, history, truth_offsets, truth, time_ms, len(dataset.videos))
+        truth = _distinct(*_take(future, rows))
+        users = cls(split, rows, history_offsets, history, *truth, len(dataset.videos))
+        again = users._watched_before()
+        if not again.any():
+            return users
+        if again.all():
+            raise DataError(
+                f"{dataset.folder}: all {len(again):,} positives of the {split.name} split were positives of the same"
+                " user before, and nobody is shown those again; move the cut (cut.valid, cut.test) earlier"
+            )
+        return users._without(again)
+
+    def _watched_before(self) -> Bool[np.ndarray, " m"]:
+        """Mark which videos to be found are masked, [m]; in blocks of users, for the keys take 8 B an event."""
+        again = np.zeros(len(self.truth), bool)
+        for start in range(0, len(self), USERS_AT_ONCE):
+            stop = min(start + USERS_AT_ONCE, len(self))
+            block = self.pick(np.arange(start, stop))
+            owner = np.repeat(np.arange(len(block)), np.diff(block.history_offsets))
+            masked = owner * np.int64(self.video_rows) + block.history
+            sought = block.truth_owner * np.int64(self.video_rows) + block.truth
+            again[self.truth_offsets[start] : self.truth_offsets[stop]] = np.isin(sought, masked)
+        return again
+
+    def _without(self, again: Bool[np.ndarray, " m"]) -> "EvaluationSet":
+        """Return the set without some of the videos to be found, and without who has nothing left to find."""
+        counts = np.bincount(self.truth_owner[~again], minlength=len(self))
+        part = replace(
+            self,
+            truth_offsets=np.concatenate([[0], np.cumsum(counts)]),
+            truth=self.truth[~again],
+            truth_time_ms=self.truth_time_ms[~again],
+        )
+        return replace(part.pick(np.flatnonzero(counts)), repeated=int(again.sum()))
 
     def __len__(self) -> int:
         return len(self.users)
@@ -85,6 +121,16 @@ class EvaluationSet:
         """Mark which listed videos (rows, -1 is an empty place) the user went on to watch, [q, depth]."""
         return ranking.hit_matrix(rows, self.truth_offsets, self.truth, self.video_rows)
 
+    def found(self, rows: Int64[np.ndarray, "q depth"], hits: Bool[np.ndarray, "q depth"]) -> Bool[np.ndarray, " m"]:
+        """Mark which of the videos to be found are among those listed, [m].
+
+        Args:
+            rows: Listed videos, [q, depth].
+            hits: What `hits` says of them, [q, depth].
+        """
+        listed = np.nonzero(hits)[0] * np.int64(self.video_rows) + rows[hits]
+        return np.isin(self.truth_owner * np.int64(self.video_rows) + self.truth, listed)
+
     def pick(self, places: Int64[np.ndarray, " p"]) -> "EvaluationSet":
         """Return the users at these places, in this order.
 
@@ -102,24 +148,7 @@ class EvaluationSet:
             self.truth[future],
             self.truth_time_ms[future],
             self.video_rows,
-        )
-
-    def keep(self, wanted: Bool[np.ndarray, " m"]) -> "EvaluationSet":
-        """Return the set with only some of the videos to be found, and the users who have any of them.
-
-        Args:
-            wanted: Which entries of `truth` stay, [m].
-        """
-        counts = np.bincount(self.truth_owner[wanted], minlength=len(self))
-        return EvaluationSet(
-            self.split,
-            self.users,
-            self.history_offsets,
-            self.history,
-            np.concatenate([[0], np.cumsum(counts)]),
-            self.truth[wanted],
-            self.truth_time_ms[wanted],
-            self.video_rows,
+            self.repeated,
         )
 
     @property

@@ -6,41 +6,24 @@ it would only lower the bar.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
 import torch
-from jaxtyping import Float32, Int64
+from jaxtyping import Float32
 from torch import Tensor
 
 from towers.data import TIME_UNKNOWN
-from towers.evaluation.evaluation_set import FIRST_ROW, EvaluationSet
+from towers.evaluation.evaluation_set import EvaluationSet
+from towers.evaluation.fitted import Fitted, FromHistory, SameForAll, floor_blocks
 from towers.evaluation.past import Past
-from towers.index.top_k import best_columns
 from towers.metrics import ranking
-from towers.types import ConfigError, Hits
-
-Scorer = Callable[[EvaluationSet], Float32[Tensor, "q n"]]
-"""Users → a score for every video of the catalogue, [q, n]; it may be written to."""
+from towers.types import ConfigError
 
 DENSE_LIMIT = 12_000
 """Largest catalogue for which a video × video table is filled: 12,000² × 4 B = 0.6 GB."""
 SMALL_SYSTEM = 128
 DAY_MS = 86_400_000
-
-
-@dataclass(frozen=True)
-class Fitted:
-    """A floor that is ready to rank.
-
-    Attributes:
-        name: As the report prints it, with whatever was chosen.
-        scores: Users → scores over the catalogue, [q, n].
-    """
-
-    name: str
-    scores: Scorer
 
 
 @dataclass(kw_only=True)
@@ -62,7 +45,7 @@ class Popular(Floor):
 
     def fit(self, past: Past) -> Fitted:
         """Count positives."""
-        return Fitted("popular", _everybody(past.counts(np.ones(len(past.column), bool))))
+        return SameForAll.by_counts("popular", past.counts(np.ones(len(past.column), bool)))
 
 
 @dataclass(kw_only=True)
@@ -80,7 +63,8 @@ class PopularInLast(Floor):
     def fit(self, past: Past) -> Fitted:
         """Count the newest positives of each user."""
         from_end = np.repeat(past.offsets[1:], np.diff(past.offsets)) - np.arange(len(past.column))
-        return Fitted(f"popular in each user's last {self.events}", _everybody(past.counts(from_end <= self.events)))
+        name = f"popular in each user's last {self.events}"
+        return SameForAll.by_counts(name, past.counts(from_end <= self.events))
 
 
 @dataclass(kw_only=True)
@@ -108,7 +92,7 @@ class PopularInDays(Floor):
     def _counted(past: Past, days: int) -> Fitted:
         since = past.time_ms.max(initial=TIME_UNKNOWN + days * DAY_MS) - days * DAY_MS
         name = f"popular in the last {f'{days} days' if days > 1 else 'day'}"
-        return Fitted(name, _everybody(past.counts(past.time_ms > since)))
+        return SameForAll.by_counts(name, past.counts(past.time_ms > since))
 
 
 @dataclass(kw_only=True)
@@ -128,7 +112,7 @@ class ItemKnn(Floor):
         gram = past.gram()
         norm = gram.diagonal().clamp(min=1).sqrt()
         gram.div_(norm[:, None]).div_(norm[None, :]).fill_diagonal_(0)
-        return Fitted("item-kNN (cosine)", _from_history(gram))
+        return FromHistory("item-kNN (cosine)", gram)
 
 
 @dataclass(kw_only=True)
@@ -162,7 +146,7 @@ class Ease(Floor):
 
     @staticmethod
     def _solved(past: Past, ridge: float) -> Fitted:
-        return Fitted(f"EASE (ridge {ridge:g})", _from_history(ease_weights(past.gram(), ridge)))
+        return FromHistory(f"EASE (ridge {ridge:g})", ease_weights(past.gram(), ridge))
 
 
 FLOORS: dict[str, type[Floor]] = {
@@ -213,43 +197,14 @@ def _inverse(system: Float32[Tensor, "n n"]) -> Float32[Tensor, "n n"]:
     return out
 
 
-def rank_floor(floor: Fitted, users: EvaluationSet, depth: int, at_once: int = 512) -> Hits:
-    """Return a floor's best videos for each user, the past left out, ties by the lower row, [q, depth]."""
-    ids = np.full((len(users), depth), -1, np.int64)
-    scores = np.full((len(users), depth), -np.inf, np.float32)
-    for start in range(0, len(users), at_once):
-        block = users.pick(np.arange(start, min(start + at_once, len(users))))
-        table = floor.scores(block)
-        owner = torch.from_numpy(np.repeat(np.arange(len(block)), np.diff(block.history_offsets)))
-        table[owner, torch.from_numpy(block.history - FIRST_ROW).long()] = -torch.inf
-        best, columns = best_columns(table, min(depth, users.catalogue))
-        part = slice(start, start + len(block)), slice(0, best.shape[1])
-        scores[part] = best.numpy()
-        ids[part] = np.where(best.numpy() > -np.inf, columns.numpy() + FIRST_ROW, -1)
-    return Hits(ids, scores)
-
-
 def recall_of(floor: Fitted, users: EvaluationSet) -> float:
     """Return a floor's mean recall@100, as options are chosen by."""
-    hits = users.hits(rank_floor(floor, users, 100).ids)
-    return float(ranking.recall(hits, users.relevant, 100).mean())
-
-
-def _everybody(counts: Int64[np.ndarray, " n"]) -> Scorer:
-    # Places instead of counts: the order is the same, and without ties the search is ten times as fast.
-    places = np.empty(len(counts), np.float32)
-    places[np.argsort(-counts, kind="stable")] = -np.arange(len(counts))
-    row = torch.from_numpy(places)
-    return lambda users: row.expand(len(users), -1).clone()
-
-
-def _from_history(weights: Float32[Tensor, "n n"]) -> Scorer:
-    def scores(users: EvaluationSet) -> Tensor:
-        watched = torch.from_numpy(users.history - FIRST_ROW).long()
-        offsets = torch.from_numpy(users.history_offsets[:-1])
-        return torch.nn.functional.embedding_bag(watched, weights, offsets, mode="sum")
-
-    return scores
+    begun, values = 0, np.empty(len(users))
+    for block in floor_blocks(floor, users, 100):
+        part = users.pick(np.arange(begun, begun + len(block.ids)))
+        values[begun : begun + len(part)] = ranking.recall(part.hits(block.ids), part.relevant, 100)
+        begun += len(part)
+    return float(values.mean())
 
 
 def _too_large(past: Past) -> str | None:

@@ -62,23 +62,31 @@ class Past:
         return np.bincount(self.column[selected], minlength=self.catalogue)
 
     def gram(self) -> Float32[Tensor, "catalogue catalogue"]:
-        """Count, for each two videos, the users who watched both, [catalogue, catalogue].
+        """Count, for each two videos, the users who watched both, however often, [catalogue, catalogue].
 
         Whole numbers below 2^24, so float32 holds them exactly. Only pairs that occur are
         touched: the cost goes with the sum of squared history lengths, not with the table.
         """
         table = torch.zeros(self.catalogue * self.catalogue)
-        lengths = np.diff(self.offsets)
+        offsets, column = self._distinct()
+        lengths = np.diff(offsets)
         bounds = np.searchsorted(np.cumsum(lengths**2), np.arange(0, int((lengths**2).sum()), PAIRS_AT_ONCE))
         for first, last in zip(bounds, [*bounds[1:], len(lengths)], strict=True):
             part = lengths[first:last]
             partners = np.repeat(part, part)
-            left = np.repeat(self.column[self.offsets[first] : self.offsets[last]], partners)
-            begin = np.repeat(np.repeat(self.offsets[first:last], part), partners)
+            left = np.repeat(column[offsets[first] : offsets[last]], partners)
+            begin = np.repeat(np.repeat(offsets[first:last], part), partners)
             step = np.arange(len(left)) - np.repeat(np.cumsum(partners) - partners, partners)
-            pairs = torch.from_numpy(left * self.catalogue + self.column[begin + step])
+            pairs = torch.from_numpy(left * self.catalogue + column[begin + step])
             table.index_add_(0, pairs, torch.ones(len(pairs)))
         return table.view(self.catalogue, self.catalogue)
+
+    def _distinct(self) -> tuple[Int64[np.ndarray, " users1"], Int64[np.ndarray, " pairs"]]:
+        """Return offsets and columns with each user's videos once each, rising."""
+        owner = np.repeat(np.arange(len(self.offsets) - 1), np.diff(self.offsets))
+        pairs = np.unique(owner * np.int64(self.catalogue) + self.column)
+        counts = np.bincount(pairs // self.catalogue, minlength=len(self.offsets) - 1)
+        return np.concatenate([[0], np.cumsum(counts)]), pairs % self.catalogue
 
     def most_popular(self, videos: int) -> "Past":
         """Return the past as if the catalogue were its most popular videos alone, renumbered by popularity.

@@ -11,7 +11,6 @@ from towers.data import TIME_UNKNOWN
 from towers.evaluation.evaluation_set import FIRST_ROW, EvaluationSet
 from towers.evaluation.interval import Figure, intervals
 from towers.evaluation.measure import recall_within
-from towers.types import Hits
 
 HISTORY_BOUNDS = (1, 6, 11, 21, 51, 101)
 """Where each range of history lengths begins."""
@@ -45,7 +44,12 @@ class Background:
 
 
 def slices(
-    towers: Hits, floor: Hits, users: EvaluationSet, background: Background, draws: int, seed: int
+    towers: Bool[np.ndarray, " m"],
+    floor: Bool[np.ndarray, " m"],
+    users: EvaluationSet,
+    background: Background,
+    draws: int,
+    seed: int,
 ) -> list[Slice]:
     """Return recall@100 in every slice, of the towers and of the best floor.
 
@@ -53,20 +57,19 @@ def slices(
     nobody falls into is left out. But for `new users`, all are over users with a past.
 
     Args:
-        towers: Their lists, [q, 100].
-        floor: The best floor's lists, [q, 100].
-        users: Whose lists they are.
+        towers: Whether each video to be found is among the first 100 of its user's list, [m].
+        floor: The same of the best floor, [m].
+        users: Who was asked.
         background: What to cut by.
         draws: Bootstrap samples.
         seed: Of the bootstrap.
     """
     lines: list[Slice] = []
     for group, name, wanted in _parts(users, background):
-        part = users.keep(wanted)
-        ours, at = recall_within(towers, part)
+        ours, at = recall_within(towers, users, wanted)
         if not len(at):
             continue
-        theirs, _ = recall_within(floor, part)
+        theirs, _ = recall_within(floor, users, wanted)
         both = intervals(np.stack([ours, theirs], axis=1), draws, seed)
         lines.append({
             "group": group,

@@ -85,6 +85,7 @@ def publish(config: PublishConfig) -> Bundle:
             sample = _write(partial, material, run, dataset)
             figures = prove(sample, material, load_towers(partial / "towers"))
             manifest = _manifest(config, run, dataset, material) | {"version": name, "proof": figures}
+            manifest["evaluated"] = (partial / "report.json").is_file()
             write_json(partial / checksums.MANIFEST, manifest | {"files": checksums.digests(partial)})
             (partial / checksums.SEAL).write_text(f"{checksums.digest(partial / checksums.MANIFEST)}\n")
         bundle = _opened_or_removed(target)
