@@ -1,7 +1,6 @@
 """From a dataset to trained towers: choose the epoch on valid, then go on for a little on train and valid."""
 
 import dataclasses
-import resource
 import time
 from functools import partial
 from importlib.metadata import version
@@ -24,7 +23,7 @@ from towers.training.claim import claimed
 from towers.training.config import TrainConfig
 from towers.training.journal import Row
 from towers.training.stage import STEER, Stage, best_epoch
-from towers.types import DataError
+from towers.types import DataError, peak_mb
 
 
 def train(config: TrainConfig) -> Run:
@@ -142,7 +141,7 @@ def _summary(plain: dict[str, Any], rows: list[Row], refit_rows: list[Row], seco
         "cost": {
             "seconds": round(max(seconds, spent), 2),
             "training_seconds": round(spent, 2),
-            "peak_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),
+            "peak_mb": round(peak_mb(), 1),
         },
         "versions": {"towers": __version__, "torch": torch.__version__, "lightning": version("pytorch-lightning")},
     }
