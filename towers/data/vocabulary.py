@@ -118,7 +118,8 @@ class Vocabulary:
 
     @cached_property
     def _sorted(self) -> np.ndarray:
-        return self.known[self._order]
+        in_order: np.ndarray = self.known[self._order]
+        return in_order
 
 
 def _as_ids(ids: np.ndarray | Sequence[Any], like: np.ndarray | None = None) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 import csv
 from dataclasses import dataclass
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,9 @@ SHOWN_VIDEOS = 10
 TEXT_LIMIT = 40
 WORDS = {"upload_dt": "uploaded", "upload_date": "uploaded", "upload_type": "by", "video_type": "type"}
 """How columns read in a sentence, where their name does not."""
+
+DATES = ("upload_dt", "upload_date")
+"""Columns that were dates; `prepare` keeps a date as days since 1970."""
 
 
 @dataclass(frozen=True)
@@ -164,6 +168,8 @@ def _describe(name: str, value: object) -> str | None:
         return f"{int(seconds // 60)}:{int(seconds % 60):02d} min"
     if isinstance(value, float) and value.is_integer():
         value = int(value)
+    if name in DATES and isinstance(value, int):
+        value = date(1970, 1, 1) + timedelta(days=value)
     return f"{WORDS.get(name, name.removesuffix('_id').replace('_', ' '))} {value}"[:TEXT_LIMIT]
 
 
