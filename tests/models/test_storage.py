@@ -55,11 +55,14 @@ def test_weights_of_other_towers_are_refused(make: Make, tmp_path: Path) -> None
 
 
 def test_a_folder_that_is_no_run_is_told_apart_from_an_unfinished_one(tmp_path: Path) -> None:
-    with pytest.raises(RunError, match=r"is no training run: run\.json is missing"):
+    with pytest.raises(RunError, match="is no training run; give the folder that `towers train run=FOLDER` wrote"):
         open_run(tmp_path)
-    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "events.parquet").touch()
+    with pytest.raises(RunError, match="is a dataset, not a run; give the folder"):
+        open_run(tmp_path)
+    (tmp_path / "config.json").touch()
     with pytest.raises(
-        RunError, match=r"has not finished: run\.json is missing; run `towers train run=.* \(it resumes\)"
+        RunError, match=r"has not finished: run\.json is missing; `towers train run=.* …` goes on with it"
     ):
         open_run(tmp_path)
     (tmp_path / "run.json").write_text("{")

@@ -123,6 +123,13 @@ def test_a_finished_run_is_opened_not_trained_again(tiny_dataset: Dataset, tmp_p
     assert (again.folder / "towers" / "weights.pt").stat().st_mtime_ns == written
 
 
+def test_a_folder_that_holds_something_else_is_left_alone(tiny_dataset: Dataset, tmp_path: Path) -> None:
+    (tmp_path / "notes.md").write_text("mine")
+    with pytest.raises(RunError, match=r"holds notes\.md and is no run; choose another run=FOLDER"):
+        train(config(tiny_dataset, tmp_path))
+    assert [path.name for path in tmp_path.iterdir()] == ["notes.md"]
+
+
 def test_a_folder_of_other_options_is_refused(tiny_dataset: Dataset, tmp_path: Path) -> None:
     train(config(tiny_dataset, tmp_path / "run", refit_epochs=0))
     with pytest.raises(

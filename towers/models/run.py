@@ -9,7 +9,8 @@ from towers.models.storage import load_towers
 from towers.models.two_tower import TwoTower
 from towers.types import RunError
 
-RUN, TOWERS, HISTORY = "run.json", "towers", "history.csv"
+RUN, TOWERS = "run.json", "towers"
+OTHERS = {"events.parquet": "a dataset, not a run", "current": "a bundle, not a run"}
 
 
 @dataclass(frozen=True)
@@ -41,8 +42,12 @@ def open_run(folder: str | Path) -> Run:
     folder = Path(folder)
     page = folder / RUN
     if not page.is_file():
-        state = "has not finished" if (folder / "checkpoints").is_dir() else "is no training run"
-        raise RunError(f"{folder} {state}: {RUN} is missing; run `towers train run={folder} dataset=…` (it resumes)")
+        if (folder / "config.json").is_file():
+            raise RunError(
+                f"{folder} has not finished: {RUN} is missing; `towers train run={folder} …` goes on with it"
+            )
+        found = next((word for name, word in OTHERS.items() if (folder / name).exists()), "no training run")
+        raise RunError(f"{folder} is {found}; give the folder that `towers train run=FOLDER` wrote")
     try:
         info = json.loads(page.read_text())
     except json.JSONDecodeError as error:

@@ -24,8 +24,11 @@ def claimed(folder: Path, plain: dict[str, Any]) -> Iterator[None]:
         plain: The options as plain values.
 
     Raises:
-        RunError: It holds a run with other options, or another process trains in it.
+        RunError: It holds a run with other options, or something else, or another process trains in it.
     """
+    foreign = [name.name for name in folder.glob("*")] if folder.is_dir() and not (folder / CONFIG).is_file() else []
+    if foreign and foreign != [LOCK]:
+        raise RunError(f"{folder} holds {sorted(foreign)[0]} and is no run; choose another run=FOLDER")
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / LOCK).open("w") as lock:
         try:

@@ -1,6 +1,7 @@
 """From a dataset to trained towers: choose the epoch on valid, then go on for a little on train and valid."""
 
 import dataclasses
+import logging
 import time
 from functools import partial
 from importlib.metadata import version
@@ -24,6 +25,8 @@ from towers.training.config import TrainConfig
 from towers.training.journal import Row
 from towers.training.stage import STEER, Stage, best_epoch
 from towers.types import DataError, peak_mb
+
+_log = logging.getLogger(__name__)
 
 
 def train(config: TrainConfig) -> Run:
@@ -53,7 +56,9 @@ def train(config: TrainConfig) -> Run:
     users = EvaluationSet.of(dataset, Split.valid)
     plain = describe(config) | {"dataset_fingerprint": dataset.fingerprint}
     with claimed(folder, plain):
-        if not (folder / RUN).is_file():
+        if (folder / RUN).is_file():
+            _log.info("%s had already finished; nothing was trained", folder)
+        else:
             _learn(config, dataset, users, plain)
     return open_run(folder)
 
