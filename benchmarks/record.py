@@ -33,6 +33,12 @@ COLUMNS = (
 """What every row of every file begins with."""
 
 
+def usable_threads() -> int:
+    """Return how many threads a command started from here may use: its cores, or fewer if OMP_NUM_THREADS says so."""
+    cores = len(os.sched_getaffinity(0))
+    return min(cores, int(os.environ.get("OMP_NUM_THREADS", cores)))
+
+
 @dataclass(frozen=True, kw_only=True)
 class Circumstances:
     """How a value was measured, as far as the machine cannot tell by itself.
@@ -51,7 +57,7 @@ class Circumstances:
     seconds: float
     peak_mb: float
     device: str = "cpu"
-    threads: int = field(default_factory=lambda: len(os.sched_getaffinity(0)))
+    threads: int = field(default_factory=usable_threads)
 
 
 def record(name: str, rows: Sequence[Mapping[str, object]], how: Circumstances, folder: Path = RESULTS) -> Path:

@@ -1,4 +1,5 @@
 import csv
+import os
 from pathlib import Path
 
 import pytest
@@ -49,3 +50,10 @@ def test_other_columns_than_the_file_has_are_an_error_and_leave_the_file(
 
 def test_no_file_has_no_rows(tmp_path: Path) -> None:
     assert read("nothing", tmp_path) == []
+
+
+def test_threads_are_what_the_environment_leaves(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    assert Circumstances(command="x", seed=0, seconds=1.0, peak_mb=1.0).threads == len(os.sched_getaffinity(0))
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    assert Circumstances(command="x", seed=0, seconds=1.0, peak_mb=1.0).threads == 1
