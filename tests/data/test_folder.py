@@ -95,10 +95,23 @@ def test_a_folder_of_somebody_elses_is_not_replaced(tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").write_text("years of work")
     with (
         pytest.raises(DataError, match=r"holds files but no manifest\.json.*choose another folder"),
-        atomic_folder(tmp_path, marker="manifest.json"),
+        atomic_folder(tmp_path, own=("manifest.json",)),
     ):
         pytest.fail("entered")
     assert (tmp_path / "thesis.tex").exists()
+
+
+def test_what_came_while_we_worked_is_not_lost(tmp_path: Path) -> None:
+    target = tmp_path / "dataset"
+    target.mkdir()
+    (target / "manifest.json").touch()
+    with (
+        pytest.raises(DataError, match="also holds run, which prepare did not write"),
+        atomic_folder(target, own=("manifest.json",)),
+    ):
+        (target / "run").mkdir()
+    assert sorted(path.name for path in target.iterdir()) == ["manifest.json", "run"]
+    assert [path.name for path in tmp_path.iterdir()] == ["dataset"]
 
 
 def test_a_file_is_not_replaced_by_a_folder(tmp_path: Path) -> None:

@@ -132,6 +132,23 @@ def test_a_failed_run_leaves_the_old_dataset_and_nothing_else(table: Table, made
     assert sorted(path.name for path in tmp_path.iterdir()) == ["broken.parquet", "dataset", "log.parquet"]
 
 
+@pytest.mark.parametrize("foreign", ["notes.md", "run/weights.pt", ".hidden"])
+def test_what_prepare_did_not_write_is_never_lost(table: Table, made: Made, tmp_path: Path, foreign: str) -> None:
+    log = table("log", user_id=[1], video_id=[1], position=[0])
+    folder = made(log, LeaveOneOut()).folder
+    assert made(log, LeaveOneOut()).folder == folder
+    (folder / foreign).parent.mkdir(exist_ok=True)
+    (folder / foreign).write_text("hours of work")
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+    name = Path(foreign).parts[0]
+    with pytest.raises(DataError) as refused:
+        made(log, LeaveOneOut())
+    assert str(refused.value) == (
+        f"{folder} also holds {name}, which prepare did not write; move it, or choose another dataset=DIR"
+    )
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
+
+
 KILLED = """
 import sys
 from towers.data import KuaiRand, LeaveOneOut, PrepareConfig, prepare

@@ -6,7 +6,7 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ REPLACED = "replaced"
 
 
 @contextmanager
-def atomic_folder(target: Path, marker: str | None = None) -> Iterator[Path]:
+def atomic_folder(target: Path, own: Sequence[str] = ()) -> Iterator[Path]:
     """Yield an empty folder that becomes `target` when the block ends well.
 
     The folder lies beside the target as `<target>.partial-<random>`. At the end all is
@@ -30,11 +30,11 @@ def atomic_folder(target: Path, marker: str | None = None) -> Iterator[Path]:
 
     Args:
         target: Where the folder shall stand; parents are made.
-        marker: A file that a folder to be replaced must hold, such as `manifest.json`, so
-            that a mistyped path never costs somebody their own files.
+        own: What a folder to be replaced may hold, and first what it must hold, so that
+            nothing that somebody else put there is ever lost; anything, when empty.
 
     Raises:
-        DataError: The target is a file, or a folder with contents but without the marker.
+        DataError: The target is a file, or a folder that holds something else than its own.
 
     Example:
         >>> import tempfile
@@ -47,12 +47,13 @@ def atomic_folder(target: Path, marker: str | None = None) -> Iterator[Path]:
     target = Path(target).absolute()
     target.parent.mkdir(parents=True, exist_ok=True)
     _clean(target)
-    _refuse_foreign(target, marker)
+    _refuse_foreign(target, own)
     with ExitStack() as locks:
         partial = _begin(target, locks)
         try:
             yield partial
             _flush_tree(partial)
+            _refuse_foreign(target, own)  # what came while we worked
         except BaseException:
             shutil.rmtree(partial, ignore_errors=True)
             raise
@@ -139,16 +140,20 @@ def _lock(folder: Path, locks: ExitStack, *, wait: bool = True) -> bool:
     return True
 
 
-def _refuse_foreign(target: Path, marker: str | None) -> None:
+def _refuse_foreign(target: Path, own: Sequence[str]) -> None:
     if target.exists() and not target.is_dir():
         raise DataError(f"{target} is a file; expected a folder or nothing there; choose another place")
-    if marker is None or not target.exists() or (target / marker).exists():
-        return
-    if any(target.iterdir()):
+    held = sorted(path.name for path in target.iterdir()) if own and target.exists() else []
+    if held and own[0] not in held:
         raise DataError(
-            f"{target} holds files but no {marker}, so it was not made by towers and is not replaced; "
+            f"{target} holds files but no {own[0]}, so it was not made by towers and is not replaced; "
             "choose another folder, or empty this one"
         )
+    for name in held:
+        if name not in own:
+            raise DataError(
+                f"{target} also holds {name}, which prepare did not write; move it, or choose another dataset=DIR"
+            )
 
 
 def _flush_tree(folder: Path) -> None:

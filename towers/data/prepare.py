@@ -63,11 +63,12 @@ def prepare(config: PrepareConfig) -> Dataset:
     """Make the dataset folder, whole or not at all, and open it.
 
     Raises:
-        DataError: The source cannot be read, makes no sense, or leaves nothing to learn from; or the disk is full.
+        DataError: The source cannot be read, makes no sense, or leaves nothing to learn from; the disk is full; or the
+            folder holds something that no dataset does.
         ConfigError: An option makes no sense.
     """
     target = Path(config.dataset)
-    with translated(f"preparing {target}"), atomic_folder(target, marker=MANIFEST) as partial:
+    with translated(f"preparing {target}"), atomic_folder(target, own=(MANIFEST, *FILES)) as partial:
         work = partial / "work"
         work.mkdir()
         with Engine.opened(work, config.memory, config.threads) as engine:
