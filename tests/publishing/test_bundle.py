@@ -108,3 +108,20 @@ def test_a_pointer_that_points_nowhere_is_named(root: Path, content: str, messag
     (root / "current").write_text(content)
     with pytest.raises(BundleError, match=message):
         Bundle.open(root)
+
+
+def test_a_version_that_is_gone_is_named_with_the_current_one(
+    root: Path, version: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = f"is not there; {root}'s current version is {version.name}"
+    with pytest.raises(BundleError, match=rf"^version 000000-0123abcd {told}$"):
+        Bundle.open(root / "versions" / "000000-0123abcd")
+    monkeypatch.chdir(root / "versions")
+    with pytest.raises(BundleError, match=rf"^version 000000-0123abcd {told}$"):
+        Bundle.open("000000-0123abcd")
+    (root / "versions" / "000000-0123abcd").mkdir()
+    with pytest.raises(BundleError, match=r"^version 000000-0123abcd lacks manifest.json; "):
+        Bundle.open("000000-0123abcd")
+    shutil.rmtree(version)
+    with pytest.raises(BundleError, match=f"points to version {version.name}, which lacks manifest.json"):
+        Bundle.open(version)

@@ -1,5 +1,6 @@
 """Ids in, ids out: the right rows, nothing seen, nothing empty without a reason."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -197,3 +198,36 @@ def test_bad_requests_are_refused(retriever: Retriever, tmp_path: Path) -> None:
         retriever.candidates("anna")
     with pytest.raises(BundleError, match="is no bundle"):
         Retriever.open(tmp_path)
+
+
+@pytest.mark.parametrize("index", [Exact(), Ivf(nlist=2)])
+def test_an_open_bundle_answers_after_its_version_is_removed(
+    index: Exact | Ivf, tiny_run: Path, tmp_path: Path, retriever: Retriever, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    publish(PublishConfig(run=str(tiny_run), bundle="bundle", index=index))
+    opened = Retriever.open("bundle")
+    shutil.rmtree(tmp_path / "bundle")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    np.testing.assert_array_equal(opened.embed_users(USERS), retriever.embed_users(USERS))
+    np.testing.assert_array_equal(opened.embed_videos(VIDEOS), retriever.embed_videos(VIDEOS))
+    same(opened.candidates(k=1, history=VIDEOS[:3]), retriever.candidates(k=1, history=VIDEOS[:3]))
+    assert len(opened.candidates(USERS[5], k=3)) == len(opened.similar(VIDEOS[0], k=3)) == 3
+    assert opened.bundle.user_table().equals(retriever.bundle.user_table())
+    assert opened.bundle.video_table().equals(retriever.bundle.video_table())
+
+
+def test_one_text_in_place_of_a_list_is_refused(retriever: Retriever) -> None:
+    for name, ask in {
+        "history": lambda text: retriever.candidates(history=text),
+        "exclude": lambda text: retriever.candidates(exclude=text),
+        "user_ids": retriever.embed_users,
+        "video_ids": retriever.embed_videos,
+    }.items():
+        with pytest.raises(
+            ConfigError, match=rf"^{name} is the text 'v001'; expected a list of ids, as in \['v001'\]$"
+        ):
+            ask("v001")
+    with pytest.raises(ConfigError, match="user_ids is the text 'v001'"):
+        retriever.candidates_batch("v001")

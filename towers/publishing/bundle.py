@@ -26,6 +26,8 @@ POSITIVES = ("offsets", "video_row", "time_ms", "weight")
 class Bundle:
     """One immutable version of a bundle. Large arrays stay on disk and are mapped.
 
+    An open bundle needs its files' names no more: it answers on after the version is removed by a later publish.
+
     Attributes:
         folder: Of the version.
         manifest: Schema, versions, configuration, fingerprints, counts, index, proof and checksums.
@@ -33,6 +35,7 @@ class Bundle:
 
     def __init__(self, folder: Path, manifest: dict[str, Any]) -> None:
         self.folder, self.manifest = folder, manifest
+        self._users, self._videos = (_mapped(folder / f"{name}.parquet") for name in ("users", "videos"))
 
     @classmethod
     def open(cls, folder: str | Path) -> "Bundle":
@@ -42,7 +45,7 @@ class Bundle:
             BundleError: There is no bundle, it has another schema, a file is missing or changed, or it does not
                 answer the stored sample as it did when it was published.
         """
-        place = version_folder(Path(folder))
+        place = version_folder(Path(folder)).absolute()
         manifest = read_manifest(place)
         checksums.verify(place, manifest["files"])
         bundle = cls(place, manifest)
@@ -98,11 +101,11 @@ class Bundle:
 
     def user_table(self) -> pa.Table:
         """Return user_row, user_id, known and the raw features, in row order from row 2."""
-        return pq.read_table(self.folder / "users.parquet", memory_map=True)
+        return pq.read_table(pa.BufferReader(self._users))
 
     def video_table(self) -> pa.Table:
         """Return video_row, video_id, known and the raw features, in row order from row 2."""
-        return pq.read_table(self.folder / "videos.parquet", memory_map=True)
+        return pq.read_table(pa.BufferReader(self._videos))
 
     @property
     def material(self) -> Material:
@@ -128,6 +131,12 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         )
     checksums.verify_seal(folder)
     return dict(manifest)
+
+
+def _mapped(path: Path) -> pa.Buffer:
+    """Return a file's bytes, mapped: they stay readable after the file is removed."""
+    with pa.memory_map(str(path)) as file:
+        return file.read_buffer()
 
 
 def _vocabulary(table: pa.Table, name: str) -> Vocabulary:

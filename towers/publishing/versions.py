@@ -99,12 +99,19 @@ def version_folder(folder: Path) -> Path:
     """Return the folder of a version: the one given, or the current one of the bundle given.
 
     Raises:
-        BundleError: The folder is neither, or the pointer names a version that is not there.
+        BundleError: The folder is neither, the version given has been removed, or the pointer names a version that
+            is not there.
     """
     if (folder / MANIFEST).is_file():
         return folder
-    name = current_name(folder)
-    chosen = folder / VERSIONS / name
+    place = folder.absolute()
+    of_version = place.parent.name == VERSIONS and _NAME.fullmatch(place.name) is not None
+    root = place.parents[1] if of_version else folder
+    name = current_name(root)
+    chosen = root / VERSIONS / name
     if not (chosen / MANIFEST).is_file():
-        raise BundleError(f"bundle {folder} points to version {name}, which lacks {MANIFEST}; publish again")
+        raise BundleError(f"bundle {root} points to version {name}, which lacks {MANIFEST}; publish again")
+    if of_version:
+        what = f"lacks {MANIFEST}" if place.is_dir() else "is not there"
+        raise BundleError(f"version {place.name} {what}; {root}'s current version is {name}")
     return chosen

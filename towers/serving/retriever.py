@@ -107,9 +107,10 @@ class Retriever:
         """Return the users' vectors at an unknown moment, [n, d]; an unknown user's is that of anybody new.
 
         Raises:
+            ConfigError: One text in place of a list of ids.
             UnknownIdError: A user is unknown and the retriever refuses those.
         """
-        rows = self._user_rows(user_ids)
+        rows = self._user_rows(_listed("user_ids", user_ids))
         window = self._towers.window
         history = pad_histories(self._positives.offsets, self._positives.video_row, rows, window)
         return query_vectors(self._towers, self._vectors, history, self._features.take(rows))
@@ -118,9 +119,10 @@ class Retriever:
         """Return the videos' vectors, [n, d].
 
         Raises:
+            ConfigError: One text in place of a list of ids.
             UnknownIdError: A video is unknown: its features are not here, so it has no vector.
         """
-        return np.asarray(self._vectors[_known_rows(self.bundle.videos, video_ids, "video")])
+        return np.asarray(self._vectors[_known_rows(self.bundle.videos, _listed("video_ids", video_ids), "video")])
 
     def candidates(
         self,
@@ -142,7 +144,7 @@ class Retriever:
             keep_seen: Whether watched videos may be shown again.
 
         Raises:
-            ConfigError: k below 1.
+            ConfigError: k below 1, or one text in place of a list of ids.
             UnknownIdError: The user, or a video of the history, is unknown and the retriever refuses those.
             DataError: Ids of another sort than the bundle's, strings for int64 or the other way round.
         """
@@ -156,10 +158,10 @@ class Retriever:
         """Return what candidates would return for each user, found together.
 
         Raises:
-            ConfigError: k below 1.
+            ConfigError: k below 1, or one text in place of a list of ids.
             UnknownIdError: A user is unknown and the retriever refuses those.
         """
-        asked = [self._of_row(int(row), keep_seen) for row in self._user_rows(user_ids)]
+        asked = [self._of_row(int(row), keep_seen) for row in self._user_rows(_listed("user_ids", user_ids))]
         return self._answers(self.embed_users(user_ids), k, asked)
 
     def similar(self, video_id: Id, k: int = 10) -> Candidates:
@@ -189,11 +191,11 @@ class Retriever:
         asked = self._of_row(user, keep_seen)
         events, hidden, dropped = asked.history, asked.hidden, 0
         if history is not None:
-            given = self._history_rows(history)
+            given = self._history_rows(_listed("history", history))
             events = given[given >= _FIRST_ROW]
             dropped = len(given) - len(events)
             hidden = hidden if keep_seen else np.union1d(hidden, events)
-        blocked = self.bundle.videos.rows(exclude)
+        blocked = self.bundle.videos.rows(_listed("exclude", exclude))
         everything = np.union1d(hidden, blocked[blocked >= _FIRST_ROW])
         return _Asked(user, events, everything, len(hidden), dropped, _way(user, len(events)))
 
@@ -228,6 +230,13 @@ def _way(user: int, events: int) -> Way:
     if events:
         return Way.history
     return Way.new_user if user == _UNKNOWN_ROW else Way.features
+
+
+def _listed(name: str, ids: Ids) -> Ids:
+    """Return ids that are not one text, whose letters would each pass for an id."""
+    if isinstance(ids, str | bytes):
+        raise ConfigError(f"{name} is the text {ids!r}; expected a list of ids, as in [{ids!r}]")
+    return ids
 
 
 def _known_rows(vocabulary: Vocabulary, ids: Ids, kind: str) -> Int64[np.ndarray, " n"]:
