@@ -1,4 +1,5 @@
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -6,13 +7,26 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
 from tests.data.conftest import T0, Made, Table
-from towers.data import CUTS, SOURCES, Dataset, Files, KuaiRand, LeaveOneOut, PrepareConfig, Split, TimeCut, prepare
+from towers.data import (
+    CUTS,
+    SOURCES,
+    Cut,
+    Dataset,
+    Files,
+    KuaiRand,
+    LeaveOneOut,
+    PrepareConfig,
+    Split,
+    TimeCut,
+    prepare,
+)
 from towers.types import ConfigError, DataError
 
 
@@ -103,6 +117,44 @@ def test_a_users_history_is_the_one_a_plain_program_gives(table: Table, made: Ma
         (row,) = dataset.users.rows([user])
         assert list(dataset.videos.ids(positives.of(row))) == list(history)
         assert positives.weight[positives.offsets[row] : positives.offsets[row + 1]].tolist() == list(history.values())
+
+
+@pytest.mark.parametrize(
+    ("cut", "options", "remedies"),
+    [
+        (CUT, {}, {}),
+        (
+            CUT,
+            {"positive": f"time_ms < {T0 + 110}"},
+            {"test": r"\(of 1\), .*; move cut.test earlier, or let data.positive"},
+        ),
+        (
+            TimeCut(valid=str(T0 + 900), test=str(T0 + 900)),
+            {},
+            {"valid": "move cut.valid earlier", "test": "move cut.test earlier"},
+        ),
+        (
+            LeaveOneOut(),
+            {"positive": "video_id = 10"},
+            {"valid": "it takes users with three positives", "test": "it takes users with three positives"},
+        ),
+        (CUT, {"split": ["train"] * 7 + ["valid"]}, {"test": "mark events as test in the split column"}),
+    ],
+)
+def test_a_split_without_positives_is_warned_of(
+    table: Table,
+    made: Made,
+    caplog: pytest.LogCaptureFixture,
+    cut: Cut,
+    options: dict[str, Any],
+    remedies: dict[str, str],
+) -> None:
+    split = {"split": options["split"]} if "split" in options else {}
+    made(table("log", **EVENTS, **split), cut, **{key: options[key] for key in options.keys() - {"split"}})
+    warned = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert len(warned) == len(remedies)
+    for line, (name, remedy) in zip(warned, remedies.items(), strict=True):
+        assert re.match(rf"{name} has no positive event .*{remedy}", line)
 
 
 def test_families_hold_what_can_be_chosen() -> None:

@@ -31,6 +31,12 @@ _log = logging.getLogger(__name__)
 SOURCES: dict[str, type[Source]] = {"kuairand": KuaiRand, "files": Files}
 ORDER = ["time_ms, unknown first", "position", "place in the source"]
 SPLITS = ("train", "valid", "test")
+REMEDIES = {
+    "time": "move cut.{name} earlier",
+    "leave_one_out": "it takes users with three positives or more",
+    "given": "mark events as {name} in the split column",
+}
+"""What fills an empty split, by the kind of cut."""
 
 
 @dataclass(kw_only=True)
@@ -119,10 +125,19 @@ def _count_splits(engine: Engine, cut: dict[str, Any]) -> dict[str, dict[str, in
         raise DataError(
             f"no positive lies {where}, so nothing can be learned ({total} positives in all); move cut.valid later"
         )
-    return {
+    splits = {
         name: dict(zip(("events", "positives"), found.get(number, (0, 0)), strict=True))
         for number, name in enumerate(SPLITS)
     }
+    for name, counted in splits.items():
+        if counted["positives"] == 0:
+            remedy = REMEDIES.get(cut["kind"], "change the cut").format(name=name)
+            _log.warning(
+                "%s has no positive event (of %d), so nothing can be measured on it; %s, or let data.positive hold for "
+                "more events",
+                *(name, counted["events"], remedy),
+            )
+    return splits
 
 
 def _count_things(engine: Engine, kind: str) -> dict[str, Any]:
