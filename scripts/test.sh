@@ -12,7 +12,7 @@ step "ruff check"
 step "mypy"
 "$python" -m mypy
 step "lint-imports"
-.venv/bin/lint-imports
+.venv/bin/lint-imports --no-logo
 step "codespell"
 "$python" -m codespell_lib
 step "benchmarks/report.py --check"
