@@ -1,4 +1,5 @@
 import io
+import re
 import shlex
 import sys
 from pathlib import Path
@@ -24,7 +25,9 @@ def test_the_table_holds_rank_id_score_and_what_is_known(tiny_bundle: Path) -> N
     assert scores == sorted(scores, reverse=True)
     tags = {str(video): ", ".join(["a", "b"][: n % 3]) for n, video in enumerate(ids_of(VIDEOS, string=False))}
     assert all(tags[row[1]] == row[3] for row in shelf.rows)
-    assert shelf.notes[0].startswith("found by history, bundle version 000001-")
+    assert re.fullmatch(
+        r"from the (newest \d of the )?\d+ videos they watched; bundle version 000001-\w{8}", shelf.notes[0]
+    )
 
 
 def test_it_prints_plain_text_where_there_is_no_terminal(tiny_bundle: Path, capsys: Captured) -> None:
@@ -39,8 +42,9 @@ def test_it_prints_plain_text_where_there_is_no_terminal(tiny_bundle: Path, caps
 def test_a_user_nobody_knows_is_served_from_the_history_given(tiny_bundle: Path) -> None:
     videos = [str(video) for video in ids_of(VIDEOS, string=False)[:2]]
     shelf = recommend(RecommendConfig(bundle=str(tiny_bundle), user="5", history=[*videos, "6"], k=VIDEOS))
-    assert shelf.notes[0].startswith("found by history")
-    assert shelf.notes[1] == "not in the bundle, so left out of the history: 1"
+    first, second = shelf.notes[0].split("\n")
+    assert first.startswith("not in the bundle; served as new, from the 2 videos given; bundle version 000001-")
+    assert second == "not in the bundle, so left out, 1 of the 3 videos given: 6"
     assert not set(videos) & {row[1] for row in shelf.rows}
 
 
@@ -64,7 +68,33 @@ def test_neither_user_nor_history_is_refused() -> None:
 
 def test_a_user_without_a_past_is_served_from_features(tiny_bundle: Path) -> None:
     shelf = recommend(RecommendConfig(bundle=str(tiny_bundle), user=str(USERS[SEEN_NOTHING])))
-    assert shelf.notes[0].startswith("found by features")
+    assert shelf.notes[0].startswith("from the features of the user alone, without a history; bundle version")
+
+
+def test_a_user_nobody_knows_is_told_so_above_the_table(tiny_bundle: Path, capsys: Captured) -> None:
+    assert main(["recommend", f"bundle={tiny_bundle}", "user=7", "k=3"]) == 0
+    told = "user 7: not in the bundle; served as new, with neither a history nor features; bundle version 000001-"
+    assert capsys.readouterr().out.startswith(told)
+
+
+def test_a_history_that_the_bundle_does_not_know_is_warned_of_above_the_table(
+    tiny_bundle: Path, capsys: Captured
+) -> None:
+    assert main(["recommend", f"bundle={tiny_bundle}", "history=[1,2,3,4,5,6]", "k=3"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("user without an id: served as new, with neither a history nor features;")
+    told = (
+        "warning: no video of the history given is in the bundle, so it told nothing about the user: 1, 2, 3, 4, 5, …"
+    )
+    assert lines[1] == told
+    assert lines[2].split() == ["rank", "video", "score", "tags"]
+
+
+def test_only_the_newest_videos_are_said_to_count(tiny_bundle: Path) -> None:
+    shelf = recommend(RecommendConfig(bundle=str(tiny_bundle), user=str(USERS[SEEN_ALL])))
+    assert re.match(rf"from the newest \d+ of the {VIDEOS} videos they watched; ", shelf.notes[0])
+    one = RecommendConfig(bundle=str(tiny_bundle), history=[str(ids_of(VIDEOS, string=False)[0])])
+    assert recommend(one).notes[0].startswith("from the 1 video given; ")
 
 
 def test_a_user_who_has_seen_everything_gets_an_empty_table_and_the_reason(tiny_bundle: Path, capsys: Captured) -> None:

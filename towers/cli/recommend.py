@@ -11,10 +11,14 @@ from towers.types import ConfigError
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from towers.publishing import Bundle
+
 TELLING = ("title", "tag", "categor", "genre", "author", "duration")
 """Words in the names of the columns that tell a person most about a video."""
 OTHERS = 3
 """How many columns are shown where none has such a name."""
+NAMED = 5
+"""How many videos that the bundle does not know are named."""
 
 IN_MILLISECONDS = ("video_duration",)
 """Columns of KuaiRand whose names do not say their unit."""
@@ -49,7 +53,7 @@ class Shelf:
         user: Whose they are.
         header: Names of the columns.
         rows: For each candidate rank, id, score and what is known about it, as text.
-        notes: How they were found, and what else the user should know.
+        notes: What they were made from, told above the table; then what the user should know besides.
     """
 
     user: str
@@ -74,22 +78,53 @@ def recommend(config: RecommendConfig) -> Shelf:
     retriever = Retriever.open(config.bundle)
     bundle = retriever.bundle
     user = None if config.user is None else _id("user", config.user, texts=bundle.users.is_string)
-    history = config.history
-    if history is not None:
-        watched = [_id("history", video, texts=bundle.videos.is_string) for video in history]
-        found = retriever.candidates(user, k=config.k, history=watched)
-    else:
-        found = retriever.candidates(user, k=config.k)
+    watched = None
+    if config.history is not None:
+        watched = [_id("history", video, texts=bundle.videos.is_string) for video in config.history]
+    found = retriever.candidates(user, k=config.k, history=watched)
     names, facts = _facts(bundle.video_table(), bundle.videos.rows(found.ids) - FIRST_ROW)
     rows = [
         [str(place), str(video), f"{score:.3f}", *known]
         for place, (video, score, known) in enumerate(zip(found.ids, found.scores, facts, strict=True), start=1)
     ]
-    notes = [f"found by {found.way}, bundle version {found.bundle_version}"]
-    if found.dropped:
-        notes.append(f"not in the bundle, so left out of the history: {found.dropped}")
-    notes += [found.short_because] if found.short_because else []
+    above = [f"{_origin(bundle, user, watched)}; bundle version {found.bundle_version}"]
+    above += [] if watched is None else _strangers(bundle, watched)
+    notes = ["\n".join(above), *([found.short_because] if found.short_because else [])]
     return Shelf(config.user or "without an id", ["rank", "video", "score", *names], rows, notes)
+
+
+def _origin(bundle: "Bundle", user: int | str | None, watched: "list[int | str] | None") -> str:
+    """Return in plain words what a user's candidates were made from."""
+    from towers.data.vocabulary import FIRST_ROW, UNKNOWN_ROW
+
+    row = UNKNOWN_ROW if user is None else int(bundle.users.rows([user])[0])
+    new = user is not None and row == UNKNOWN_ROW
+    if watched is None:
+        count, whose = len(bundle.positives.of(row)), "they watched"
+    else:
+        count, whose = int((bundle.videos.rows(watched) >= FIRST_ROW).sum()), "given"
+    read = min(count, bundle.towers.window)
+    of = f"newest {read} of the {count} videos" if read < count else "1 video" if count == 1 else f"{count} videos"
+    if count:
+        words = f"served as new, from the {of} {whose}" if new else f"from the {of} {whose}"
+    elif row == UNKNOWN_ROW:
+        words = "served as new, with neither a history nor features"
+    else:
+        words = "from the features of the user alone, without a history"
+    return f"not in the bundle; {words}" if new else words
+
+
+def _strangers(bundle: "Bundle", watched: "list[int | str]") -> list[str]:
+    """Return a line on the videos of a history that the bundle does not know, if there are any."""
+    from towers.data.vocabulary import FIRST_ROW
+
+    places = (bundle.videos.rows(watched) < FIRST_ROW).nonzero()[0]
+    named = ", ".join(str(watched[place]) for place in places[:NAMED]) + (", …" if len(places) > NAMED else "")
+    if not len(places):
+        return []
+    if len(places) == len(watched):
+        return [f"warning: no video of the history given is in the bundle, so it told nothing about the user: {named}"]
+    return [f"not in the bundle, so left out, {len(places)} of the {len(watched)} videos given: {named}"]
 
 
 def _id(option: str, text: str, *, texts: bool) -> int | str:
