@@ -211,6 +211,41 @@ def test_features_are_inferred_or_declared_and_reported(
     assert [encoder.name for encoder in only.encoders.videos] == ["age"]
 
 
+@pytest.mark.parametrize(
+    ("texts", "kind"),
+    [
+        (["a,b", "b, c", "a,c,b", "c", None, "", "c,a"], Kind.multi),
+        (["a,b", "b, c", "a,c,b", "c", "a", "b", "d", "e"], Kind.categorical),  # most hold one value
+        (["Lopez, Ana", "Berg, Ivo"] * 5, Kind.categorical),  # names repeat, their parts do not
+        (["Cats, dogs and us", "Rain, again", "My day, part two", "One, two, go"], Kind.categorical),
+        (["a|b", "b|c", "a|c|b"], Kind.categorical),
+        ([",", ",,"], Kind.categorical),
+        ([None, ""], None),
+    ],
+)
+@pytest.mark.parametrize("suffix", ["parquet", "csv"])
+def test_texts_that_list_values_are_several_values(
+    tmp_path: Path,
+    made: Made,
+    caplog: pytest.LogCaptureFixture,
+    texts: list[str | None],
+    kind: Kind | None,
+    suffix: str,
+) -> None:
+    caplog.set_level("INFO")
+    write(tmp_path / "log.csv", [{"user_id": 1, "video_id": n, "position": 0} for n in range(len(texts))])
+    log = str(tmp_path / "log.csv")
+    write(tmp_path / f"videos.{suffix}", [{"video_id": n, "tags": text} for n, text in enumerate(texts)])
+    videos = str(tmp_path / f"videos.{suffix}")
+    dataset = made(log, LeaveOneOut(), videos=videos, min_count=1)
+    assert [encoder.kind for encoder in dataset.encoders.videos] == ([kind] if kind else [])
+    if kind is Kind.multi:
+        assert dataset.encoders.videos[0].values == ("a", "b", "c")
+        assert "video feature tags: taken as multi; data.video_features.tags=KIND changes it" in caplog.text
+    unsplit = made(log, LeaveOneOut(), videos=videos, min_count=1, separator="")
+    assert all(encoder.kind is Kind.categorical for encoder in unsplit.encoders.videos)
+
+
 def test_the_catalogue_is_the_table_and_whatever_was_met(table: Table, made: Made) -> None:
     log = table("log", user_id=[1, 1], video_id=[9, 3], time_ms=[T0, T0 + 9], split=["train", "test"])
     dataset = made(log, videos=table("videos", video_id=[5, 9, 7]))

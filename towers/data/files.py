@@ -7,7 +7,7 @@ from towers.data.cells import WHOLE, is_fraction, is_list, is_moment
 from towers.data.clean import RESERVED
 from towers.data.cut import moment_ms
 from towers.data.encoders import Kind
-from towers.data.engine import Engine, quoted
+from towers.data.engine import Engine, literal, quoted
 from towers.data.read import load
 from towers.data.source import Ids, Loaded, Repeats, Source, Staged, Things, TimeUnit
 from towers.types import ConfigError, DataError
@@ -136,7 +136,7 @@ class Files(Source):
             loaded.require(name, f"data.{kind}_features.COLUMN with another")
         features, inferred, skipped = dict[str, Kind](), list[str](), dict[str, str]()
         for name, sort in loaded.types.items():
-            found = declared.get(name) or (infer(engine, loaded, name) if self.infer and name != key else None)
+            found = declared.get(name) or (self._infer(engine, loaded, name) if self.infer and name != key else None)
             if found is not None:
                 features[name] = found
                 inferred += [] if name in declared else [name]
@@ -145,6 +145,20 @@ class Files(Source):
         return Things(
             loaded=loaded, id=key, features=features, inferred=inferred, skipped=skipped, separator=self.separator
         )
+
+    def _infer(self, engine: Engine, loaded: Loaded, column: str) -> Kind | None:
+        if loaded.types[column] == "VARCHAR" and holds_several(engine, loaded, column, self.separator):
+            return Kind.multi
+        return infer(engine, loaded, column)
+
+
+def holds_several(engine: Engine, loaded: Loaded, column: str, separator: str) -> bool:
+    """Whether half of a column's texts hold the separator, and its parts repeat as tags do and sentences do not."""
+    if not separator:
+        return False
+    words = {"name": loaded.name, "column": quoted(column), "separator": literal(separator)}
+    ((texts, several, parts, different),) = engine.select("count_parts", **words)
+    return bool(0 < texts <= 2 * several and 0 < 2 * different <= parts)
 
 
 def infer(engine: Engine, loaded: Loaded, column: str) -> Kind | None:
