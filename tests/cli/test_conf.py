@@ -1,12 +1,14 @@
 """Every YAML composes to the dataclass it stands for, and every option that can be set is looked at somewhere."""
 
 import ast
+import re
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import get_type_hints
 
 import pytest
 
+from benchmarks.quality import TABLES
 from towers import Files, PrepareConfig
 from towers.cli import main
 from towers.cli.compose import composed
@@ -56,7 +58,13 @@ def test_every_variant_composes(verb: Verb) -> None:
 @pytest.mark.parametrize("name", sorted(path.stem for path in (CONF / "experiment").glob("*.yaml")))
 def test_every_experiment_composes_and_says_how_it_was_measured(name: str) -> None:
     assert composed(VERBS["train"], [*NEEDED["train"], f"experiment={name}"])
-    assert f"python -m benchmarks.quality {name}" in (CONF / "experiment" / f"{name}.yaml").read_text()
+    words = (CONF / "experiment" / f"{name}.yaml").read_text()
+    command = re.search(
+        r"^# Measured by: python -m benchmarks\.quality (\S+)(?: --recipe (\S+))?$", words, re.MULTILINE
+    )
+    assert command
+    assert command[1] in TABLES
+    assert (command[2] or TABLES[command[1]].recipe) == name
 
 
 @verbs

@@ -49,7 +49,7 @@ def oracle(
     return Hits(np.where(np.isfinite(scores), np.pad(ids, (0, k))[best], -1), scores)
 
 
-def same(found: Hits, expected: Hits) -> None:
+def check_same(found: Hits, expected: Hits) -> None:
     np.testing.assert_array_equal(found.ids, expected.ids)
     np.testing.assert_array_equal(found.scores, expected.scores)
 
@@ -75,9 +75,9 @@ def test_equals_the_oracle(name: str, seed: int, k: int, spread: int) -> None:
     allow = random.choice(ids, random.choice([N, N // 2, 20]), replace=False)
     searcher = VARIANTS[name].build(vectors, ids, Geometry.dot)
     nothing = [ids[:0]] * 3
-    same(searcher.search(queries, k), oracle(queries, vectors, ids, k, nothing, ids))
-    same(searcher.search(queries, k, exclude), oracle(queries, vectors, ids, k, exclude, ids))
-    same(searcher.search(queries, k, exclude, allow), oracle(queries, vectors, ids, k, exclude, allow))
+    check_same(searcher.search(queries, k), oracle(queries, vectors, ids, k, nothing, ids))
+    check_same(searcher.search(queries, k, exclude), oracle(queries, vectors, ids, k, exclude, ids))
+    check_same(searcher.search(queries, k, exclude, allow), oracle(queries, vectors, ids, k, exclude, allow))
 
 
 def test_unit_vectors_are_found_in_the_oracles_order(index: Index) -> None:
@@ -113,7 +113,7 @@ def test_a_batch_is_its_rows_one_by_one(searcher: Searcher) -> None:
     whole = searcher.search(queries, 12, exclude)
     for row in range(9):
         single = searcher.search(queries[row : row + 1], 12, exclude[row : row + 1])
-        same(single, Hits(whole.ids[row : row + 1], whole.scores[row : row + 1]))
+        check_same(single, Hits(whole.ids[row : row + 1], whole.scores[row : row + 1]))
 
 
 def test_saved_and_loaded_it_answers_the_same(searcher: Searcher, tmp_path: Path) -> None:
@@ -122,7 +122,7 @@ def test_saved_and_loaded_it_answers_the_same(searcher: Searcher, tmp_path: Path
     loaded = load_index(tmp_path / "index")
     assert (type(loaded), loaded.geometry, loaded.why) == (type(searcher), searcher.geometry, searcher.why)
     exclude = [searcher.ids[:50]] * 9
-    same(loaded.search(queries, 30, exclude), searcher.search(queries, 30, exclude))
+    check_same(loaded.search(queries, 30, exclude), searcher.search(queries, 30, exclude))
 
 
 def test_what_may_not_be_returned_never_is(searcher: Searcher) -> None:
@@ -134,7 +134,7 @@ def test_what_may_not_be_returned_never_is(searcher: Searcher) -> None:
 
 def test_ids_that_the_index_lacks_change_nothing(searcher: Searcher) -> None:
     queries, gone = whole_numbers(8, 1), np.array([0, 2**60 + 1, 2**62])
-    same(searcher.search(queries, 5, [gone], np.append(searcher.ids, gone)), searcher.search(queries, 5))
+    check_same(searcher.search(queries, 5, [gone], np.append(searcher.ids, gone)), searcher.search(queries, 5))
 
 
 def test_an_empty_index_finds_nothing(index: Index) -> None:

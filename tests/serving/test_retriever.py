@@ -37,7 +37,7 @@ def seen(tiny_dataset: Path) -> dict[Any, set[Any]]:
     return {user: set(dataset.videos.ids(positives.of(row + 2))) for row, user in enumerate(USERS)}
 
 
-def same(some: Candidates, other: Candidates) -> None:
+def check_same(some: Candidates, other: Candidates) -> None:
     assert list(some.ids) == list(other.ids)
     np.testing.assert_allclose(some.scores, other.scores, atol=1e-6)
     assert (some.way, some.short_because) == (other.way, other.short_because)
@@ -106,7 +106,7 @@ def test_excluded_videos_are_not_shown_and_unknown_ones_change_nothing(retriever
     rest = retriever.candidates(user, k=40, exclude=[*first, NOTHING])
     assert rest.short_because == "asked for 40; of 40 videos 0 are seen and 3 excluded, 37 are left"
     assert set(rest.ids) == set(VIDEOS) - set(first)
-    same(retriever.candidates(user, k=3, exclude=[NOTHING]), retriever.candidates(user, k=3))
+    check_same(retriever.candidates(user, k=3, exclude=[NOTHING]), retriever.candidates(user, k=3))
 
 
 def test_a_history_stands_in_for_the_users_own(retriever: Retriever, seen: dict[Any, set[Any]]) -> None:
@@ -124,7 +124,7 @@ def test_a_history_stands_in_for_the_users_own(retriever: Retriever, seen: dict[
 def test_only_the_newest_events_of_a_long_history_are_read(retriever: Retriever) -> None:
     newest = VIDEOS[:10]
     long = retriever.candidates(k=40, history=[*VIDEOS[10:], *newest], keep_seen=True)
-    same(long, retriever.candidates(k=40, history=newest, keep_seen=True))
+    check_same(long, retriever.candidates(k=40, history=newest, keep_seen=True))
 
 
 def test_the_moment_changes_the_answer(retriever: Retriever) -> None:
@@ -139,7 +139,7 @@ def test_the_moment_changes_the_answer(retriever: Retriever) -> None:
 def test_an_unknown_user_is_served_as_new_or_refused(retriever: Retriever, strict: Retriever) -> None:
     found = retriever.candidates(NOBODY, k=3)
     assert (found.way, len(found)) == (Way.new_user, 3)
-    same(found, retriever.candidates(k=3))
+    check_same(found, retriever.candidates(k=3))
     np.testing.assert_array_equal(retriever.embed_users([NOBODY]), retriever.embed_users([NOBODY + 1]))
     message = f"user {NOBODY} is not among the bundle's 24 users; it is mistyped, or newer than the bundle"
     with pytest.raises(UnknownIdError, match=message):
@@ -151,7 +151,7 @@ def test_an_unknown_user_is_served_as_new_or_refused(retriever: Retriever, stric
 def test_unknown_videos_of_a_history_are_counted_or_refused(retriever: Retriever, strict: Retriever) -> None:
     found = retriever.candidates(k=5, history=[NOTHING, VIDEOS[3], NOTHING + 1])
     assert found.dropped == 2
-    same(found, retriever.candidates(k=5, history=[VIDEOS[3]]))
+    check_same(found, retriever.candidates(k=5, history=[VIDEOS[3]]))
     lost = retriever.candidates(k=5, history=[NOTHING])
     assert (lost.way, lost.dropped) == (Way.new_user, 1)
     with pytest.raises(UnknownIdError, match=f"video {NOTHING} is not among the bundle's 40 videos"):
@@ -180,7 +180,7 @@ def test_a_batch_is_its_users_one_by_one(retriever: Retriever) -> None:
     for keep_seen in (False, True):
         batch = retriever.candidates_batch(users, k=7, keep_seen=keep_seen)
         for user, found in zip(users, batch, strict=True):
-            same(found, retriever.candidates(user, k=7, keep_seen=keep_seen))
+            check_same(found, retriever.candidates(user, k=7, keep_seen=keep_seen))
     assert retriever.candidates_batch([], k=7) == []
 
 
@@ -212,7 +212,7 @@ def test_an_open_bundle_answers_after_its_version_is_removed(
     monkeypatch.chdir(tmp_path / "elsewhere")
     np.testing.assert_array_equal(opened.embed_users(USERS), retriever.embed_users(USERS))
     np.testing.assert_array_equal(opened.embed_videos(VIDEOS), retriever.embed_videos(VIDEOS))
-    same(opened.candidates(k=1, history=VIDEOS[:3]), retriever.candidates(k=1, history=VIDEOS[:3]))
+    check_same(opened.candidates(k=1, history=VIDEOS[:3]), retriever.candidates(k=1, history=VIDEOS[:3]))
     assert len(opened.candidates(USERS[5], k=3)) == len(opened.similar(VIDEOS[0], k=3)) == 3
     assert opened.bundle.user_table().equals(retriever.bundle.user_table())
     assert opened.bundle.video_table().equals(retriever.bundle.video_table())

@@ -28,8 +28,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Args:
         arguments: What follows `towers` on the command line; the process's own when None.
     """
-    # Torch's threads spin at their barriers: on a busy 2-core machine two threads fell from 42,000 to 2,000
-    # positions/s, with this to 14,500, and it is 40,000 when quiet.
+    # Torch's threads spin at their barriers, and where other work has the core that the last one waits for,
+    # they spin for most of the time.
     os.environ.setdefault("GOMP_SPINCOUNT", "20000")
     words = list(sys.argv[1:] if arguments is None else arguments)
     if not words or words[0] in {"-h", "--help", "help"}:
