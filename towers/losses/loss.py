@@ -4,6 +4,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar
 
+import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
@@ -34,3 +35,17 @@ class Loss(ABC):
         Returns:
             A sum, not a mean: sums of parts add up, so a batch may be cut into parts.
         """
+
+    def with_slope(
+        self, logits: Float[Tensor, "n m"], target: Int64[Tensor, " n"], weight: Float[Tensor, " n"]
+    ) -> tuple[Float[Tensor, ""], Float[Tensor, "n m"]]:
+        """Return the loss and its derivative by each logit, [n, m]; may use up the logits.
+
+        A loss with a short formula for its slope overrides this: autograd goes over the logits several
+        times more. The slope has the logits' precision, which may be bfloat16.
+        """
+        free = logits.detach().float().requires_grad_()
+        with torch.enable_grad():
+            value = self(free, target, weight)
+        (slope,) = torch.autograd.grad(value, free)
+        return value.detach(), slope.to(logits.dtype)

@@ -49,6 +49,9 @@ def corrected_logits(
         window: Row of `candidates.known` that belongs to each query, [n].
         candidates: The shared candidates.
 
+    Returns:
+        Logits in the candidates' precision.
+
     Source:
         Horvitz and Thompson 1952, on sums from samples of unequal probability; Yi et al. 2019,
         Sampling-bias-corrected neural modeling, section 3.2, for in-batch softmax; on the target,
@@ -79,7 +82,8 @@ def candidate_loss(
     """Return the weighted mean loss of every position of a batch of windows.
 
     Each part's gradients are taken while its logits are still in the cache, so memory is that of
-    one part and nothing is computed twice.
+    one part and nothing is computed twice. Under `torch.autocast` the products and the logits have
+    its precision; sums, and the vectors' gradients, stay in float32.
 
     Args:
         loss: A loss over logits; log q is taken off only where the loss asks for it.
@@ -96,23 +100,23 @@ def candidate_loss(
     if not len(places):
         raise ConfigError("every position of the batch has weight 0; data.weight must be above 0 for some positives")
     rows, right, amount = places // target.shape[1], target.flatten()[places], weight.flatten()[places]
+    device = queries.device.type
+    precision = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else torch.float32
+    log_q = candidates.log_q if loss.corrected else torch.where(candidates.log_q == torch.inf, torch.inf, 0.0)
+    log_q = log_q.to(precision)
+
+    def of_part(at: slice, scaled: Tensor, vectors: Tensor) -> tuple[Tensor, Tensor]:
+        logits = corrected_logits(scaled, right[at], rows[at], CandidateSet(vectors, log_q, candidates.known))
+        return loss.with_slope(logits, right[at], amount[at])
+
     step = max(1, LOGITS_AT_ONCE // candidates.vectors.shape[0])
-    if not loss.corrected:
-        only_mask = torch.where(candidates.log_q == torch.inf, torch.inf, 0.0)
-        candidates = CandidateSet(candidates.vectors, only_mask, candidates.known)
-
-    def logits_of(at: slice, scaled: Tensor) -> Tensor:
-        return corrected_logits(scaled, right[at], rows[at], candidates)
-
-    def loss_of(at: slice, logits: Tensor) -> Tensor:
-        return loss(logits, right[at], amount[at])
-
     parts = [slice(start, start + step) for start in range(0, len(places), step)]
-    scaled = queries.flatten(0, 1)[places] * scale
-    total: Tensor = _SumOfParts.apply(  # type: ignore[no-untyped-call]  # torch leaves apply untyped
-        logits_of, loss_of, parts, scaled, candidates.vectors
-    )
-    return total / amount.sum()
+    with torch.autocast(device, enabled=False):
+        scaled = queries.flatten(0, 1)[places].float() * scale
+        total: Tensor = _SumOfParts.apply(  # type: ignore[no-untyped-call]  # torch leaves apply untyped
+            of_part, parts, precision, scaled, candidates.vectors.float()
+        )
+        return total / amount.sum()
 
 
 class _SumOfParts(torch.autograd.Function):
@@ -125,22 +129,20 @@ class _SumOfParts(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any,  # noqa: ANN401 - torch's own context object
-        logits_of: Callable[[slice, Tensor], Tensor],
-        loss_of: Callable[[slice, Tensor], Tensor],
+        of_part: Callable[[slice, Tensor, Tensor], tuple[Tensor, Tensor]],
         parts: list[slice],
+        precision: torch.dtype,
         scaled: Tensor,
         vectors: Tensor,
     ) -> Tensor:
         total = torch.zeros((), device=scaled.device)
         d_scaled, d_vectors = torch.empty_like(scaled), torch.zeros_like(vectors)
+        left, right = scaled.to(precision), vectors.to(precision)
         for at in parts:
-            logits = logits_of(at, scaled[at]).requires_grad_()
-            with torch.enable_grad():
-                value = loss_of(at, logits)
-            (slope,) = torch.autograd.grad(value, logits)
-            total += value.detach()
-            d_scaled[at] = slope @ vectors
-            d_vectors.addmm_(slope.T, scaled[at])
+            value, slope = of_part(at, left[at], right)
+            total += value
+            d_scaled[at] = slope @ right
+            d_vectors += slope.T @ left[at]
         ctx.save_for_backward(d_scaled, d_vectors)
         return total
 

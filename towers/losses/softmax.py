@@ -52,3 +52,18 @@ class Softmax(Loss):
             spread = -log_p.masked_fill(~real, 0.0).sum(1) / real.sum(1)
             each = (1 - self.label_smoothing) * each + self.label_smoothing * spread
         return torch.dot(each, weight)
+
+    def with_slope(
+        self, logits: Float[Tensor, "n m"], target: Int64[Tensor, " n"], weight: Float[Tensor, " n"]
+    ) -> tuple[Float[Tensor, ""], Float[Tensor, "n m"]]:
+        """Return the loss and weight × (softmax - target), written over the logits; see :class:`Loss`."""
+        if self.label_smoothing:
+            return super().with_slope(logits, target, weight)
+        right = logits.gather(1, target[:, None]).float()
+        top = logits.amax(1, keepdim=True)
+        shares = logits.sub_(top).exp_()
+        total = shares.sum(1, keepdim=True, dtype=torch.float32)
+        each = total.log() + top.float() - right
+        slope = shares.mul_((weight[:, None] / total).to(shares.dtype))
+        slope.scatter_add_(1, target[:, None], -weight[:, None].to(slope.dtype))
+        return torch.dot(each[:, 0], weight), slope
