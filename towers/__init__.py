@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from towers.features import Catalogue, Mixed, Uniform
     from towers.index import Auto, Exact, Ivf
     from towers.losses import Bpr, Softmax
-    from towers.models import MeanHistory, ModelConfig, RecencyHistory
+    from towers.models import GatedHistory, MeanHistory, ModelConfig, RecencyHistory, TransformerHistory
     from towers.publishing import Bundle, PublishConfig
     from towers.publishing.publish import publish
     from towers.serving import Retriever
@@ -38,7 +38,7 @@ _ROOMS = {
     "features": ("Catalogue", "Mixed", "Uniform"),
     "index": ("Auto", "Exact", "Ivf"),
     "losses": ("Bpr", "Softmax"),
-    "models": ("MeanHistory", "ModelConfig", "RecencyHistory"),
+    "models": ("GatedHistory", "MeanHistory", "ModelConfig", "RecencyHistory", "TransformerHistory"),
     "publishing": ("Bundle", "PublishConfig", "publish"),
     "serving": ("Retriever",),
     "training": ("OptimConfig", "TrainConfig", "train"),
@@ -67,6 +67,7 @@ __all__ = [
     "EvaluateConfig",
     "Exact",
     "Files",
+    "GatedHistory",
     "Geometry",
     "Hits",
     "Ivf",
@@ -86,6 +87,7 @@ __all__ = [
     "TimeCut",
     "TowersError",
     "TrainConfig",
+    "TransformerHistory",
     "Uniform",
     "UnknownIdError",
     "evaluate",

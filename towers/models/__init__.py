@@ -2,7 +2,15 @@
 
 from towers.models.encode import query_vectors, video_vectors
 from towers.models.feature_bag import FeatureBag
-from towers.models.history import HISTORIES, History, HistoryEncoder, MeanHistory, RecencyHistory
+from towers.models.history import (
+    HISTORIES,
+    GatedHistory,
+    History,
+    HistoryEncoder,
+    MeanHistory,
+    RecencyHistory,
+    TransformerHistory,
+)
 from towers.models.run import Run, open_run
 from towers.models.storage import describe_model, load_towers, read_model, save_towers
 from towers.models.two_tower import ModelConfig, TwoTower
@@ -10,12 +18,14 @@ from towers.models.two_tower import ModelConfig, TwoTower
 __all__ = [
     "HISTORIES",
     "FeatureBag",
+    "GatedHistory",
     "History",
     "HistoryEncoder",
     "MeanHistory",
     "ModelConfig",
     "RecencyHistory",
     "Run",
+    "TransformerHistory",
     "TwoTower",
     "describe_model",
     "load_towers",

@@ -1,0 +1,26 @@
+"""History encoders: what a user watched, in order, to a state after each event. All causal."""
+
+from towers.models.history.dropout import ByteDropout
+from towers.models.history.encoder import History, HistoryEncoder
+from towers.models.history.gated import GatedHistory
+from towers.models.history.mean import MeanHistory
+from towers.models.history.recency import RecencyHistory
+from towers.models.history.transformer import TransformerHistory
+
+HISTORIES: dict[str, type[History]] = {
+    "recency": RecencyHistory,
+    "mean": MeanHistory,
+    "transformer": TransformerHistory,
+    "gated": GatedHistory,
+}
+
+__all__ = [
+    "HISTORIES",
+    "ByteDropout",
+    "GatedHistory",
+    "History",
+    "HistoryEncoder",
+    "MeanHistory",
+    "RecencyHistory",
+    "TransformerHistory",
+]
