@@ -101,6 +101,10 @@ def show(config: Bake, result: Bake) -> None:
         raise ValueError(config)
 
 
+def figures_of_pie(pie: Bake) -> dict[str, float]:
+    return {"weight": pie.filling.weigh(), "guests": float(len(pie.guests))}
+
+
 @pytest.fixture
 def baked(monkeypatch: pytest.MonkeyPatch) -> list[Bake]:
     verb = Verb(

@@ -1,6 +1,7 @@
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -176,6 +177,50 @@ def test_a_sweep_goes_on_after_a_job_that_failed_and_says_which(baked: list[Any]
     told = capsys.readouterr().err
     assert told.endswith("error: job 0 (filling.count=-1,pie=pies): filling.count is -1; expected at least 0\n")
     assert "Error executing job" not in told
+
+
+@pytest.fixture
+def judged(baked: list[Any], monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    verb = replace(VERBS["bake"], figures="tests.cli.conftest:figures_of_pie")
+    monkeypatch.setitem(VERBS, "bake", verb)
+    return baked
+
+
+@pytest.mark.usefixtures("judged")
+def test_a_sweep_ends_with_its_jobs_side_by_side(capsys: Captured, elsewhere: Path) -> None:
+    assert main(["bake", "pie='my pies'", "filling.count=2,-1,4", "oven.degrees=200", "-m"]) == 2
+    assert [line.split() for line in capsys.readouterr().out.splitlines()] == [
+        [],
+        ["job", "filling.count", "weight", "guests"],
+        ["─" * 37],
+        ["2", "4", "0.8000", "0"],
+        ["0", "2", "0.4000", "0"],
+        ["1", "-1", "failed"],
+        ["sweep:", "my", "pies/sweep.csv"],
+    ]
+    rows = (elsewhere / "my pies" / "sweep.csv").read_text().splitlines()
+    assert rows == ["job,filling.count,weight,guests", "0,2,0.4,0", "1,-1,,", "2,4,0.8,0"]
+
+
+@pytest.mark.usefixtures("judged")
+def test_a_sweep_over_the_folder_itself_is_compared_but_leaves_no_file(capsys: Captured, elsewhere: Path) -> None:
+    assert main(["bake", "pie=one,two", "-m"]) == 0
+    assert "job   pie   weight   guests" in capsys.readouterr().out
+    assert files(elsewhere) == []
+
+
+@pytest.mark.parametrize("words", [["pie=one"], ["pie=one", "filling.count=-1,-2", "-m"]])
+@pytest.mark.usefixtures("judged")
+def test_nothing_is_compared_without_a_sweep_or_a_result(words: list[str], capsys: Captured, elsewhere: Path) -> None:
+    main(["bake", *words])
+    assert capsys.readouterr().out == ""
+    assert not list(elsewhere.rglob("sweep.csv"))
+
+
+@pytest.mark.usefixtures("judged")
+def test_an_interrupted_sweep_still_shows_what_it_has(capsys: Captured) -> None:
+    assert main(["bake", "pie=pies", "label=fine,interrupt,late", "-m"]) == 130
+    assert "weight" in capsys.readouterr().out
 
 
 def test_help_explains_every_option_and_choice(

@@ -58,27 +58,36 @@ def _run(verb: Verb, words: list[str]) -> int:
         with resources.as_file(resources.files("towers.conf")) as conf:
             sys.stdout.write(explanation(verb, schema, conf))
         return DONE
-    from towers.cli.compose import configured, job_name, run_hydra
+    from towers.cli.compose import configured, job_name, job_number, job_options, run_hydra, sweep_folder
+    from towers.cli.sweep import Job, compare
 
     debug = "--debug" in words or os.environ.get("HYDRA_FULL_ERROR") == "1"
     words = [word for word in words if word != "--debug"]
     logging.basicConfig(stream=sys.stderr, format="%(message)s", level=logging.WARNING)
     logging.getLogger("towers").setLevel(logging.INFO)
     failures: list[tuple[str, Exception]] = []
+    jobs: list[Job] = []
 
-    def job(options: "DictConfig") -> object:
-        if job_name():
+    def job(options: "DictConfig") -> float | None:
+        number = job_number()
+        if number is not None:
             sys.stderr.write(f"{job_name()}\n")
+        figures: dict[str, float] = {}
         try:
-            return verb.run(configured(verb, words, options))
+            figures = verb.judge(verb.run(configured(verb, words, options)))
         except Exception as error:
             failures.append((job_name(), error))  # told below: Hydra would print its own line before it
-            return None
+        if number is not None:
+            within = sweep_folder(verb, words)
+            jobs.append(Job(number=number, told=job_options(), figures=figures, within=within))
+        return next(iter(figures.values()), None)
 
     try:
         run_hydra(verb, schema, words, job)
     except Exception as error:
         failures.append(("", error))
+    finally:
+        compare(jobs)
     told = [_tell(name, error, (verb, schema, words), debug=debug) for name, error in failures]
     return max(told, default=DONE)
 

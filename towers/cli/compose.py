@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from copy import deepcopy
+from pathlib import Path
 from unittest import mock
 
 import hydra
@@ -89,8 +90,27 @@ def composed(verb: Verb, words: list[str]) -> object:
 
 def job_name() -> str:
     """Return what tells this job from the others of its sweep; nothing outside of a sweep."""
+    number = job_number()
+    return "" if number is None else f"job {number} ({HydraConfig.get().job.override_dirname})"
+
+
+def job_number() -> int | None:
+    """Return the place of this job in its sweep; None outside of a sweep."""
     setting = HydraConfig.get()
-    return f"job {setting.job.num} ({setting.job.override_dirname})" if setting.mode == RunMode.MULTIRUN else ""
+    return setting.job.num if setting.mode == RunMode.MULTIRUN else None
+
+
+def job_options() -> dict[str, str]:
+    """Return what this job was told, by option, as the user would type it."""
+    pairs = (option.partition("=") for option in HydraConfig.get().overrides.task)
+    return {name.lstrip("+~"): value for name, _, value in pairs}
+
+
+def sweep_folder(verb: Verb, words: list[str]) -> Path | None:
+    """Return the folder that the folders of a sweep's jobs lie in; None where they have none in common."""
+    if not verb.output or job_number() is None or _value(verb.output, words) is None:
+        return None
+    return Path(HydraConfig.get().sweep.dir)
 
 
 def configured(verb: Verb, words: list[str], options: DictConfig) -> object:
@@ -101,8 +121,8 @@ def configured(verb: Verb, words: list[str], options: DictConfig) -> object:
     Raises:
         ConfigError: An option that has no default was not given.
     """
-    if verb.output and HydraConfig.get().mode == RunMode.MULTIRUN and _value(verb.output, words) is not None:
-        options[verb.output] = f"{options[verb.output]}/{HydraConfig.get().job.num}"
+    if sweep_folder(verb, words) is not None:
+        options[verb.output] = f"{options[verb.output]}/{job_number()}"
     return _converted(verb, options)
 
 

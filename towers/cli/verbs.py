@@ -22,6 +22,8 @@ class Verb:
         show: Place of the function that prints what came of it, given the configuration and the result.
         groups: Places of the dicts whose entries the user can choose from.
         output: The option that says where results go, or an empty string.
+        figures: Place of the function that names the figures of a result by which the jobs of a sweep are compared,
+            the one to judge by first; higher is better. An empty string where there are none.
         examples: Command lines to copy; the first also stands in the overview.
     """
 
@@ -33,6 +35,7 @@ class Verb:
     show: str
     groups: tuple[str, ...] = ()
     output: str = ""
+    figures: str = ""
     examples: tuple[str, ...]
 
     def run(self, config: object) -> object:
@@ -42,6 +45,10 @@ class Verb:
         result = function(config)
         show(config, result)
         return result
+
+    def judge(self, result: object) -> dict[str, float]:
+        """Return the figures of a result; none where the verb has none."""
+        return cast("Callable[[object], dict[str, float]]", named(self.figures))(result) if self.figures else {}
 
 
 def named(place: str) -> object:
@@ -78,6 +85,7 @@ _ALL = (
         show="towers.cli.show:trained",
         groups=("towers.losses:LOSSES", "towers.features:SAMPLERS", "towers.models:HISTORIES"),
         output="run",
+        figures="towers.cli.show:figures_of_run",
         examples=(
             "towers train dataset=runs/kuairand/dataset run=runs/kuairand/run",
             "towers train dataset=runs/kuairand/dataset run=runs/seeds seed=0,1,2 -m",
