@@ -1,6 +1,6 @@
 """What a training step sees: windows of events and the videos that they share."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Bool, Float, Int64
@@ -29,6 +29,9 @@ class Batch:
         users: Features of each window's user, [b].
         context: Codes of the request's circumstances, [b, h, c]; 0 unknown.
         known: Videos that each window's user is known to like, [b, m].
+        positions: How many targets count; where several processes share the batch, those of all of them.
+        worth: What the mean loss of these windows counts in the mean over processes, so that this is the mean
+            loss of the whole batch: number of processes × weight here / weight of the whole batch.
     """
 
     rows: Int64[Tensor, " m"]
@@ -41,13 +44,10 @@ class Batch:
     users: FeatureTensors
     context: Int64[Tensor, "b h c"]
     known: Bool[Tensor, "b m"]
+    positions: int
+    worth: float = 1.0
 
     def to(self, device: torch.device) -> "Batch":
         """Return the batch on another device."""
-        moved = {name: value.to(device) for name, value in vars(self).items()}
-        return Batch(**moved)
-
-    @property
-    def positions(self) -> int:
-        """How many targets count."""
-        return int((self.weight > 0).sum())
+        moved = {name: value.to(device) for name, value in vars(self).items() if hasattr(value, "to")}
+        return replace(self, **moved)

@@ -46,6 +46,8 @@ class BatchSource:
         window: Events of history that the towers read.
         positions: Padded positions of a batch, at most.
         shuffle: Whether each epoch puts each user's events in another order.
+        part: Which part of every batch is put together here, from 0; the other processes have the others.
+        parts: Into how many parts a batch is cut.
     """
 
     positives: Positives
@@ -56,6 +58,8 @@ class BatchSource:
     window: int
     positions: int
     shuffle: bool = False
+    part: int = 0
+    parts: int = 1
 
     def epoch(self, seed: int, number: int) -> Iterator[Batch]:
         """Yield every training event once, in an order that seed and epoch number fix."""
@@ -82,13 +86,22 @@ class BatchSource:
         return counts / max(1.0, counts.sum())
 
     def batch(self, windows: Windows, chosen: Int64[np.ndarray, " b"], rng: np.random.Generator) -> Batch:
-        """Return the batch of the chosen windows."""
+        """Return the batch of the chosen windows, or this process's part of it.
+
+        Every process draws the candidates of the whole batch from the same rng, so that all have the same ones and
+        nothing has to be sent around; the rest is done for the windows of one's own part.
+        """
         places = windows.events(chosen)
+        counted = places >= windows.first[chosen, None]
+        targets = places[counted]
+        drawn, log_q = self.sampler.draw(
+            self.positives.video_row[targets].astype(np.int64), self.share, self.eligible, rng
+        )
+        whole, mine = len(chosen), self._mine(len(chosen))
+        chosen, places, counted = chosen[mine], places[mine], counted[mine]
         real = places >= 0
         events = np.where(real, self.positives.video_row[places], 0).astype(np.int64)
         time_ms = np.where(real, self.positives.time_ms[places], TIME_UNKNOWN)
-        counted = places >= windows.first[chosen, None]
-        drawn, log_q = self.sampler.draw(events[counted], self.share, self.eligible, rng)
         rows = np.union1d(drawn, events[real])
         column = np.full(len(self.videos), -1)
         column[rows] = np.arange(len(rows))
@@ -108,7 +121,21 @@ class BatchSource:
             users=self.users.tensors(users),
             context=torch.from_numpy(context_codes(time_ms)),
             known=self._known(users, column, len(rows)),
+            positions=int(np.count_nonzero(self.positives.weight[targets] > 0)),
+            worth=self._worth(places[counted], targets) if self.part < whole else 0.0,
         )
+
+    def _mine(self, whole: int) -> slice:
+        """Return which windows of a batch are this process's: they lie by length, so every parts-th is a fair part.
+
+        Where there are too few for all, the first is lent, and counts nothing.
+        """
+        return slice(self.part, None, self.parts) if self.part < whole else slice(0, 1)
+
+    def _worth(self, mine: Int64[np.ndarray, " p"], all_targets: Int64[np.ndarray, " n"]) -> float:
+        """Return what the mean over some targets counts in the mean over parts, see `Batch.worth`."""
+        weight = self.positives.weight
+        return self.parts * float(weight[mine].sum(dtype=np.float64) / weight[all_targets].sum(dtype=np.float64))
 
     def _known(self, users: Int64[np.ndarray, " b"], column: Int64[np.ndarray, " rows"], count: int) -> Tensor:
         """Return which of the batch's videos each user is known to like, [b, m]."""

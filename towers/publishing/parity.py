@@ -170,6 +170,7 @@ def training_form(sample: Sample, material: Material) -> tuple[Float32[np.ndarra
         users=material.users.tensors(sample.users),
         context=torch.zeros((*before.shape, len(CONTEXT)), dtype=torch.int64),
         known=torch.zeros((len(history), len(sample.videos)), dtype=torch.bool),
+        positions=before.size,
     )
     was_training = material.towers.training
     material.towers.eval()

@@ -40,11 +40,11 @@ class TowersModule(pl.LightningModule):
         self.seed_number, self.on_epoch = seed, on_epoch
 
     def on_train_epoch_start(self) -> None:
-        """Make the epoch's dropout a function of seed and epoch."""
-        torch.manual_seed(self.seed_number * 1_000_003 + self.current_epoch)
+        """Make the epoch's dropout a function of seed, epoch and process."""
+        torch.manual_seed(self.seed_number * 1_000_003 + self.current_epoch + self.global_rank * 2**40)
 
     def training_step(self, batch: Batch, index: int) -> Tensor:
-        """Return the batch's mean loss.
+        """Return the batch's mean loss; of a part of a batch, what makes the mean over processes that of the batch.
 
         Raises:
             RunError: The loss is not finite.
@@ -52,12 +52,13 @@ class TowersModule(pl.LightningModule):
         queries, vectors = self.towers(batch)
         candidates = CandidateSet(vectors, batch.log_q, batch.known)
         value = candidate_loss(self.loss, queries, batch.target, batch.weight, candidates, self.towers.scale)
+        value = value * batch.worth
         if not torch.isfinite(value):
             raise RunError(
                 f"the loss is {float(value.detach())} at epoch {self.current_epoch + 1}, step {index + 1}: "
                 f"{self._cause(batch)}"
             )
-        self.log("train/loss", value, on_step=False, on_epoch=True, batch_size=batch.positions)
+        self.log("train/loss", value, on_step=False, on_epoch=True, sync_dist=True, batch_size=batch.positions)
         return value
 
     def _cause(self, batch: Batch) -> str:
