@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from towers.evaluation import EvaluateConfig, Report, evaluate
     from towers.features import Catalogue, Mixed, Uniform
     from towers.index import Auto, Exact, Ivf
-    from towers.losses import Bpr, Softmax
+    from towers.losses import Bpr, Contrastive, Gbce, Softmax
     from towers.models import GatedHistory, MeanHistory, ModelConfig, RecencyHistory, TransformerHistory
     from towers.publishing import Bundle, PublishConfig
     from towers.publishing.publish import publish
@@ -37,7 +37,7 @@ _ROOMS = {
     "evaluation": ("EvaluateConfig", "Report", "evaluate"),
     "features": ("Catalogue", "Mixed", "Uniform"),
     "index": ("Auto", "Exact", "Ivf"),
-    "losses": ("Bpr", "Softmax"),
+    "losses": ("Bpr", "Contrastive", "Gbce", "Softmax"),
     "models": ("GatedHistory", "MeanHistory", "ModelConfig", "RecencyHistory", "TransformerHistory"),
     "publishing": ("Bundle", "PublishConfig", "publish"),
     "serving": ("Retriever",),
@@ -62,12 +62,14 @@ __all__ = [
     "BundleError",
     "Catalogue",
     "ConfigError",
+    "Contrastive",
     "DataError",
     "Dataset",
     "EvaluateConfig",
     "Exact",
     "Files",
     "GatedHistory",
+    "Gbce",
     "Geometry",
     "Hits",
     "Ivf",

@@ -66,14 +66,34 @@ def test_a_position_of_weight_nought_counts_for_nothing(loss: Loss) -> None:
     torch.testing.assert_close(loss(logits, target, weight), loss(logits[rest], target[rest], weight[rest]))
 
 
+@every_loss
+@given(seed=st.integers(0, 10_000))
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_the_slope_is_the_derivative(loss: Loss, dtype: torch.dtype, seed: int) -> None:
+    logits, target, weight = example(seed)
+    if not loss.tempered:
+        logits /= logits.abs().max()
+    logits[torch.arange(len(target)), (target + 1) % logits.shape[1]] = -torch.inf
+    given_logits = logits.to(dtype)
+    free = given_logits.float().requires_grad_()
+    value = loss(free, target, weight)
+    torch.autograd.backward(value)
+    ours, slope = loss.with_slope(given_logits.clone(), target, weight)
+    assert slope.dtype == dtype
+    assert free.grad is not None
+    rtol, atol = (1e-5, 1e-6) if dtype is torch.float32 else (0.03, 0.05)
+    torch.testing.assert_close(ours, value.detach(), rtol=rtol, atol=atol)
+    torch.testing.assert_close(slope.float(), free.grad, rtol=rtol, atol=atol)
+
+
 def plain(
     loss: Loss, queries: Tensor, target: Tensor, weight: Tensor, candidates: CandidateSet, scale: Tensor
 ) -> Tensor:
     """The same sequence, whole and position by position."""
-    total = torch.zeros(())
+    total, loss = torch.zeros(()), loss.over(candidates.log_q)
     for b in range(target.shape[0]):
         for h in range(target.shape[1]):
-            scores = candidates.vectors @ queries[b, h] * scale
+            scores = candidates.vectors @ queries[b, h] * (scale if loss.tempered else 1)
             log_q = candidates.log_q if loss.corrected else torch.where(candidates.log_q.isinf(), torch.inf, 0.0)
             logits = torch.where(candidates.known[b], -torch.inf, scores - log_q)
             logits = torch.where(torch.arange(len(scores)) == target[b, h], scores, logits)

@@ -29,8 +29,18 @@ class Bpr(Loss):
         self, logits: Float[Tensor, "n m"], target: Int64[Tensor, " n"], weight: Float[Tensor, " n"]
     ) -> Float[Tensor, ""]:
         """Return Σ weight × mean pair loss; see :class:`Loss`."""
-        right = logits.gather(1, target[:, None])
-        other = torch.isfinite(logits).scatter(1, target[:, None], value=False)
-        gaps = torch.where(other, right - logits, torch.zeros_like(logits))
-        each = torch.where(other, functional.softplus(-gaps), torch.zeros_like(gaps))
-        return torch.dot(each.sum(1) / other.sum(1).clamp(min=1), weight)
+        gaps = (logits - logits.gather(1, target[:, None])).scatter(1, target[:, None], -torch.inf)
+        each = functional.softplus(gaps).sum(1) / gaps.isfinite().sum(1).clamp(min=1)
+        return torch.dot(each, weight)
+
+    def with_slope(
+        self, logits: Float[Tensor, "n m"], target: Int64[Tensor, " n"], weight: Float[Tensor, " n"]
+    ) -> tuple[Float[Tensor, ""], Float[Tensor, "n m"]]:
+        """Return the loss and its slope, how likely each pair stands wrong, over the logits; see :class:`Loss`."""
+        gaps = logits.sub_(logits.gather(1, target[:, None])).scatter_(1, target[:, None], -torch.inf)
+        share = weight[:, None] / (gaps > -torch.inf).sum(1, keepdim=True).clamp(min=1)
+        each = functional.softplus(gaps).sum(1, keepdim=True, dtype=torch.float32)
+        slope = gaps.sigmoid_().mul_(share.to(gaps.dtype))
+        back = slope.sum(1, keepdim=True, dtype=torch.float32)
+        slope.scatter_(1, target[:, None], -back.to(slope.dtype))
+        return torch.dot(each[:, 0], share[:, 0]), slope

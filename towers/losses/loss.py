@@ -20,6 +20,16 @@ class Loss(ABC):
 
     corrected: ClassVar[bool] = False
     """Whether log q is taken off the scores: right for a loss that sums exp(score) over the candidates."""
+    tempered: ClassVar[bool] = True
+    """Whether scores are divided by the temperature; a loss that is not tempered sees the cosines themselves."""
+
+    def over(self, log_q: Float[Tensor, " m"]) -> "Loss":  # noqa: ARG002 - for those who care
+        """Return the loss to use over candidates that were drawn so; most do not care.
+
+        Args:
+            log_q: Natural log of the probability that the draw holds each, [m]; +inf is no candidate.
+        """
+        return self
 
     @abstractmethod
     def __call__(
@@ -28,7 +38,7 @@ class Loss(ABC):
         """Return the weighted sum of the positions' losses.
 
         Args:
-            logits: Corrected scores, already divided by the temperature, [n, m]; -inf is no candidate.
+            logits: Scores, tempered and corrected as the loss asks, [n, m]; -inf is no candidate.
             target: Column of the right candidate, [n].
             weight: What each position counts, [n]; ≥ 0.
 

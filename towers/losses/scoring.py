@@ -102,17 +102,18 @@ def candidate_loss(
     rows, right, amount = places // target.shape[1], target.flatten()[places], weight.flatten()[places]
     device = queries.device.type
     precision = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else torch.float32
+    loss = loss.over(candidates.log_q)
     log_q = candidates.log_q if loss.corrected else torch.where(candidates.log_q == torch.inf, torch.inf, 0.0)
-    log_q = log_q.to(precision)
 
     def of_part(at: slice, scaled: Tensor, vectors: Tensor) -> tuple[Tensor, Tensor]:
-        logits = corrected_logits(scaled, right[at], rows[at], CandidateSet(vectors, log_q, candidates.known))
+        shared = CandidateSet(vectors, log_q.to(precision), candidates.known)
+        logits = corrected_logits(scaled, right[at], rows[at], shared)
         return loss.with_slope(logits, right[at], amount[at])
 
     step = max(1, LOGITS_AT_ONCE // candidates.vectors.shape[0])
     parts = [slice(start, start + step) for start in range(0, len(places), step)]
     with torch.autocast(device, enabled=False):
-        scaled = queries.flatten(0, 1)[places].float() * scale
+        scaled = queries.flatten(0, 1)[places].float() * (scale if loss.tempered else 1.0)
         total: Tensor = _SumOfParts.apply(  # type: ignore[no-untyped-call]  # torch leaves apply untyped
             of_part, parts, precision, scaled, candidates.vectors.float()
         )

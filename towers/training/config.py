@@ -6,7 +6,7 @@ from enum import Enum
 from towers.features.samplers import Sampler
 from towers.losses.loss import Loss
 from towers.models.two_tower import ModelConfig
-from towers.types import ConfigError
+from towers.types import ConfigError, Geometry
 
 
 class Accelerator(Enum):
@@ -93,3 +93,7 @@ class TrainConfig:
         for name in ("refit_epochs", "seed", "threads"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"{name} is {getattr(self, name)}; expected at least 0")
+        if not self.loss.tempered and self.model.geometry is not Geometry.cosine:
+            raise ConfigError(
+                f"model.geometry is {self.model.geometry.name}; expected cosine, which is what this loss is about"
+            )
