@@ -59,11 +59,9 @@ class Softmax(Loss):
         """Return the loss and weight × (softmax - target), written over the logits; see :class:`Loss`."""
         if self.label_smoothing:
             return super().with_slope(logits, target, weight)
-        right = logits.gather(1, target[:, None]).float()
-        top = logits.amax(1, keepdim=True)
-        shares = logits.sub_(top).exp_()
-        total = shares.sum(1, keepdim=True, dtype=torch.float32)
-        each = total.log() + top.float() - right
-        slope = shares.mul_((weight[:, None] / total).to(shares.dtype))
-        slope.scatter_add_(1, target[:, None], -weight[:, None].to(slope.dtype))
-        return torch.dot(each[:, 0], weight), slope
+        shares = torch.softmax(logits, 1, out=logits)
+        of_target = shares.gather(1, target[:, None])[:, 0].float()
+        shares.scatter_(1, target[:, None], (of_target - 1).to(shares.dtype)[:, None])
+        if (weight != 1).any():
+            shares.mul_(weight[:, None].to(shares.dtype))
+        return torch.dot(-of_target.clamp(min=torch.finfo(torch.float32).tiny).log(), weight), shares
