@@ -15,7 +15,7 @@ from pytorch_lightning.loggers import TensorBoardLogger
 from towers.features import BatchSource
 from towers.models import TwoTower
 from towers.training.checkpoint import WholeCheckpoints, read_checkpoint
-from towers.training.config import TrainConfig
+from towers.training.config import Accelerator, Precision, TrainConfig
 from towers.training.data_module import TowersData
 from towers.training.journal import Journal, Row
 from towers.training.module import TowersModule
@@ -93,6 +93,7 @@ class Stage:
     def _trainer(self, callbacks: list[pl.Callback]) -> pl.Trainer:
         return pl.Trainer(
             accelerator=self.config.accelerator.name,
+            precision="bf16-mixed" if in_bfloat16(self.config) else "32-true",
             devices=1,
             max_epochs=self.epochs,
             logger=TensorBoardLogger(self.config.run, name="logs", version=self.name),
@@ -104,6 +105,15 @@ class Stage:
             reload_dataloaders_every_n_epochs=1,
             log_every_n_steps=10,
         )
+
+
+def in_bfloat16(config: TrainConfig) -> bool:
+    """Say whether products are taken in bfloat16: as asked, or where the machine has instructions for it."""
+    if config.precision is not Precision.auto:
+        return config.precision is Precision.bfloat16
+    if config.accelerator is not Accelerator.cpu and torch.cuda.is_available():
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
 
 
 @contextmanager

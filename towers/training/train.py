@@ -90,7 +90,11 @@ def describe(config: TrainConfig) -> dict[str, Any]:
     for field in ("loss", "sampler"):
         plain[field] = {"kind": kinds[type(getattr(config, field))], **plain[field]}
     plain["optim"]["schedule"] = config.optim.schedule.name
-    return plain | {"model": describe_model(config.model), "accelerator": config.accelerator.name}
+    return plain | {
+        "model": describe_model(config.model),
+        "accelerator": config.accelerator.name,
+        "precision": config.precision.name,
+    }
 
 
 def _stage(
