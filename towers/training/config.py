@@ -20,7 +20,7 @@ class Accelerator(Enum):
     """A CUDA GPU; an error where there is none."""
 
 
-class Precision(Enum):
+class Products(Enum):
     """In what the products of training are taken; weights and sums stay in float32."""
 
     auto = "auto"
@@ -94,7 +94,7 @@ class TrainConfig:
     """Seed of everything that is drawn."""
     accelerator: Accelerator = Accelerator.auto
     """Where to compute: auto, cpu or gpu."""
-    precision: Precision = Precision.auto
+    precision: Products = Products.auto
     """In what the products of training are taken: auto, float32 or bfloat16."""
     threads: int = 0
     """CPU threads; 0 leaves it to torch."""

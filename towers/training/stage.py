@@ -15,10 +15,11 @@ from pytorch_lightning.loggers import TensorBoardLogger
 from towers.features import BatchSource
 from towers.models import TwoTower
 from towers.training.checkpoint import WholeCheckpoints, read_checkpoint
-from towers.training.config import Accelerator, Precision, TrainConfig
+from towers.training.config import TrainConfig
 from towers.training.data_module import TowersData
 from towers.training.journal import Journal, Row
 from towers.training.module import TowersModule
+from towers.training.precision import precision_of
 
 STEER = "recall@100"
 """The figure of the valid split that chooses the epoch."""
@@ -93,27 +94,17 @@ class Stage:
     def _trainer(self, callbacks: list[pl.Callback]) -> pl.Trainer:
         return pl.Trainer(
             accelerator=self.config.accelerator.name,
-            precision="bf16-mixed" if in_bfloat16(self.config) else "32-true",
             devices=1,
             max_epochs=self.epochs,
             logger=TensorBoardLogger(self.config.run, name="logs", version=self.name),
             callbacks=callbacks,
-            plugins=[WholeCheckpoints()],
+            plugins=[WholeCheckpoints(), precision_of(self.config)],
             gradient_clip_val=self.config.optim.clip or None,
             enable_progress_bar=False,
             enable_model_summary=False,
             reload_dataloaders_every_n_epochs=1,
             log_every_n_steps=10,
         )
-
-
-def in_bfloat16(config: TrainConfig) -> bool:
-    """Say whether products are taken in bfloat16: as asked, or where the machine has instructions for it."""
-    if config.precision is not Precision.auto:
-        return config.precision is Precision.bfloat16
-    if config.accelerator is not Accelerator.cpu and torch.cuda.is_available():
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
 
 
 @contextmanager
