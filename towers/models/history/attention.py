@@ -34,7 +34,7 @@ class CausalAttention(nn.Module):
         within(count, self.length)
         split = [part.reshape(batch, count, self.heads, -1).transpose(1, 2) for part in (query, key, value)]
         bias = by_pair(self.by_distance[:, :count], -torch.inf).to(query.dtype)
-        attended: Tensor = _Attend.apply(*split, bias)
+        attended: Tensor = _Attend.apply(*split, bias)  # type: ignore[no-untyped-call]
         return attended.transpose(1, 2).reshape(batch, count, dim)
 
 
@@ -75,7 +75,7 @@ class _Attend(torch.autograd.Function):
         return out
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: FunctionCtx, grad: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         query, key, value, out, *kept = ctx.saved_tensors  # type: ignore[attr-defined]
         d_query, d_key, d_value = torch.empty_like(query), torch.zeros_like(key), torch.zeros_like(value)
