@@ -38,6 +38,8 @@ class TowersModule(pl.LightningModule):
         super().__init__()
         self.towers, self.loss, self.optim = towers, loss, optim
         self.seed_number, self.on_epoch = seed, on_epoch
+        if not loss.tempered:
+            towers.log_scale.requires_grad_(False)
 
     def on_train_epoch_start(self) -> None:
         """Make the epoch's dropout a function of seed, epoch and process."""
