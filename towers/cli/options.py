@@ -15,14 +15,45 @@ VALUED_FLAGS = ("-c", "--cfg", "-p", "--package", "-cd", "--config-dir", "-i", "
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
-    """Return `; did you mean …?` with the known word that looks most like this one, or nothing.
+    """Return `; did you mean …?` with the known word that this one is short for, or looks most like, or nothing.
 
     Example:
         >>> nearest("evalute", ["train", "evaluate"])
         "; did you mean 'evaluate'?"
+        >>> nearest("optim.lr", ["optim.clip", "optim.learning_rate"])
+        "; did you mean 'optim.learning_rate'?"
     """
-    found = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
-    return f"; did you mean {found[0]!r}?" if found else ""
+    names = list(known)
+    group, last = _parts(word)
+    own = [name for name in names if group and _parts(name)[0] == group]
+    for scope in (own, names):
+        short = [name for name in scope if short_for(last, _parts(name)[1])]
+        alike = difflib.get_close_matches(last, [_parts(name)[1] for name in scope], n=1, cutoff=0.6)
+        if meant := short or [name for name in scope if _parts(name)[1] in alike]:
+            return f"; did you mean {difflib.get_close_matches(word, meant, n=1, cutoff=0.0)[0]!r}?"
+    return ""
+
+
+def _parts(name: str) -> tuple[str, str]:
+    """Return what stands before the last dot or slash of a name, and what stands behind it."""
+    group, _, last = name.replace("/", ".").rpartition(".")
+    return group, last
+
+
+def short_for(word: str, name: str) -> bool:
+    """Say whether a word is how a name begins, or is put together from beginnings of all its parts.
+
+    Example:
+        >>> [short_for(word, "learning_rate") for word in ("lr", "learn_rate", "learn", "rate", "lrs")]
+        [True, True, True, False, False]
+    """
+    if not word or name.startswith(word):
+        return bool(word)
+    rests = {word.replace("_", "")}
+    for part in name.split("_"):
+        beginnings = [part[:length] for length in range(1, len(part) + 1)]
+        rests = {rest.removeprefix(begun) for rest in rests for begun in beginnings if rest.startswith(begun)}
+    return "" in rests
 
 
 def prepared(verb: Verb, schema: Schema, words: list[str]) -> list[str]:
