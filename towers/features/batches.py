@@ -102,13 +102,13 @@ class BatchSource:
         real = places >= 0
         events = np.where(real, self.positives.video_row[places], 0).astype(np.int64)
         time_ms = np.where(real, self.positives.time_ms[places], TIME_UNKNOWN)
+        # Places are sought among the batch's videos: an array as long as the catalogue would cost more than the batch.
         rows = np.union1d(drawn, events[real])
-        column = np.full(len(self.videos), -1)
-        column[rows] = np.arange(len(rows))
         all_log_q = np.full(len(rows), np.inf, np.float32)
-        all_log_q[column[drawn]] = log_q
+        all_log_q[np.searchsorted(rows, drawn)] = log_q
+        column = np.where(real, np.searchsorted(rows, events), 0)
         history = np.full(events.shape, -1)
-        history[:, 1:] = np.where(real[:, 1:], column[events[:, :-1]], -1)
+        history[:, 1:] = np.where(real[:, 1:], column[:, :-1], -1)
         users = windows.user[chosen]
         return Batch(
             rows=torch.from_numpy(rows),
@@ -116,11 +116,11 @@ class BatchSource:
             log_q=torch.from_numpy(all_log_q),
             history=torch.from_numpy(history),
             state=torch.from_numpy(last_strictly_before(time_ms)),
-            target=torch.from_numpy(np.where(real, column[events], 0)),
+            target=torch.from_numpy(column),
             weight=torch.from_numpy(np.where(counted, self.positives.weight[places], 0).astype(np.float32)),
             users=self.users.tensors(users),
             context=torch.from_numpy(context_codes(time_ms)),
-            known=self._known(users, column, len(rows)),
+            known=self._known(users, rows),
             positions=int(np.count_nonzero(self.positives.weight[targets] > 0)),
             worth=self._worth(places[counted], targets) if self.part < whole else 0.0,
         )
@@ -137,13 +137,15 @@ class BatchSource:
         weight = self.positives.weight
         return self.parts * float(weight[mine].sum(dtype=np.float64) / weight[all_targets].sum(dtype=np.float64))
 
-    def _known(self, users: Int64[np.ndarray, " b"], column: Int64[np.ndarray, " rows"], count: int) -> Tensor:
+    def _known(self, users: Int64[np.ndarray, " b"], rows: Int64[np.ndarray, " m"]) -> Tensor:
         """Return which of the batch's videos each user is known to like, [b, m]."""
         begin, end = self.positives.offsets[users], self.positives.offsets[users + 1]
         each = end - begin
         window = np.repeat(np.arange(len(users)), each)
         places = np.arange(each.sum()) - np.repeat(np.cumsum(each) - each, each) + begin[window]
-        at = column[self.positives.video_row[places]]
-        known = np.zeros((len(users), count), bool)
-        known[window[at >= 0], at[at >= 0]] = True
+        liked = self.positives.video_row[places].astype(np.int64)
+        at = np.minimum(np.searchsorted(rows, liked), len(rows) - 1)
+        inside = rows[at] == liked
+        known = np.zeros((len(users), len(rows)), bool)
+        known[window[inside], at[inside]] = True
         return torch.from_numpy(known)
