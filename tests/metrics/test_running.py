@@ -1,9 +1,13 @@
+import math
+
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torchmetrics import Metric
 
-from towers.metrics import METRICS, Coverage, Recall, mrr, ranking
+from towers.metrics import METRICS, Coverage, RankingMetric, Recall, mrr, ranking
 from towers.types import ConfigError, DataError
 
 
@@ -39,7 +43,30 @@ def test_states_of_two_processes_are_summed(name: str) -> None:
     first.update(hits[:31], relevant[:31])
     second.update(hits[31:], relevant[31:])
     for state in ("total", "users"):
-        assert _joined(first, second, state).item() == pytest.approx(getattr(whole, state).item())
+        assert _joined(first, second, state).tolist() == getattr(whole, state).tolist()
+
+
+@given(numbers=st.lists(st.floats(0, 1), min_size=1, max_size=300), seed=st.integers(0, 9))
+def test_a_mean_is_the_same_to_the_last_bit_in_any_order_and_parts(numbers: list[float], seed: int) -> None:
+    values = np.array(numbers)
+    whole, dealt = Given(k=1), Given(k=1)
+    whole.given = values
+    whole.update(torch.zeros(len(values), 1, dtype=torch.bool), torch.ones(len(values), dtype=torch.int64))
+    rng = np.random.default_rng(seed)
+    for part in np.array_split(rng.permutation(values), rng.integers(1, 9)):
+        dealt.given = part
+        dealt.update(torch.zeros(len(part), 1, dtype=torch.bool), torch.ones(len(part), dtype=torch.int64))
+    assert whole.total.tolist() == dealt.total.tolist()
+    assert float(dealt.compute()) == pytest.approx(math.fsum(numbers) / len(numbers), abs=1e-15)
+
+
+class Given(RankingMetric):
+    """A metric whose values are given."""
+
+    given: np.ndarray
+
+    def values(self, hits: ranking.HitMatrix, relevant: ranking.Relevant) -> ranking.PerUser:  # noqa: ARG002
+        return self.given
 
 
 def test_reset_forgets() -> None:

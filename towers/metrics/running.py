@@ -6,6 +6,7 @@ score; only its `Metric` base, the state and its synchronisation, is built on he
 
 from abc import ABC, abstractmethod
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
@@ -14,12 +15,16 @@ from torchmetrics import Metric
 from towers.metrics import ranking
 from towers.types import ConfigError, DataError
 
+COARSE, FINE = 2.0**26, 2.0**52
+
 
 class RankingMetric(Metric, ABC):
     """The mean over users of one per-user value; subclasses say which.
 
-    State: `total` (sum of values, float64) and `users` (count, int64), both summed over
-    processes, so the mean is over all users of all ranks whatever their share.
+    State: `total` (sum of values, float64, in a coarse and a fine part) and `users` (count, int64), both
+    summed over processes, so the mean is over all users of all ranks whatever their share. The parts
+    are whole multiples of 2^-26 and 2^-52, so up to 2^27 users their sums are exact: however the users
+    are dealt out, the mean is the same to the last bit.
 
     Args:
         k: How many of the first candidates count.
@@ -39,7 +44,7 @@ class RankingMetric(Metric, ABC):
         if k < 1:
             raise ConfigError(f"k is {k}; a metric needs a k of at least 1")
         self.k = k
-        self.add_state("total", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
+        self.add_state("total", torch.zeros(2, dtype=torch.float64), dist_reduce_fx="sum")
         self.add_state("users", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
 
     @abstractmethod
@@ -54,7 +59,9 @@ class RankingMetric(Metric, ABC):
             relevant: How many videos each user had to find, [q]; at least 1.
         """
         values = self.values(hits.cpu().numpy(), relevant.cpu().numpy())
-        self.total += float(values.sum())
+        coarse = np.round(values * COARSE) / COARSE
+        fine = np.round((values - coarse) * FINE) / FINE
+        self.total += torch.tensor([coarse.sum(), fine.sum()], dtype=torch.float64, device=self.total.device)
         self.users += len(values)
 
     def compute(self) -> Float[Tensor, ""]:
@@ -65,7 +72,7 @@ class RankingMetric(Metric, ABC):
         """
         if int(self.users) == 0:
             raise DataError(f"{type(self).__name__}@{self.k} has seen 0 users; call update before compute")
-        return self.total / self.users
+        return self.total.sum() / self.users
 
 
 class Hit(RankingMetric):
