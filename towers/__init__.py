@@ -13,7 +13,16 @@ if TYPE_CHECKING:
     from towers.features import Catalogue, Mixed, Uniform
     from towers.index import Auto, Exact, Ivf
     from towers.losses import Bpr, Contrastive, Gbce, Softmax
-    from towers.models import GatedHistory, MeanHistory, ModelConfig, RecencyHistory, TransformerHistory
+    from towers.models import (
+        AttentionHistory,
+        GatedHistory,
+        GruHistory,
+        HstuHistory,
+        MeanHistory,
+        ModelConfig,
+        RecencyHistory,
+        TransformerHistory,
+    )
     from towers.publishing import Bundle, PublishConfig
     from towers.publishing.publish import publish
     from towers.serving import Retriever
@@ -38,7 +47,16 @@ _ROOMS = {
     "features": ("Catalogue", "Mixed", "Uniform"),
     "index": ("Auto", "Exact", "Ivf"),
     "losses": ("Bpr", "Contrastive", "Gbce", "Softmax"),
-    "models": ("GatedHistory", "MeanHistory", "ModelConfig", "RecencyHistory", "TransformerHistory"),
+    "models": (
+        "AttentionHistory",
+        "GatedHistory",
+        "GruHistory",
+        "HstuHistory",
+        "MeanHistory",
+        "ModelConfig",
+        "RecencyHistory",
+        "TransformerHistory",
+    ),
     "publishing": ("Bundle", "PublishConfig", "publish"),
     "serving": ("Retriever",),
     "training": ("OptimConfig", "TrainConfig", "train"),
@@ -56,6 +74,7 @@ _ROOMS = {
 _ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names}
 
 __all__ = [
+    "AttentionHistory",
     "Auto",
     "Bpr",
     "Bundle",
@@ -71,7 +90,9 @@ __all__ = [
     "GatedHistory",
     "Gbce",
     "Geometry",
+    "GruHistory",
     "Hits",
+    "HstuHistory",
     "Ivf",
     "KuaiRand",
     "LeaveOneOut",

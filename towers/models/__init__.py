@@ -4,9 +4,12 @@ from towers.models.encode import query_vectors, video_vectors
 from towers.models.feature_bag import FeatureBag
 from towers.models.history import (
     HISTORIES,
+    AttentionHistory,
     GatedHistory,
+    GruHistory,
     History,
     HistoryEncoder,
+    HstuHistory,
     MeanHistory,
     RecencyHistory,
     TransformerHistory,
@@ -17,10 +20,13 @@ from towers.models.two_tower import ModelConfig, TwoTower
 
 __all__ = [
     "HISTORIES",
+    "AttentionHistory",
     "FeatureBag",
     "GatedHistory",
+    "GruHistory",
     "History",
     "HistoryEncoder",
+    "HstuHistory",
     "MeanHistory",
     "ModelConfig",
     "RecencyHistory",

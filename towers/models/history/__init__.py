@@ -3,23 +3,32 @@
 from towers.models.history.dropout import ByteDropout
 from towers.models.history.encoder import History, HistoryEncoder
 from towers.models.history.gated import GatedHistory
+from towers.models.history.gru import GruHistory
+from towers.models.history.hstu import HstuHistory
 from towers.models.history.mean import MeanHistory
+from towers.models.history.pooling import AttentionHistory
 from towers.models.history.recency import RecencyHistory
 from towers.models.history.transformer import TransformerHistory
 
 HISTORIES: dict[str, type[History]] = {
     "recency": RecencyHistory,
     "mean": MeanHistory,
+    "attention": AttentionHistory,
+    "gru": GruHistory,
     "transformer": TransformerHistory,
     "gated": GatedHistory,
+    "hstu": HstuHistory,
 }
 
 __all__ = [
     "HISTORIES",
+    "AttentionHistory",
     "ByteDropout",
     "GatedHistory",
+    "GruHistory",
     "History",
     "HistoryEncoder",
+    "HstuHistory",
     "MeanHistory",
     "RecencyHistory",
     "TransformerHistory",

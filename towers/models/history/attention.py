@@ -1,11 +1,14 @@
 """Causal attention whose weights know how far back an event is."""
 
+from enum import Enum
 from itertools import pairwise
+from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.autograd.function import FunctionCtx, once_differentiable
+from torch.autograd.function import once_differentiable
+from torch.nn import functional
 
 from towers.models.history.encoder import within
 
@@ -13,29 +16,38 @@ STRIPE = 64
 """Queries whose weights are made at once; what comes after the last of them is not computed."""
 
 
+class Weighting(Enum):
+    """How logits become weights; the value is the logit of what must not be seen."""
+
+    softmax = -torch.inf
+    """Weights add up to one."""
+    silu = -1e4
+    """Each weight for itself; at this logit SiLU and its slope are 0, at minus infinity they are no numbers."""
+
+
 class CausalAttention(nn.Module):
-    """Softmax attention over events ≤ t, with a learned term of the logits for each distance.
+    """Attention over events ≤ t, with a learned term of the logits for each distance and head.
 
     Args:
-        heads: How many.
+        heads: How many; they share out the width.
         length: Events that the encoder reads, the start not included.
+        weighting: How logits become weights.
     """
 
-    def __init__(self, heads: int, length: int) -> None:
+    def __init__(self, heads: int, length: int, weighting: Weighting = Weighting.softmax) -> None:
         super().__init__()
-        self.heads, self.length = heads, length
+        self.heads, self.length, self.weighting = heads, length, weighting
         self.by_distance = nn.Parameter(torch.zeros(heads, length + 1))
 
     def forward(
-        self, query: Float[Tensor, "b h d"], key: Float[Tensor, "b h d"], value: Float[Tensor, "b h d"]
-    ) -> Float[Tensor, "b h d"]:
+        self, query: Float[Tensor, "b h d"], key: Float[Tensor, "b h d"], value: Float[Tensor, "b h v"]
+    ) -> Float[Tensor, "b h v"]:
         """Return what each event attends to."""
-        batch, count, dim = query.shape
+        batch, count, _ = query.shape
         within(count, self.length)
-        split = [part.reshape(batch, count, self.heads, -1).transpose(1, 2) for part in (query, key, value)]
-        bias = by_pair(self.by_distance[:, :count], -torch.inf).to(query.dtype)
-        attended: Tensor = _Attend.apply(*split, bias)  # type: ignore[no-untyped-call]
-        return attended.transpose(1, 2).reshape(batch, count, dim)
+        parts = [part.reshape(batch, count, self.heads, -1).transpose(1, 2) for part in (query, key, value)]
+        bias = by_pair(self.by_distance[:, :count], self.weighting.value)
+        return attend(parts[0], parts[1], parts[2], bias, self.weighting).transpose(1, 2).reshape(batch, count, -1)
 
 
 def by_pair(by_distance: Float[Tensor, "k h"], later: float) -> Float[Tensor, "k h h"]:
@@ -54,43 +66,69 @@ def by_pair(by_distance: Float[Tensor, "k h"], later: float) -> Float[Tensor, "k
     return square.view(heads, count, 2 * count - 1)[..., count - 1 :]
 
 
-class _Attend(torch.autograd.Function):
-    """Softmax(q kᵀ / √e + bias) v for queries [b, k, h, e], in stripes that leave out what comes after.
+def attend(
+    query: Float[Tensor, "b k h e"],
+    key: Float[Tensor, "b k h e"],
+    value: Float[Tensor, "b k h v"],
+    bias: Float[Tensor, "k h h"],
+    weighting: Weighting = Weighting.softmax,
+) -> Float[Tensor, "b k h v"]:
+    """Return weights(query keyᵀ / √e + bias) value, [batch, heads, events, v].
 
-    torch's own attention takes 1.5 to 3 times as long on a CPU, forward and backward, at 64
-    windows of 200 × 64, and gives no gradient to the bias without another, slower way.
+    Computed in stripes of queries that leave out what comes after. torch's own attention takes 1.5
+    to 3 times as long on a CPU, forward and backward, at 64 windows of 200 × 64, and has no
+    gradient of the bias but by another, slower way.
+
+    Args:
+        query: What each event asks, [b, k, h, e].
+        key: What each event is found by, [b, k, h, e].
+        value: What each event gives, [b, k, h, v].
+        bias: Term of each pair's logit, [k, h, h]; hides what comes after as `weighting` says.
+        weighting: How logits become weights.
     """
+    attended: Tensor = _Attend.apply(query, key, value, bias.to(query.dtype), weighting)  # type: ignore[no-untyped-call]
+    return attended
 
+
+class _Attend(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: FunctionCtx, query: Tensor, key: Tensor, value: Tensor, bias: Tensor) -> Tensor:
+    def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor, bias: Tensor, weighting: Weighting) -> Tensor:  # noqa: ANN401 - torch's
         query = query * query.shape[-1] ** -0.5
-        out, kept = torch.empty_like(query), []
+        out, kept = query.new_empty(*query.shape[:-1], value.shape[-1]), []
         with torch.autocast(query.device.type, enabled=False):
             for begin, end in _stripes(query.shape[2]):
-                logits = query[:, :, begin:end] @ key[:, :, :end].transpose(-1, -2)
-                weights = logits.add_(bias[:, begin:end, :end]).softmax(-1)
-                out[:, :, begin:end] = weights @ value[:, :, :end]
-                kept.append(weights)
+                logits = (query[:, :, begin:end] @ key[:, :, :end].transpose(-1, -2)).add_(bias[:, begin:end, :end])
+                kept.append(logits.softmax(-1) if weighting is Weighting.softmax else logits)
+                out[:, :, begin:end] = _weights(kept[-1], weighting) @ value[:, :, :end]
         ctx.save_for_backward(query, key, value, out, *kept)
+        ctx.weighting = weighting
         return out
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: FunctionCtx, grad: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        query, key, value, out, *kept = ctx.saved_tensors  # type: ignore[attr-defined]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, None]:  # noqa: ANN401 - torch's
+        query, key, value, out, *kept = ctx.saved_tensors
         d_query, d_key, d_value = torch.empty_like(query), torch.zeros_like(key), torch.zeros_like(value)
-        count = query.shape[2]
-        d_bias = query.new_zeros(query.shape[1], count, count)
-        along = (grad * out).sum(-1, keepdim=True)
-        for (begin, end), weights in zip(_stripes(count), kept, strict=True):
+        d_bias = query.new_zeros(query.shape[1], query.shape[2], query.shape[2])
+        softmax = ctx.weighting is Weighting.softmax
+        along = (grad * out).sum(-1, keepdim=True) if softmax else grad
+        for (begin, end), saved in zip(_stripes(query.shape[2]), kept, strict=True):
             part = grad[:, :, begin:end]
-            d_value[:, :, :end] += weights.transpose(-1, -2) @ part
+            d_value[:, :, :end] += _weights(saved, ctx.weighting).transpose(-1, -2) @ part
             d_logits = part @ value[:, :, :end].transpose(-1, -2)
-            d_logits.sub_(along[:, :, begin:end]).mul_(weights)
+            if softmax:
+                d_logits.sub_(along[:, :, begin:end]).mul_(saved)
+            else:
+                d_logits = torch.ops.aten.silu_backward(d_logits, saved)
             d_bias[:, begin:end, :end] = d_logits.sum(0)
             d_query[:, :, begin:end] = d_logits @ key[:, :, :end]
             d_key[:, :, :end] += d_logits.transpose(-1, -2) @ query[:, :, begin:end]
-        return d_query.mul_(query.shape[-1] ** -0.5), d_key, d_value, d_bias
+        return d_query.mul_(query.shape[-1] ** -0.5), d_key, d_value, d_bias, None
+
+
+def _weights(kept: Tensor, weighting: Weighting) -> Tensor:
+    """Return the weights from what the forward pass keeps: the weights, or for SiLU the logits."""
+    return kept if weighting is Weighting.softmax else functional.silu(kept)
 
 
 def _stripes(count: int) -> list[tuple[int, int]]:

@@ -20,7 +20,7 @@ class GatedHistory(History):
     distances, as in :class:`TransformerHistory`, and for the same reasons.
 
     Recommendation: instead of :class:`TransformerHistory` where there are more than two blocks or
-    millions of events; trains more steadily, costs about a half more at the same width.
+    millions of events; takes about twice as long.
 
     Source:
         Borisyuk et al. 2025, From Features to Transformers (LiGR): gated residual branches;

@@ -24,7 +24,7 @@ class TransformerHistory(History):
     almost only for the last place, which training rarely does.
 
     Recommendation: where order within a session or a taste that changes matters and there are
-    hundreds of thousands of events; slower than :class:`RecencyHistory` by about ten times.
+    hundreds of thousands of events; takes about three times as long as :class:`RecencyHistory`.
 
     Source:
         Kang and McAuley 2018, Self-Attentive Sequential Recommendation, section 3; distances as in
