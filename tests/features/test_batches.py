@@ -1,11 +1,25 @@
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pytest
 import torch
 
 from towers.data import TIME_UNKNOWN, Positives
-from towers.features import Batch, BatchSource, Catalogue, FeatureTable, Mixed, Sampler, Uniform
+from towers.features import (
+    Batch,
+    BatchSource,
+    Catalogue,
+    FeatureTable,
+    Hard,
+    InBatch,
+    Mixed,
+    Pool,
+    Popularity,
+    Queued,
+    Sampler,
+    Step,
+    Uniform,
+)
 
 # user 2 watched 5, 4, 3; user 3 watched 4, 6 at one moment; 7 is watched by nobody
 OFFSETS, VIDEOS = np.array([0, 0, 0, 3, 5]), np.array([5, 4, 3, 4, 6], np.int32)
@@ -15,14 +29,30 @@ TIMES = np.array([TIME_UNKNOWN, 1000, 2000, 3000, 3000])
 def source(sampler: Sampler, positions: int = 100, window: int = 4) -> BatchSource:
     positives = Positives(OFFSETS, VIDEOS, TIMES, np.array([1, 2, 3, 4, 5], np.float32))
     users, videos = (FeatureTable(np.arange(rows, dtype=np.int32)[:, None]) for rows in (4, 8))
-    return BatchSource(positives, users, videos, np.arange(2, 8), sampler, window, positions)
+    return BatchSource(positives, users, videos, np.arange(2, 8), sampler, window, positions, hardest=likes_all)
+
+
+def likes_all(step: Step, askers: int, each: int, afresh: bool) -> np.ndarray:  # noqa: ARG001
+    """Worse than any towers: what every user liked is ranked first for all."""
+    return np.tile(np.arange(3, 3 + each), (min(askers, len(step.users)), 1))
 
 
 def line_of(batch: Batch, user_row: int) -> int:
     return batch.users.codes[:, 0].tolist().index(user_row)
 
 
-@pytest.mark.parametrize("sampler", [Catalogue(), Uniform(count=2), Mixed(count=2)])
+@pytest.mark.parametrize(
+    "sampler",
+    [
+        Catalogue(),
+        Uniform(count=2),
+        Mixed(count=2),
+        InBatch(),
+        Popularity(count=3),
+        Queued(count=2),
+        Hard(count=2, each=4),
+    ],
+)
 def test_a_batch_says_what_the_log_says(sampler: Sampler) -> None:
     (batch,) = source(sampler).epoch(0, 0)
     two, three = line_of(batch, 2), line_of(batch, 3)
@@ -63,6 +93,52 @@ def test_a_video_that_is_only_history_is_no_candidate() -> None:
     targets = set(later.rows[later.target[later.weight > 0]].tolist())
     assert only_history
     assert not only_history & targets
+
+
+@pytest.mark.parametrize("sampler", [Queued(count=1, batches=3), Hard(count=1, each=4)])
+def test_no_positive_of_a_user_is_held_against_them(sampler: Sampler) -> None:
+    liked = {2: {3, 4, 5}, 3: {4, 6}}
+    seen = set()
+    for batch in source(sampler, positions=1, window=1).epoch(0, 0):
+        user = int(batch.users.codes[0, 0])
+        candidates = set(batch.rows[batch.log_q < torch.inf].tolist())
+        against = set(batch.rows[(batch.log_q < torch.inf) & ~batch.known[0]].tolist())
+        assert against == candidates - liked[user]
+        seen |= candidates & liked[user]
+    assert seen == {3, 4, 5, 6}
+
+
+@dataclass(kw_only=True)
+class Recording(Queued):
+    """Keeps what it was told."""
+
+    told: list[Step] = field(default_factory=list)
+
+    def draw(self, step: Step, pool: Pool, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        self.told.append(step)
+        return super().draw(step, pool, rng)
+
+
+def test_a_step_is_told_of_what_its_windows_read() -> None:
+    sampler = Recording(count=1)
+    list(source(sampler, positions=1, window=1).epoch(0, 0))
+    told = sorted((step.users.tolist(), step.history.tolist(), step.targets.tolist()) for step in sampler.told)
+    assert told == [([2], [[4]], [3]), ([2], [[5]], [5, 4]), ([3], [[4]], [4, 6])]
+    assert [step.number for step in sampler.told] == [0, 1, 2]
+    ragged = Recording(count=1)
+    list(source(ragged).epoch(0, 0))
+    assert sorted(ragged.told[0].history.tolist()) == [[4, 0], [5, 4]]
+
+
+def test_the_queue_holds_the_targets_of_the_last_batches_of_the_epoch() -> None:
+    for number in range(2):
+        sampler = Recording(count=1, batches=2)
+        list(source(sampler, positions=1, window=1).epoch(0, number))
+        targets = [step.targets.tolist() for step in sampler.told]
+        assert [step.earlier.tolist() for step in sampler.told] == [[], targets[0], targets[0] + targets[1]]
+    longer = Recording(count=1, batches=1)
+    list(source(longer, positions=1, window=1).epoch(0, 0))
+    assert longer.told[2].earlier.tolist() == longer.told[1].targets.tolist()
 
 
 def test_a_shuffled_epoch_has_every_users_events_in_another_order() -> None:

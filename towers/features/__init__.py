@@ -3,7 +3,9 @@
 from towers.features.batch import Batch
 from towers.features.batches import BatchSource
 from towers.features.context import CONTEXT, CONTEXT_SIZES, context_codes
-from towers.features.samplers import SAMPLERS, Catalogue, Mixed, Sampler, Uniform
+from towers.features.sampler import Hardest, Pool, Sampler, Step
+from towers.features.samplers import SAMPLERS, Catalogue, Hard, InBatch, Mixed, Popularity, Queued, Uniform
+from towers.features.spectral import spectral_vectors
 from towers.features.table import FeatureTable, FeatureTensors, encode_table
 from towers.features.windows import Windows, pad_histories
 
@@ -16,11 +18,19 @@ __all__ = [
     "Catalogue",
     "FeatureTable",
     "FeatureTensors",
+    "Hard",
+    "Hardest",
+    "InBatch",
     "Mixed",
+    "Pool",
+    "Popularity",
+    "Queued",
     "Sampler",
+    "Step",
     "Uniform",
     "Windows",
     "context_codes",
     "encode_table",
     "pad_histories",
+    "spectral_vectors",
 ]

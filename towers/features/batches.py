@@ -1,18 +1,19 @@
 """Puts batches together: gathers from flat arrays, no loop over events."""
 
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 import torch
-from jaxtyping import Float64, Int64
+from jaxtyping import Int64
 from torch import Tensor
 
 from towers.data import TIME_UNKNOWN, Positives
 from towers.features.batch import Batch
 from towers.features.context import context_codes
-from towers.features.samplers import Sampler
+from towers.features.sampler import Hardest, Pool, Sampler, Step
 from towers.features.table import FeatureTable
 from towers.features.windows import Windows, last_strictly_before
 
@@ -48,6 +49,7 @@ class BatchSource:
         shuffle: Whether each epoch puts each user's events in another order.
         part: Which part of every batch is put together here, from 0; the other processes have the others.
         parts: Into how many parts a batch is cut.
+        hardest: Asks the towers that are being trained for hard candidates; None where no sampler wants them.
     """
 
     positives: Positives
@@ -60,13 +62,17 @@ class BatchSource:
     shuffle: bool = False
     part: int = 0
     parts: int = 1
+    hardest: Hardest | None = None
 
     def epoch(self, seed: int, number: int) -> Iterator[Batch]:
         """Yield every training event once, in an order that seed and epoch number fix."""
         source, windows = self._in_order(seed, number)
         rng = np.random.default_rng([seed, number])
-        for chosen in windows.batches(self.positions, rng):
-            yield source.batch(windows, chosen, rng)
+        earlier: deque[Int64[np.ndarray, " _"]] = deque(maxlen=self.sampler.memory)
+        for count, chosen in enumerate(windows.batches(self.positions, rng)):
+            step = source.step(count, windows, chosen, earlier)
+            yield source.batch(windows, chosen, step, rng)
+            earlier.append(step.targets)
 
     def length(self, seed: int, number: int) -> int:
         """Return how many batches that epoch has."""
@@ -80,12 +86,31 @@ class BatchSource:
         return source, Windows.of(source.positives, self.window + 1).weighing(source.positives.weight)
 
     @cached_property
-    def share(self) -> Float64[np.ndarray, " rows"]:
-        """Each video's share of the training events, [rows]."""
+    def pool(self) -> Pool:
+        """What candidates are drawn from."""
         counts = np.bincount(self.positives.video_row, minlength=len(self.videos)).astype(np.float64)
-        return counts / max(1.0, counts.sum())
+        return Pool(counts / max(1.0, counts.sum()), self.eligible, self.hardest)
 
-    def batch(self, windows: Windows, chosen: Int64[np.ndarray, " b"], rng: np.random.Generator) -> Batch:
+    def step(
+        self,
+        number: int,
+        windows: Windows,
+        chosen: Int64[np.ndarray, " b"],
+        earlier: Iterable[Int64[np.ndarray, " _"]] = (),
+    ) -> Step:
+        """Return what a sampler is told of the batch of the chosen windows; `earlier` are targets of batches before."""
+        places = windows.events(chosen)
+        events = np.where(places >= 0, self.positives.video_row[places], 0).astype(np.int64)
+        last = np.count_nonzero(places >= 0, axis=1, keepdims=True) - 1
+        return Step(
+            number=number,
+            targets=events[places >= windows.first[chosen, None]],
+            earlier=np.concatenate([np.zeros(0, np.int64), *earlier]),
+            users=windows.user[chosen],
+            history=np.where(np.arange(events.shape[1]) < last, events, 0)[:, :-1],
+        )
+
+    def batch(self, windows: Windows, chosen: Int64[np.ndarray, " b"], step: Step, rng: np.random.Generator) -> Batch:
         """Return the batch of the chosen windows, or this process's part of it.
 
         Every process draws the candidates of the whole batch from the same rng, so that all have the same ones and
@@ -94,9 +119,7 @@ class BatchSource:
         places = windows.events(chosen)
         counted = places >= windows.first[chosen, None]
         targets = places[counted]
-        drawn, log_q = self.sampler.draw(
-            self.positives.video_row[targets].astype(np.int64), self.share, self.eligible, rng
-        )
+        drawn, log_q = self.sampler.draw(step, self.pool, rng)
         whole, mine = len(chosen), self._mine(len(chosen))
         chosen, places, counted = chosen[mine], places[mine], counted[mine]
         real = places >= 0

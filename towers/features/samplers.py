@@ -1,38 +1,12 @@
 """Which videos a batch is scored against, and with what probability each got there."""
 
-from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float64, Int64
 
+from towers.features.sampler import Pool, Sampler, Step
 from towers.types import ConfigError
-
-
-@dataclass(kw_only=True)
-class Sampler(ABC):
-    """Draws the candidates that all positions of a batch share.
-
-    Contract, held by tests/contracts/test_samplers.py: rows are distinct, sorted, real videos, and
-    exp(log_q) is the probability with which each is in the draw.
-    """
-
-    @abstractmethod
-    def draw(
-        self,
-        targets: Int64[np.ndarray, " n"],
-        share: Float64[np.ndarray, " rows"],
-        eligible: Int64[np.ndarray, " c"],
-        rng: np.random.Generator,
-    ) -> tuple[Int64[np.ndarray, " m"], Float64[np.ndarray, " m"]]:
-        """Return the candidates' rows, [m], and the log of their probability of being drawn, [m].
-
-        Args:
-            targets: Rows of the batch's targets, [n].
-            share: Each video's share of all training targets, [rows]; sums to 1.
-            eligible: Rows that may be drawn, sorted, [c]: the videos that were there to be watched.
-            rng: Source of chance.
-        """
 
 
 @dataclass(kw_only=True)
@@ -44,20 +18,20 @@ class Catalogue(Sampler):
 
     def draw(
         self,
-        targets: Int64[np.ndarray, " n"],  # noqa: ARG002
-        share: Float64[np.ndarray, " rows"],  # noqa: ARG002
-        eligible: Int64[np.ndarray, " c"],
+        step: Step,  # noqa: ARG002
+        pool: Pool,
         rng: np.random.Generator,  # noqa: ARG002
     ) -> tuple[Int64[np.ndarray, " m"], Float64[np.ndarray, " m"]]:
         """Return all videos, each for certain."""
-        return eligible, np.zeros(len(eligible))
+        return pool.eligible, np.zeros(len(pool.eligible))
 
 
 @dataclass(kw_only=True)
 class Uniform(Sampler):
     """Videos drawn evenly from the catalogue, without repetition.
 
-    Recommendation: when the head of the catalogue is not what matters; else :class:`Mixed`.
+    Recommendation: when the head of the catalogue is not what matters, and under losses that are not
+    corrected for the draw (`gbce`, `contrastive`); else :class:`Mixed`.
 
     Source:
         Jean et al. 2015, On Using Very Large Target Vocabulary, section 3.
@@ -73,13 +47,12 @@ class Uniform(Sampler):
 
     def draw(
         self,
-        targets: Int64[np.ndarray, " n"],  # noqa: ARG002
-        share: Float64[np.ndarray, " rows"],  # noqa: ARG002
-        eligible: Int64[np.ndarray, " c"],
+        step: Step,  # noqa: ARG002
+        pool: Pool,
         rng: np.random.Generator,
     ) -> tuple[Int64[np.ndarray, " m"], Float64[np.ndarray, " m"]]:
         """Return `count` videos."""
-        rows, probability = self.evenly(eligible, rng)
+        rows, probability = self.evenly(pool.eligible, rng)
         return rows, np.full(len(rows), np.log(probability))
 
     def evenly(
@@ -89,6 +62,67 @@ class Uniform(Sampler):
         count = min(self.count, len(eligible))
         rows = rng.choice(eligible, count, replace=False, shuffle=False)
         return np.sort(rows), count / len(eligible)
+
+
+@dataclass(kw_only=True)
+class InBatch(Sampler):
+    """The batch's own targets and nothing else.
+
+    Recommendation: to compare with, or where videos are costly to encode; rare videos are hardly
+    ever held against anybody and rise too high, so :class:`Mixed` does better.
+
+    Source:
+        Yi et al. 2019, Sampling-bias-corrected neural modeling for large corpus item recommendations.
+    """
+
+    def draw(
+        self,
+        step: Step,
+        pool: Pool,
+        rng: np.random.Generator,  # noqa: ARG002
+    ) -> tuple[Int64[np.ndarray, " m"], Float64[np.ndarray, " m"]]:
+        """Return the batch's targets, once each."""
+        rows = np.unique(step.targets)
+        return rows, log_of_either(0.0, pool.share[rows], len(step.targets))
+
+
+@dataclass(kw_only=True)
+class Popularity(Sampler):
+    """Videos drawn by their share of the training events to a power, a video drawn again counting once.
+
+    Draws are independent, so a video that takes the share p of one draw is in with probability
+    1 - (1 - p)^count, exactly. It costs as much for a million videos as for a thousand.
+
+    Recommendation: with `power` from .5 to .75 between :class:`Uniform` and :class:`InBatch`, in one
+    sampler. Videos without a training event are never drawn, so where ids of those matter take :class:`Mixed`.
+
+    Source:
+        Mikolov et al. 2013, Distributed Representations of Words and Phrases, section 2.2, for the power.
+    """
+
+    count: int = 1024
+    """Videos to draw; those that come twice are in once."""
+    power: float = 0.75
+    """Power of the share: 1 draws by popularity, 0 evenly among all that were watched."""
+
+    def __post_init__(self) -> None:
+        """Check the options."""
+        if self.count < 1:
+            raise ConfigError(f"sampler.count is {self.count}; expected at least 1")
+        if not 0 <= self.power <= 1:
+            raise ConfigError(f"sampler.power is {self.power}; expected from 0 to 1")
+
+    def draw(
+        self,
+        step: Step,  # noqa: ARG002
+        pool: Pool,
+        rng: np.random.Generator,
+    ) -> tuple[Int64[np.ndarray, " m"], Float64[np.ndarray, " m"]]:
+        """Return at most `count` videos."""
+        total = pool.cumulated(self.power)
+        places = np.unique(np.searchsorted(total, rng.random(self.count), side="right"))
+        share = total[places] - np.where(places > 0, total[places - 1], 0.0)
+        return pool.eligible[places], log_of_either(0.0, share, self.count)
 
 
 @dataclass(kw_only=True)
@@ -106,19 +140,113 @@ class Mixed(Uniform):
     """
 
     def draw(
-        self,
-        targets: Int64[np.ndarray, " n"],
-        share: Float64[np.ndarray, " rows"],
-        eligible: Int64[np.ndarray, " c"],
-        rng: np.random.Generator,
+        self, step: Step, pool: Pool, rng: np.random.Generator
     ) -> tuple[Int64[np.ndarray, " m"], Float64[np.ndarray, " m"]]:
-        """Return the batch's targets and `count` more."""
-        even, probability = self.evenly(eligible, rng)
-        rows = np.union1d(even, targets)
-        absent = np.log1p(-np.minimum(share[rows], 1 - 1e-12)) * len(targets)
-        if probability < 1:
-            return rows, np.log(-np.expm1(absent + np.log1p(-probability)))
-        return rows, np.zeros(len(rows))
+        """Return the batch's targets, those it remembers of earlier batches, and `count` more."""
+        even, probability = self.evenly(pool.eligible, rng)
+        rows = np.unique(np.concatenate([even, step.targets, step.earlier]))
+        return rows, log_of_either(probability, pool.share[rows], len(step.targets) + len(step.earlier))
 
 
-SAMPLERS: dict[str, type[Sampler]] = {"catalogue": Catalogue, "uniform": Uniform, "mixed": Mixed}
+@dataclass(kw_only=True)
+class Queued(Mixed):
+    """As :class:`Mixed`, and the targets of the batches before.
+
+    What is queued is ids, and their vectors are made anew: no stale vectors, no positive of a user
+    among the user's negatives, and one more way in whose probability is known. The queue begins
+    empty with every epoch.
+
+    Recommendation: small batches, whose own targets are few; with large ones :class:`Mixed` has them already.
+
+    Source:
+        Wang et al. 2021, Cross-Batch Negative Sampling for Training Two-Tower Recommenders, with ids in place of
+        vectors.
+    """
+
+    batches: int = 4
+    """Earlier batches whose targets are candidates once more."""
+
+    def __post_init__(self) -> None:
+        """Check the options."""
+        super().__post_init__()
+        if self.batches < 1:
+            raise ConfigError(f"sampler.batches is {self.batches}; expected at least 1")
+
+    @property
+    def memory(self) -> int:
+        """As many batches as are queued."""
+        return self.batches
+
+
+@dataclass(kw_only=True)
+class Hard(Mixed):
+    """As :class:`Mixed`, and the videos that the towers, as they are, rank first for some of the batch's users.
+
+    These are a stratum taken whole: given the users they are in for certain, so their log q is 0, and
+    the rest stand for the rest of the catalogue as before. The sum over the candidates stays an
+    unbiased estimate of the one over all videos, and those that weigh most in it are no longer left to chance.
+
+    Recommendation: catalogues too large for :class:`Catalogue`, once :class:`Mixed` no longer
+    gains from a larger `count`. A loss that is not corrected then learns from the hardest alone: beware.
+
+    Source:
+        Xiong et al. 2021, Approximate Nearest Neighbor Negative Contrastive Learning, section 4, for asking an index
+        that is made anew now and then; Horvitz and Thompson 1952 for the correction.
+    """
+
+    askers: int = 32
+    """Users of a batch who are asked for, at most."""
+    each: int = 8
+    """How many videos for each of them."""
+    every: int = 100
+    """Steps after which the videos' vectors that are searched are made anew; at an epoch's first step they are."""
+
+    def __post_init__(self) -> None:
+        """Check the options."""
+        super().__post_init__()
+        for name in ("askers", "each", "every"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"sampler.{name} is {getattr(self, name)}; expected at least 1")
+
+    def draw(
+        self, step: Step, pool: Pool, rng: np.random.Generator
+    ) -> tuple[Int64[np.ndarray, " m"], Float64[np.ndarray, " m"]]:
+        """Return the batch's targets, `count` more, and the hardest.
+
+        Raises:
+            ConfigError: There are no towers to ask.
+        """
+        if pool.hardest is None:
+            raise ConfigError("sampler is hard and there are no towers to ask; expected a BatchSource with `hardest`")
+        chance, chance_log_q = super().draw(step, pool, rng)
+        found = pool.hardest(step, self.askers, self.each, step.number % self.every == 0)
+        certain = np.unique(found[found >= 0])
+        rows = np.union1d(chance, certain)
+        log_q = np.zeros(len(rows))
+        log_q[np.searchsorted(rows, chance)] = chance_log_q
+        log_q[np.searchsorted(rows, certain)] = 0
+        return rows, log_q
+
+
+def log_of_either(even: float, share: Float64[np.ndarray, " m"], draws: int) -> Float64[np.ndarray, " m"]:
+    """Return log(1 - (1 - even) (1 - share)^draws): in by one even draw or by any of several by share, [m].
+
+    Example:
+        >>> np.exp(log_of_either(0.5, np.array([0.0, 0.5]), 2)).tolist()
+        [0.5, 0.875]
+    """
+    if even >= 1:
+        return np.zeros(len(share))
+    absent = np.log1p(-np.minimum(share, 1 - 1e-12)) * draws
+    return np.log(-np.expm1(absent + np.log1p(-even)))
+
+
+SAMPLERS: dict[str, type[Sampler]] = {
+    "catalogue": Catalogue,
+    "uniform": Uniform,
+    "inbatch": InBatch,
+    "popularity": Popularity,
+    "mixed": Mixed,
+    "queued": Queued,
+    "hard": Hard,
+}

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from enum import Enum
 
-from towers.features.samplers import Sampler
+from towers.features.sampler import Sampler
 from towers.losses.loss import Loss
 from towers.models.two_tower import ModelConfig
 from towers.types import ConfigError, Geometry

@@ -23,6 +23,7 @@ from towers.models.run import RUN, TOWERS
 from towers.training.claim import claimed
 from towers.training.config import TrainConfig
 from towers.training.journal import Row
+from towers.training.miner import Miner
 from towers.training.stage import STEER, Stage, best_epoch
 from towers.types import DataError, peak_mb
 
@@ -111,15 +112,17 @@ def _stage(
     model = TwoTower(config.model, dataset.encoders, known)
     if begin is not None:
         model.continue_from(begin)
+    eligible = _eligible(dataset, positives)
     source = BatchSource(
         positives,
         features[0],
         features[1],
-        _eligible(dataset, positives),
+        eligible,
         config.sampler,
         config.model.window,
         config.optim.positions,
         config.shuffle,
+        hardest=Miner(model, positives, *features, eligible),
     )
     return model, stage.run(model, source)
 
