@@ -44,5 +44,5 @@ def test_states_begin_in_the_size_of_the_events(kind: str) -> None:
     torch.manual_seed(0)
     encoder = HISTORIES[kind]().build(64, 50).eval()
     events = torch.nn.functional.normalize(torch.randn(20, 51, 64), dim=-1)
-    length = encoder(events)[..., :64].norm(dim=-1).mean()
+    length = encoder(events)[..., :64].norm(dim=-1).mean().detach()
     assert 0.1 < float(length) < 2

@@ -19,8 +19,8 @@ class AttentionHistory(History):
     is a query that all users share. What is averaged are the events themselves.
 
     Recommendation: where tastes within one history differ, so that the last event says which part of
-    it counts, and a transformer is too slow or has too few events to learn from. Costs what its heads
-    cost: two as much as half a transformer of two blocks.
+    it counts, and a transformer is too slow or has too few events to learn from. Two heads take
+    about half as long as a transformer of two blocks.
 
     Source:
         Zhou et al. 2018, Deep Interest Network, section 4.3, with the last event in the candidate's
