@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from towers.data import Dataset, Split
-from towers.features import SAMPLERS, Batch, BatchSource, Mixed, Sampler, Uniform, encode_table
+from towers.features import SAMPLERS, Batch, BatchSource, Mixed, Sampler, Step, Uniform, encode_table
 from towers.losses import LOSSES, Loss, Softmax
 from towers.models import HISTORIES, MeanHistory, ModelConfig, TwoTower
 from towers.models.history import History
@@ -31,8 +31,13 @@ def batches(dataset: Dataset, sampler: Sampler, positions: int, part: int = 0, p
         positions=positions,
         part=part,
         parts=parts,
+        hardest=some_for_each_user,
     )
     return list(source.epoch(seed=0, number=0))
+
+
+def some_for_each_user(step: Step, askers: int, each: int, afresh: bool) -> np.ndarray:  # noqa: ARG001
+    return step.users[:askers, None] + np.arange(each)
 
 
 def gradients(towers: TwoTower, loss: Loss, parts: list[Batch]) -> tuple[float, dict[str, torch.Tensor]]:
