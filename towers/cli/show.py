@@ -30,7 +30,12 @@ MADE = {
 
 
 def console() -> Console:
-    """Return where results go: the terminal, or plain text of a fixed width where there is none."""
+    """Return where results go: the terminal, or plain text of a fixed width where there is none.
+
+    Of several processes that train together only the first speaks.
+    """
+    if os.environ.get("RANK", "0") != "0":
+        return Console(quiet=True)
     if sys.stdout.isatty():
         return Console()
     return Console(width=PLAIN_WIDTH, color_system=None, force_terminal=False, legacy_windows=False)

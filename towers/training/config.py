@@ -31,6 +31,15 @@ class Products(Enum):
     """16 bits for products and logits: two to three times as fast where the hardware has them."""
 
 
+class Strategy(Enum):
+    """How several processes share a training."""
+
+    auto = "auto"
+    """One process where devices is 1, else ddp."""
+    ddp = "ddp"
+    """Each process has all weights and takes its part of every batch; their gradients are averaged."""
+
+
 class Schedule(Enum):
     """How the step size goes over a stage."""
 
@@ -70,6 +79,26 @@ class OptimConfig:
 
 
 @dataclass(kw_only=True)
+class TrainerConfig:
+    """Over how many processes a training goes; the batch and what is learned from it stay the same."""
+
+    devices: int = 1
+    """Processes on this machine, one to a device; under torchrun its own number holds."""
+    strategy: Strategy = Strategy.auto
+    """How they share the work: auto or ddp."""
+
+    def __post_init__(self) -> None:
+        """Check the options."""
+        if self.devices < 1:
+            raise ConfigError(f"trainer.devices is {self.devices}; expected at least 1")
+
+    @property
+    def several(self) -> bool:
+        """Whether processes are to be started."""
+        return self.devices > 1 or self.strategy is Strategy.ddp
+
+
+@dataclass(kw_only=True)
 class TrainConfig:
     """Train the towers of a dataset."""
 
@@ -94,10 +123,12 @@ class TrainConfig:
     """Seed of everything that is drawn."""
     accelerator: Accelerator = Accelerator.auto
     """Where to compute: auto, cpu or gpu."""
+    trainer: TrainerConfig = field(default_factory=TrainerConfig)
+    """Over how many processes."""
     precision: Products = Products.auto
     """In what the products of training are taken: auto, float32 or bfloat16."""
     threads: int = 0
-    """CPU threads; 0 leaves it to torch."""
+    """CPU threads of a process; 0 leaves it to torch, and to several processes an equal part of the cores."""
     progress: bool = True
     """Whether to show a progress bar, or a line per epoch where there is no terminal."""
 

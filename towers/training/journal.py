@@ -20,13 +20,13 @@ class Journal(pl.Callback):
     """Rows of the epochs so far; part of the checkpoint, so a resumed run has them all once.
 
     Args:
-        path: history.csv.
+        path: history.csv; None: written by another process.
         stage: "fit" or "refit".
         before: Rows of earlier stages.
         show: Whether to tell the terminal.
     """
 
-    def __init__(self, path: Path, stage: str, before: list[Row], *, show: bool) -> None:
+    def __init__(self, path: Path | None, stage: str, before: list[Row], *, show: bool) -> None:
         self.path, self.stage, self.before = path, stage, before
         self.rows: list[Row] = []
         self.console = Console(stderr=True, quiet=not show)
@@ -89,14 +89,8 @@ class Journal(pl.Callback):
         row: Row = {"stage": self.stage, "epoch": epoch, "loss": loss, **valid}
         row |= {"seconds": round(self.spent, 3), "positions_per_s": round(self.positions / max(self.spent, 1e-9))}
         self.rows.append(row)
-        partial = self.path.with_suffix(".partial")
-        with partial.open("w", newline="") as file:
-            writer = csv.DictWriter(file, FIELDS, restval="", extrasaction="ignore")
-            writer.writeheader()
-            writer.writerows([*self.before, *self.rows])
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(self.path)
+        if self.path is not None:
+            self._write(self.path)
         figures = "".join(f"  {name} {row[name]:.4f}" for name in ("recall@100", "ndcg@10") if name in row)
         self.console.print(
             f"{self.stage} {epoch:>3}  loss {row['loss']:.4f}{figures}"
@@ -104,3 +98,13 @@ class Journal(pl.Callback):
             highlight=False,
             soft_wrap=True,
         )
+
+    def _write(self, path: Path) -> None:
+        partial = path.with_suffix(".partial")
+        with partial.open("w", newline="") as file:
+            writer = csv.DictWriter(file, FIELDS, restval="", extrasaction="ignore")
+            writer.writeheader()
+            writer.writerows([*self.before, *self.rows])
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)

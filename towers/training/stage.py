@@ -4,7 +4,7 @@ import logging
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytorch_lightning as pl
@@ -20,6 +20,7 @@ from towers.training.data_module import TowersData
 from towers.training.journal import Journal, Row
 from towers.training.module import TowersModule
 from towers.training.precision import precision_of
+from towers.training.ranks import Ranks, strategy_of
 
 STEER = "recall@100"
 """The figure of the valid split that chooses the epoch."""
@@ -36,6 +37,7 @@ class Stage:
         epochs: At most.
         validate: Towers → figures of the valid split; None: nothing is measured, all epochs are run.
         before: Journal rows of earlier stages.
+        ranks: The processes that share it.
     """
 
     name: str
@@ -43,6 +45,7 @@ class Stage:
     epochs: int
     validate: Callable[[TwoTower], Figures] | None
     before: list[Row]
+    ranks: Ranks = field(default_factory=Ranks)
 
     @property
     def folder(self) -> Path:
@@ -55,12 +58,14 @@ class Stage:
         Returns:
             The journal's rows of this stage.
         """
-        journal = Journal(Path(self.config.run) / "history.csv", self.name, self.before, show=self.config.progress)
+        path = Path(self.config.run) / "history.csv" if self.ranks.first else None
+        journal = Journal(path, self.name, self.before, show=self.config.progress and self.ranks.first)
         last = self.folder / "last.ckpt"
-        if last.is_file():
+        begun = self.ranks.same(last.is_file(), f"the existence of {last}")
+        if begun:
             journal.rows = read_checkpoint(last)["callbacks"][journal.state_key]["rows"]
         if not self.finished(journal.rows):
-            self._fit(towers, source, journal, last if last.is_file() else None)
+            self._fit(towers, source, journal, last if begun else None)
         towers.load_state_dict(_towers_of(self.folder / ("best.ckpt" if self.validate else "last.ckpt")))
         return journal.rows
 
@@ -94,7 +99,9 @@ class Stage:
     def _trainer(self, callbacks: list[pl.Callback]) -> pl.Trainer:
         return pl.Trainer(
             accelerator=self.config.accelerator.name,
-            devices=1,
+            devices=self.ranks.here,
+            num_nodes=self.ranks.count // self.ranks.here,
+            strategy=strategy_of(self.ranks),
             max_epochs=self.epochs,
             logger=TensorBoardLogger(self.config.run, name="logs", version=self.name),
             callbacks=callbacks,
@@ -117,6 +124,8 @@ def _quiet() -> Iterator[None]:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*[Cc]heckpoint directory .* exists", category=UserWarning)
             warnings.filterwarnings("ignore", message=".*smaller than the logging interval", category=UserWarning)
+            warnings.filterwarnings("ignore", message=".*on epoch level in distributed setting", category=UserWarning)
+            warnings.filterwarnings("ignore", message="`broadcast_buffers` is deprecated", category=FutureWarning)
             warnings.filterwarnings("ignore", message=".*LeafSpec.* is deprecated", category=FutureWarning)
             yield
     finally:

@@ -3,6 +3,8 @@
 import dataclasses
 import logging
 import time
+from contextlib import ExitStack
+from enum import Enum
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -20,10 +22,12 @@ from towers.features import SAMPLERS, BatchSource, FeatureTable, encode_table
 from towers.losses import LOSSES
 from towers.models import Run, TwoTower, describe_model, open_run, save_towers
 from towers.models.run import RUN, TOWERS
-from towers.training.claim import claimed
+from towers.training.claim import CONFIG, claimed
 from towers.training.config import TrainConfig
 from towers.training.journal import Row
+from towers.training.launch import launch
 from towers.training.miner import Miner
+from towers.training.ranks import Ranks, joined, launched
 from towers.training.stage import STEER, Stage, best_epoch
 from towers.types import DataError, peak_mb
 
@@ -37,6 +41,9 @@ def train(config: TrainConfig) -> Run:
     `refit_epochs` more on train and valid together: what was watched last says most about what
     comes next, and a few epochs do as well as training afresh.
 
+    Where several processes share the work (`config.trainer`, or torchrun), each batch is dealt out among
+    them, and what is learned is what one process would learn, up to rounding and what dropout draws.
+
     Args:
         config: What to do; `config.run` is the folder that is written.
 
@@ -45,8 +52,17 @@ def train(config: TrainConfig) -> Run:
 
     Raises:
         DataError: The dataset is no dataset or has nothing to learn from.
-        RunError: The folder holds a run with other options, or the loss is not finite.
+        RunError: The folder holds a run with other options, the loss is not finite, or a process was killed.
     """
+    if config.trainer.several and not launched():
+        launch(config)
+    else:
+        with joined(config.trainer.devices) as ranks:
+            _train(config, ranks)
+    return open_run(config.run)
+
+
+def _train(config: TrainConfig, ranks: Ranks) -> None:
     folder = Path(config.run)
     dataset = Dataset.open(config.dataset)
     if not dataset.positives(Split.train).weight.any():
@@ -55,47 +71,61 @@ def train(config: TrainConfig) -> Run:
             "look at data.positive, data.weight and the cut, and prepare again"
         )
     users = EvaluationSet.of(dataset, Split.valid)
-    plain = describe(config) | {"dataset_fingerprint": dataset.fingerprint}
-    with claimed(folder, plain):
-        if (folder / RUN).is_file():
+    plain = describe(config) | {"dataset_fingerprint": ranks.same(dataset.fingerprint, "the dataset")}
+    with ExitStack() as held:
+        ranks.once(lambda: held.enter_context(claimed(folder, plain)))
+        ranks.same((folder / CONFIG).is_file(), f"the existence of {folder / CONFIG}")
+        if ranks.same((folder / RUN).is_file(), f"the existence of {folder / RUN}"):
             _log.info("%s had already finished; nothing was trained", folder)
         else:
-            _learn(config, dataset, users, plain)
-    return open_run(folder)
+            _learn(config, dataset, users, plain, ranks)
 
 
-def _learn(config: TrainConfig, dataset: Dataset, users: EvaluationSet, plain: dict[str, Any]) -> None:
+def _learn(config: TrainConfig, dataset: Dataset, users: EvaluationSet, plain: dict[str, Any], ranks: Ranks) -> None:
     """Go through both stages and write what came of them."""
     began = time.perf_counter()
-    if config.threads:
-        torch.set_num_threads(config.threads)
+    if config.threads or ranks.here > 1:
+        torch.set_num_threads(config.threads or max(1, torch.get_num_threads() // ranks.here))
     features = (
         encode_table(dataset.encoders.users, dataset.user_table()),
         encode_table(dataset.encoders.videos, dataset.video_table()),
     )
-    valid = partial(validate, users=users, user_table=features[0], video_table=features[1])
-    fit = Stage(name="fit", config=config, epochs=config.optim.epochs, validate=valid, before=[])
+    valid = partial(
+        validate,
+        users=users,
+        user_table=features[0],
+        video_table=features[1],
+        part=ranks.rank,
+        parts=ranks.count,
+    )
+    fit = Stage(name="fit", config=config, epochs=config.optim.epochs, validate=valid, before=[], ranks=ranks)
     chosen, rows = _stage(fit, dataset, features, [Split.train])
     refit_rows: list[Row] = []
     if config.refit_epochs:
-        again = Stage(name="refit", config=config, epochs=config.refit_epochs, validate=None, before=rows)
+        again = Stage(name="refit", config=config, epochs=config.refit_epochs, validate=None, before=rows, ranks=ranks)
         chosen, refit_rows = _stage(again, dataset, features, [Split.train, Split.valid], begin=chosen)
-    save_towers(chosen, Path(config.run) / TOWERS)
-    write_json(Path(config.run) / RUN, _summary(plain, rows, refit_rows, time.perf_counter() - began))
+
+    def finish() -> None:
+        save_towers(chosen, Path(config.run) / TOWERS)
+        write_json(Path(config.run) / RUN, _summary(plain, rows, refit_rows, time.perf_counter() - began))
+
+    ranks.once(finish)
 
 
 def describe(config: TrainConfig) -> dict[str, Any]:
     """Return the config as plain values; variants say their `kind`."""
-    plain = dataclasses.asdict(config)
+    plain: dict[str, Any] = _named(dataclasses.asdict(config))
     kinds: dict[type, str] = {variant: kind for names in (LOSSES, SAMPLERS) for kind, variant in names.items()}
     for field in ("loss", "sampler"):
         plain[field] = {"kind": kinds[type(getattr(config, field))], **plain[field]}
-    plain["optim"]["schedule"] = config.optim.schedule.name
-    return plain | {
-        "model": describe_model(config.model),
-        "accelerator": config.accelerator.name,
-        "precision": config.precision.name,
-    }
+    return plain | {"model": describe_model(config.model)}
+
+
+def _named(value: object) -> Any:  # noqa: ANN401 - what came in
+    """Return plain values with the names of enum members in place of them."""
+    if isinstance(value, dict):
+        return {name: _named(part) for name, part in value.items()}
+    return value.name if isinstance(value, Enum) else value
 
 
 def _stage(
@@ -122,6 +152,8 @@ def _stage(
         config.model.window,
         config.optim.positions,
         config.shuffle,
+        part=stage.ranks.rank,
+        parts=stage.ranks.count,
         hardest=Miner(model, positives, *features, eligible),
     )
     return model, stage.run(model, source)

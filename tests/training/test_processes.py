@@ -1,0 +1,133 @@
+"""Several real processes: they learn what one learns, fail together, and leave a run that goes on."""
+
+import csv
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.training.test_parts import NO_DROPOUT
+from towers.data import Dataset
+from towers.features import Mixed
+from towers.losses import Softmax
+from towers.models import ModelConfig, RecencyHistory, Run, open_run
+from towers.training import OptimConfig, TrainConfig, launch, train
+from towers.training.config import Accelerator, Products, Strategy, TrainerConfig
+from towers.types import ConfigError, RunError
+
+SABOTAGED = launch.BOOT.replace("towers.training.launch", "tests.training.saboteur")
+
+
+def config(dataset: Dataset, run: Path, **options: object) -> TrainConfig:
+    given = {
+        "model": ModelConfig(history=RecencyHistory(), dim=8, window=6, **NO_DROPOUT),  # type: ignore[arg-type]
+        "loss": Softmax(),
+        "sampler": Mixed(count=8),
+        "optim": OptimConfig(epochs=3, positions=64, learning_rate=0.02),
+        "accelerator": Accelerator.cpu,
+        "precision": Products.float32,
+        "progress": False,
+        "threads": 1,
+        "refit_epochs": 1,
+    }
+    return TrainConfig(dataset=str(dataset.folder), run=str(run), **(given | options))  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="module")
+def alone(tiny_dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """What one process learns."""
+    return train(config(tiny_dataset, tmp_path_factory.mktemp("alone") / "run"))
+
+
+def epochs(run: Path) -> list[dict[str, float]]:
+    with (run / "history.csv").open(newline="") as file:
+        rows = csv.DictReader(file)
+        return [
+            {name: float(row[name] or 0) for name in row if name not in {"stage", "seconds", "positions_per_s"}}
+            for row in rows
+        ]
+
+
+def check_equal(run: Run, other: Run) -> None:
+    for one, two in zip(epochs(run.folder), epochs(other.folder), strict=True):
+        assert one == pytest.approx(two, rel=1e-5)
+    for name, weights in run.towers.state_dict().items():
+        torch.testing.assert_close(weights, other.towers.state_dict()[name], rtol=1e-3, atol=1e-4, msg=name)
+
+
+def test_when_one_is_killed_all_end_and_another_number_goes_on(
+    alone: Run, tiny_dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(launch, "BOOT", SABOTAGED)
+    monkeypatch.setenv("SABOTAGE", "1 2 self")
+    with pytest.raises(RunError, match=r"process 1 of this training was killed by SIGKILL .* goes on after the last"):
+        train(config(tiny_dataset, tmp_path / "run", trainer=TrainerConfig(devices=2)))
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)
+    check_equal(train(config(tiny_dataset, tmp_path / "run")), alone)
+
+
+KILLED = """
+from pathlib import Path
+from tests.training.test_processes import SABOTAGED, config
+from towers.data import Dataset
+from towers.training import launch, train
+from towers.training.config import TrainerConfig
+launch.BOOT = SABOTAGED
+train(config(Dataset.open({dataset!r}), Path({run!r}), trainer=TrainerConfig(devices=2)))
+"""
+
+
+def test_when_the_one_that_started_them_is_killed_none_is_left(tiny_dataset: Dataset, tmp_path: Path) -> None:
+    script = KILLED.format(dataset=str(tiny_dataset.folder), run=str(tmp_path / "run"))
+    # It returns when nobody holds the other end of its output any more.
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        env=os.environ | {"SABOTAGE": "1 1 parent"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    assert len(epochs(tmp_path / "run")) == 1
+
+
+def test_what_one_process_raises_is_raised_here(alone: Run, tiny_dataset: Dataset) -> None:
+    with pytest.raises(RunError, match=r"holds a run with other options: seed was 0 and is now 9"):
+        train(config(tiny_dataset, alone.folder, seed=9, trainer=TrainerConfig(strategy=Strategy.ddp)))
+
+
+def test_two_processes_of_torchrun_learn_what_one_learns_and_one_speaks(
+    alone: Run, tiny_dataset: Dataset, tmp_path: Path
+) -> None:
+    options = [
+        *(f"model.{name}=0" for name in NO_DROPOUT),
+        *("model.dim=8", "model.window=6", "sampler.count=8", "optim.epochs=3", "optim.positions=64", "threads=1"),
+        *("optim.learning_rate=0.02", "accelerator=cpu", "precision=float32", "refit_epochs=1"),
+    ]
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "--no-python"]
+    towers = [sys.executable, "-c", "import sys; from towers.cli import main; sys.exit(main())", "train"]
+    told = [*command, *towers, f"dataset={tiny_dataset.folder}", f"run={tmp_path / 'run'}", *options]
+    done = subprocess.run(told, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("best epoch") == 1
+    assert done.stderr.count("fit   1") == 1
+    check_equal(open_run(tmp_path / "run"), alone)
+
+
+def test_a_number_of_devices_below_one_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"trainer\.devices is 0; expected at least 1"):
+        TrainerConfig(devices=0)
+
+
+def test_another_number_than_torchruns_is_refused(
+    tiny_dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {"RANK": "0", "WORLD_SIZE": "3", "LOCAL_WORLD_SIZE": "3"}.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(ConfigError, match=r"trainer\.devices is 2, and torchrun has started 3 processes; leave it out"):
+        train(config(tiny_dataset, tmp_path / "run", trainer=TrainerConfig(devices=2)))
