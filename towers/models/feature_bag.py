@@ -37,7 +37,8 @@ class FeatureBag(nn.Module):
         places, amounts = self._gather(features)
         out = torch.zeros(len(features.codes), self.dim, device=self.table.weight.device)
         if places.shape[1]:
-            out = functional.embedding_bag(places, self.table.weight, per_sample_weights=amounts, mode="sum")
+            weight, sparse = self.table.weight, self.table.sparse
+            out = functional.embedding_bag(places, weight, per_sample_weights=amounts, mode="sum", sparse=sparse)
         for projection, vectors in zip(self.projections, features.vectors, strict=True):
             out = out + projection(functional.normalize(vectors, dim=1))
         return out

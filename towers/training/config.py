@@ -49,6 +49,17 @@ class Schedule(Enum):
     """Rises over the first steps, then falls along a half cosine to nothing at the last epoch allowed."""
 
 
+class Tables(Enum):
+    """How embedding tables move."""
+
+    auto = "auto"
+    """Row by row where a table is large, else in one pass with everything else."""
+    dense = "dense"
+    """Every row in every step."""
+    sparse = "sparse"
+    """Only the rows that a step has touched."""
+
+
 @dataclass(kw_only=True)
 class OptimConfig:
     """How the weights move."""
@@ -67,6 +78,8 @@ class OptimConfig:
     """Targets of one step, padding included."""
     clip: float = 1.0
     """Largest norm of a step's gradient; a longer one is shortened. 0 leaves it."""
+    tables: Tables = Tables.auto
+    """Which rows of an embedding table a step moves: auto, dense or sparse."""
 
     def __post_init__(self) -> None:
         """Check the options."""
