@@ -18,7 +18,7 @@ from jaxtyping import Int64
 from towers import __version__
 from towers.data import Dataset, Positives, Split, write_json
 from towers.evaluation import EvaluationSet, validate
-from towers.features import SAMPLERS, BatchSource, FeatureTable, encode_table
+from towers.features import SAMPLERS, BatchSource, FeatureTable, encode_table, spectral_vectors
 from towers.losses import LOSSES
 from towers.models import Run, TwoTower, describe_model, open_run, save_towers
 from towers.models.run import RUN, TOWERS
@@ -142,6 +142,10 @@ def _stage(
     model = TwoTower(config.model, dataset.encoders, known)
     if begin is not None:
         model.continue_from(begin)
+    elif config.model.spectral:
+        _log.info("laying out the videos by who watched them")
+        began = spectral_vectors(positives, len(dataset.videos), config.model.dim, config.seed)
+        model.begin_ids(torch.from_numpy(began))
     eligible = _eligible(dataset, positives)
     source = BatchSource(
         positives,
