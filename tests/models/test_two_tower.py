@@ -155,7 +155,7 @@ def test_a_history_longer_than_the_weights_is_refused() -> None:
 @pytest.mark.parametrize(
     ("option", "value", "message"),
     [
-        ("dim", 0, r"model\.dim is 0; expected at least 1"),
+        ("dim", -2, r"model\.dim is -2; expected at least 1, or 0 for a choice"),
         ("window", -1, r"model\.window is -1; expected at least 1"),
         ("temperature", 0.0, r"model\.temperature is 0\.0; expected at least 0\.01, usually \.05 to \.1"),
         ("id_dropout", 1.5, r"model\.id_dropout is 1\.5; expected from 0 to 1"),
@@ -164,6 +164,23 @@ def test_a_history_longer_than_the_weights_is_refused() -> None:
 def test_options_out_of_range_are_refused(option: str, value: float, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         ModelConfig(**{"history": MeanHistory(), option: value})  # type: ignore[arg-type]
+
+
+def test_what_training_has_yet_to_choose_cannot_be_built(make: Make) -> None:
+    towers = make()
+    with pytest.raises(ConfigError, match=r"model\.dim or model\.window is 0, which `train` fills in"):
+        TwoTower(ModelConfig(history=MeanHistory(), dim=4), towers.encoders, towers.known)
+
+
+def test_ids_begin_where_they_are_told_and_the_others_at_random(make: Make) -> None:
+    towers = make()
+    before = towers.ids.weight.detach().clone()
+    vectors = torch.zeros_like(before)
+    vectors[3] = 0.25
+    towers.begin_ids(vectors)
+    assert (towers.ids.weight[3] == 0.25).all()
+    others = torch.arange(len(before)) != 3
+    assert torch.equal(towers.ids.weight[others], before[others])
 
 
 def test_a_history_of_no_heads_is_refused() -> None:
@@ -175,7 +192,9 @@ def test_a_learned_temperature_is_trained_and_a_fixed_one_is_not(make: Make) -> 
     towers = make()
     assert towers.log_scale.requires_grad
     fixed = TwoTower(
-        ModelConfig(history=MeanHistory(), learn_temperature=False, temperature=0.1), towers.encoders, towers.known
+        ModelConfig(history=MeanHistory(), dim=4, window=4, learn_temperature=False, temperature=0.1),
+        towers.encoders,
+        towers.known,
     )
     assert not fixed.log_scale.requires_grad
     assert float(fixed.scale) == pytest.approx(10)

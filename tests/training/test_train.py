@@ -246,7 +246,7 @@ def test_ids_never_met_in_training_are_not_known(tiny_dataset: Dataset, tmp_path
     ("options", "message"),
     [
         ({"learning_rate": 0.0}, r"optim\.learning_rate is 0\.0; expected above 0"),
-        ({"epochs": 0}, r"optim\.epochs is 0; expected above 0"),
+        ({"epochs": -1}, r"optim\.epochs is -1; expected at least 0"),
         ({"clip": -1.0}, r"optim\.clip is -1\.0; expected at least 0"),
     ],
 )

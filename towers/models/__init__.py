@@ -5,6 +5,7 @@ from towers.models.feature_bag import FeatureBag
 from towers.models.history import (
     HISTORIES,
     AttentionHistory,
+    AutoHistory,
     GatedHistory,
     GruHistory,
     History,
@@ -21,6 +22,7 @@ from towers.models.two_tower import ModelConfig, TwoTower
 __all__ = [
     "HISTORIES",
     "AttentionHistory",
+    "AutoHistory",
     "FeatureBag",
     "GatedHistory",
     "GruHistory",

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from enum import Enum
 
 import torch
 from jaxtyping import Float, Int64
@@ -18,16 +19,25 @@ UNKNOWN_ROW = 1
 LEAST_TEMPERATURE = 0.01
 
 
+class Term(Enum):
+    """What popularity is to a score."""
+
+    none = "none"
+    """Nothing but what training makes of it."""
+    recent = "recent"
+    """A term of its own, by how often a video was watched of late: for logs whose events have times."""
+
+
 @dataclass(kw_only=True)
 class ModelConfig:
     """Shape of both towers."""
 
     history: History
     """How what was watched becomes a state."""
-    dim: int = 64
-    """Size of a user's and a video's vector."""
-    window: int = 50
-    """Events of a history that are read; older ones are forgotten."""
+    dim: int = 0
+    """Size of a user's and a video's vector; 0 lets training choose by the number of events."""
+    window: int = 0
+    """Events of a history that are read, older ones are forgotten; 0 lets training choose by the histories' lengths."""
     geometry: Geometry = Geometry.cosine
     """How vectors are compared; cosine vectors have length 1."""
     temperature: float = 0.07
@@ -44,34 +54,61 @@ class ModelConfig:
     """Share of training windows whose user must do without features, as an unknown user has to."""
     context_dropout: float = 0.5
     """Share of training queries that must do without hour and weekday, as an unknown moment has to."""
+    history_dropout: float = 0.0
+    """Share of training queries that must do without history, as a new user has to."""
+    popularity: Term = Term.none
+    """Whether scores have a term for popularity: none or recent. Users lean on it as far as their state asks for."""
+    popularity_days: float = 4.0
+    """After how many days a view counts half towards the popularity of late."""
+    popularity_strength: float = 1.0
+    """By how much the trained term is multiplied when vectors are made: below 1 holds back what everybody watches."""
 
     def __post_init__(self) -> None:
         """Check the options."""
         for name in ("dim", "window"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"model.{name} is {getattr(self, name)}; expected at least 1")
+            if getattr(self, name) < 0:
+                raise ConfigError(f"model.{name} is {getattr(self, name)}; expected at least 1, or 0 for a choice")
         if not self.temperature >= LEAST_TEMPERATURE:
             raise ConfigError(
                 f"model.temperature is {self.temperature}; expected at least {LEAST_TEMPERATURE}, usually .05 to .1"
             )
-        for name in ("id_dropout", "dropout", "user_dropout", "context_dropout"):
+        for name in ("id_dropout", "dropout", "user_dropout", "context_dropout", "history_dropout"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"model.{name} is {getattr(self, name)}; expected from 0 to 1")
+        if not self.popularity_days > 0:
+            raise ConfigError(f"model.popularity_days is {self.popularity_days}; expected above 0")
+        if not self.popularity_strength >= 0:
+            raise ConfigError(f"model.popularity_strength is {self.popularity_strength}; expected at least 0")
+
+    @property
+    def leans(self) -> bool:
+        """Whether there is a term for popularity."""
+        return self.popularity is Term.recent
 
 
 class TwoTower(nn.Module):
     """Both towers. Neither needs a user id: a user is a history, features and a moment.
 
+    With `popularity=recent`, vectors are one longer: a video's ends in the log of its share of recent views, a query's
+    in how much its user leans on that. Their product is still all that there is to a score, but no more a cosine.
+
     Args:
         config: Shape.
         encoders: Of the dataset's features.
         known: Whether a video's id was seen in training, [rows]; others share the unknown row's vector.
+
+    Attributes:
+        dim: Size of the vectors that come out, with the coordinate for popularity if there is one.
+        geometry: How they are compared.
     """
 
     def __init__(self, config: ModelConfig, encoders: Encoders, known: Tensor) -> None:
         super().__init__()
+        if not config.dim or not config.window:
+            raise ConfigError("model.dim or model.window is 0, which `train` fills in; towers built by hand need both")
         self.config, self.encoders = config, encoders
-        self.geometry, self.dim, self.window = config.geometry, config.dim, config.window
+        self.geometry = Geometry.dot if config.leans else config.geometry
+        self.dim, self.window = config.dim + config.leans, config.window
         self.known: Tensor
         self.register_buffer("known", known)
         self.ids = nn.Embedding(len(known), config.dim)
@@ -91,6 +128,12 @@ class TwoTower(nn.Module):
             nn.Dropout(config.dropout),
             nn.Linear(hidden, config.dim),
         )
+        self.level: Tensor
+        if config.leans:
+            self.register_buffer("level", torch.zeros(len(known)))
+            self.lean = nn.Linear(self.history.width + config.dim, 1)
+            nn.init.zeros_(self.lean.weight)
+            nn.init.constant_(self.lean.bias, -1.0)
         self.event_dropout = nn.Dropout(config.dropout)
         self.log_scale = nn.Parameter(-torch.tensor(config.temperature).log(), requires_grad=config.learn_temperature)
 
@@ -105,7 +148,11 @@ class TwoTower(nn.Module):
             self.log_scale.clamp_(max=-math.log(LEAST_TEMPERATURE))
 
     def _finish(self, vectors: Tensor) -> Tensor:
-        return functional.normalize(vectors, dim=-1) if self.geometry is Geometry.cosine else vectors
+        return functional.normalize(vectors, dim=-1) if self.config.geometry is Geometry.cosine else vectors
+
+    def tell(self, level: Float[Tensor, " rows"]) -> None:
+        """Take over how popular the videos are now, as :class:`towers.features.Trend` has it, [rows]."""
+        self.level.copy_(level)
 
     def begin_ids(self, vectors: Float[Tensor, "rows d"]) -> None:
         """Let ids begin at vectors, [rows, d]; where a vector is zero, they begin at random."""
@@ -118,7 +165,8 @@ class TwoTower(nn.Module):
         with torch.no_grad():
             state["ids.weight"] = state["ids.weight"].clone()
             state["ids.weight"][self.known & ~other.known] = other.ids.weight[UNKNOWN_ROW]
-        self.load_state_dict(state | {"known": self.known})
+        own = {"known": self.known, "level": self.level} if self.config.leans else {"known": self.known}
+        self.load_state_dict(state | own)
 
     def videos(self, rows: Int64[Tensor, " m"], features: FeatureTensors) -> Float[Tensor, "m d"]:
         """Return the videos' vectors, [m, d].
@@ -127,6 +175,11 @@ class TwoTower(nn.Module):
             rows: Dataset rows of the videos, [m]; 1 for a video that came after training.
             features: Their features, [m].
         """
+        content = self._content(rows, features)
+        return torch.cat([content, self.level[rows, None]], dim=1) if self.config.leans else content
+
+    def _content(self, rows: Int64[Tensor, " m"], features: FeatureTensors) -> Float[Tensor, "m w"]:
+        """Return the videos' vectors without the coordinate for popularity, which is none of a history's business."""
         keep = self.known[rows]
         if self.training and self.config.id_dropout:
             keep = keep & (torch.rand(len(rows), device=rows.device) >= self.config.id_dropout)
@@ -148,14 +201,31 @@ class TwoTower(nn.Module):
             users: Features of each window's user, [b].
             context: Codes of the moment of each query, [b, t, c].
         """
+        queries, lean = self._ask(events[..., : self.config.dim], state, users, context)
+        if lean is None:
+            return queries
+        return torch.cat([queries, lean * self.config.popularity_strength], dim=-1)
+
+    def _ask(
+        self,
+        events: Float[Tensor, "b h w"],
+        state: Int64[Tensor, "b t"],
+        users: FeatureTensors,
+        context: Int64[Tensor, "b t c"],
+    ) -> tuple[Float[Tensor, "b t w"], Float[Tensor, "b t 1"] | None]:
+        """Return the queries without the coordinate for popularity, and that coordinate; None where it is off."""
+        if self.training and self.config.history_dropout:
+            state = state * (torch.rand(state.shape, device=state.device) >= self.config.history_dropout)
         start = self.start.expand(len(events), 1, -1)
         watched = self.history(torch.cat([start, self.event_dropout(events)], dim=1))
         watched = watched.gather(1, state[..., None].expand(-1, -1, watched.shape[-1]))
         if self.training and self.config.user_dropout:
             users = users.without(torch.rand(len(events), device=events.device) < self.config.user_dropout)
         about = self.user_features(users)[:, None] + self._moment(context)
-        joined = self.join(torch.cat([watched, about], dim=-1))
-        return self._finish(joined + watched[..., : self.dim])
+        both = torch.cat([watched, about], dim=-1)
+        queries = self._finish(self.join(both) + watched[..., : self.config.dim])
+        # The temperature will divide every score: without it, the term would grow as the temperature falls.
+        return queries, functional.softplus(self.lean(both)) / self.scale if self.config.leans else None
 
     def _moment(self, context: Int64[Tensor, "b t c"]) -> Float[Tensor, "b t d"]:
         if self.training and self.config.context_dropout:
@@ -164,7 +234,17 @@ class TwoTower(nn.Module):
         return torch.stack([table(context[..., i]) for i, table in enumerate(self.context)]).sum(0)
 
     def forward(self, batch: Batch) -> tuple[Float[Tensor, "b h d"], Float[Tensor, "m d"]]:
-        """Return the queries before each target, [b, h, d], and the batch's videos, [m, d]."""
-        vectors = self.videos(batch.rows, batch.videos)
-        events = vectors[batch.history[:, 1:].clamp(min=0)]
-        return self.states(events, batch.state, batch.users, batch.context), vectors
+        """Return the queries before each target, [b, h, d], and the batch's videos, [m, d].
+
+        Where the batch tells how popular the videos were day by day, there is a coordinate for each day, and a
+        query has its lean in that of its own day: popularity is what was known at the moment of each target.
+        """
+        if batch.levels is None or batch.day is None:
+            vectors = self.videos(batch.rows, batch.videos)
+            events = vectors[batch.history[:, 1:].clamp(min=0)]
+            return self.states(events, batch.state, batch.users, batch.context), vectors
+        content = self._content(batch.rows, batch.videos)
+        events = content[batch.history[:, 1:].clamp(min=0)]
+        queries, lean = self._ask(events, batch.state, batch.users, batch.context)
+        days = functional.one_hot(batch.day, batch.levels.shape[1]) * lean
+        return torch.cat([queries, days], dim=-1), torch.cat([content, batch.levels], dim=1)

@@ -70,8 +70,8 @@ class OptimConfig:
     """How the step size goes: constant or cosine."""
     weight_decay: float = 0.0
     """Decoupled weight decay of AdamW."""
-    epochs: int = 20
-    """Passes over the training events, at most."""
+    epochs: int = 0
+    """Passes over the training events, at most; 0 lets training choose by their number."""
     patience: int = 3
     """Epochs without a better valid recall@100 before training stops."""
     positions: int = 1024
@@ -83,10 +83,10 @@ class OptimConfig:
 
     def __post_init__(self) -> None:
         """Check the options."""
-        for name in ("learning_rate", "epochs", "patience", "positions"):
+        for name in ("learning_rate", "patience", "positions"):
             if not getattr(self, name) > 0:
                 raise ConfigError(f"optim.{name} is {getattr(self, name)}; expected above 0")
-        for name in ("weight_decay", "clip"):
+        for name in ("weight_decay", "clip", "epochs"):
             if not getattr(self, name) >= 0:
                 raise ConfigError(f"optim.{name} is {getattr(self, name)}; expected at least 0")
 

@@ -18,10 +18,11 @@ from jaxtyping import Int64
 from towers import __version__
 from towers.data import Dataset, Positives, Split, write_json
 from towers.evaluation import EvaluationSet, validate
-from towers.features import SAMPLERS, BatchSource, FeatureTable, encode_table, spectral_vectors
+from towers.features import SAMPLERS, BatchSource, FeatureTable, Trend, encode_table, spectral_vectors
 from towers.losses import LOSSES
 from towers.models import Run, TwoTower, describe_model, open_run, save_towers
 from towers.models.run import RUN, TOWERS
+from towers.training.choose import Facts, settle
 from towers.training.claim import CONFIG, claimed
 from towers.training.config import TrainConfig
 from towers.training.journal import Row
@@ -70,6 +71,9 @@ def _train(config: TrainConfig, ranks: Ranks) -> None:
             f"{config.dataset} has no positive event of a weight above 0 in train; "
             "look at data.positive, data.weight and the cut, and prepare again"
         )
+    config, lines = settle(config, Facts.of(dataset))
+    for line in lines:
+        _log.info("chosen: %s", line)
     users = EvaluationSet.of(dataset, Split.valid)
     plain = describe(config) | {"dataset_fingerprint": ranks.same(dataset.fingerprint, "the dataset")}
     with ExitStack() as held:
@@ -147,6 +151,10 @@ def _stage(
         began = spectral_vectors(positives, len(dataset.videos), config.model.dim, config.seed)
         model.begin_ids(torch.from_numpy(began))
     eligible = _eligible(dataset, positives)
+    trend = None
+    if config.model.leans:
+        trend = Trend.of(positives, eligible, len(dataset.videos), config.model.popularity_days)
+        model.tell(torch.from_numpy(trend.now))
     source = BatchSource(
         positives,
         features[0],
@@ -159,6 +167,7 @@ def _stage(
         part=stage.ranks.rank,
         parts=stage.ranks.count,
         hardest=Miner(model, positives, *features, eligible),
+        trend=trend,
     )
     return model, stage.run(model, source)
 

@@ -1,5 +1,6 @@
 """History encoders: what a user watched, in order, to a state after each event. All causal."""
 
+from towers.models.history.auto import AutoHistory
 from towers.models.history.dropout import ByteDropout
 from towers.models.history.encoder import History, HistoryEncoder
 from towers.models.history.gated import GatedHistory
@@ -11,6 +12,7 @@ from towers.models.history.recency import RecencyHistory
 from towers.models.history.transformer import TransformerHistory
 
 HISTORIES: dict[str, type[History]] = {
+    "auto": AutoHistory,
     "recency": RecencyHistory,
     "mean": MeanHistory,
     "attention": AttentionHistory,
@@ -23,6 +25,7 @@ HISTORIES: dict[str, type[History]] = {
 __all__ = [
     "HISTORIES",
     "AttentionHistory",
+    "AutoHistory",
     "ByteDropout",
     "GatedHistory",
     "GruHistory",

@@ -1,0 +1,44 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from towers.data import Dataset, Split
+from towers.features import Mixed
+from towers.losses import Softmax
+from towers.models import AutoHistory, GatedHistory, MeanHistory, ModelConfig, RecencyHistory
+from towers.training.choose import Facts, settle
+from towers.training.config import OptimConfig, TrainConfig
+
+OPEN = TrainConfig(dataset="d", run="r", model=ModelConfig(history=AutoHistory()), loss=Softmax(), sampler=Mixed())
+
+
+@pytest.mark.parametrize(
+    ("facts", "window", "kind", "dim", "epochs"),
+    [
+        (Facts(events=425_000, videos=7_583, long=41), 50, RecencyHistory, 128, 6),
+        (Facts(events=987_529, videos=3_416, long=390), 200, GatedHistory, 128, 15),
+        (Facts(events=9_000, videos=800, long=3), 20, RecencyHistory, 64, 20),
+        (Facts(events=50_000_000, videos=2_000_000, long=30), 30, RecencyHistory, 64, 5),
+    ],
+    ids=["a short-video log", "long histories", "a small log", "a large catalogue"],
+)
+def test_facts_settle_what_is_open(facts: Facts, window: int, kind: type, dim: int, epochs: int) -> None:
+    config, lines = settle(OPEN, facts)
+    assert (config.model.window, config.model.dim, config.optim.epochs) == (window, dim, epochs)
+    assert type(config.model.history) is kind
+    assert [line.partition("=")[0] for line in lines] == ["model.window", "model/history", "model.dim", "optim.epochs"]
+
+
+def test_what_was_asked_for_stays() -> None:
+    asked = replace(OPEN, model=ModelConfig(history=MeanHistory(), dim=5, window=7), optim=OptimConfig(epochs=3))
+    assert settle(asked, Facts(events=10, videos=10, long=10)) == (asked, [])
+
+
+def test_facts_are_those_of_the_train_split(tiny_dataset: Dataset) -> None:
+    counts = tiny_dataset.positives(Split.train).counts()
+    facts = Facts.of(tiny_dataset)
+    assert facts.events == counts.sum()
+    assert facts.videos == len(tiny_dataset.video_table())
+    assert (counts[counts > 0] <= facts.long).mean() >= 0.85
+    assert facts.long == int(np.quantile(counts[counts > 0], 0.9))

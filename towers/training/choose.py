@@ -1,0 +1,76 @@
+"""What is left open is settled by the data's own facts."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from towers.data import Dataset, Split
+from towers.models import AutoHistory, GatedHistory
+from towers.training.config import TrainConfig
+
+SHORTEST, LONGEST = 20, 200
+"""Windows that are chosen; a longer one costs attention its square and reads what hardly matters."""
+MANY_EVENTS, MANY_VIDEOS = 200_000, 1_000_000
+"""Events that fill vectors of 128, and videos from which on a table of them is too large to do so by default."""
+ENOUGH = 2_500_000
+"""Events to go through, for weights by distance, before the valid figure stands still: on three public logs."""
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is decided by.
+
+    Attributes:
+        events: Positives to learn from.
+        videos: Videos of the catalogue.
+        long: Positives of a user of whom nine in ten have no more.
+    """
+
+    events: int
+    videos: int
+    long: int
+
+    @classmethod
+    def of(cls, dataset: Dataset) -> "Facts":
+        """Return the facts of a dataset's train split."""
+        counts = dataset.positives(Split.train).counts()
+        return cls(int(counts.sum()), len(dataset.videos) - 2, int(np.quantile(counts[counts > 0], 0.9)))
+
+
+def settle(config: TrainConfig, facts: Facts) -> tuple[TrainConfig, list[str]]:
+    """Return the config with nothing left open, and a line for each thing that was chosen.
+
+    Args:
+        config: As asked; a 0 in model.window, model.dim or optim.epochs, and model/history=auto, are open.
+        facts: Of the data.
+
+    Example:
+        >>> from towers.features import Mixed
+        >>> from towers.losses import Softmax
+        >>> from towers.models import ModelConfig
+        >>> open_config = TrainConfig(
+        ...     dataset="d", run="r", model=ModelConfig(history=AutoHistory()), loss=Softmax(), sampler=Mixed()
+        ... )
+        >>> config, lines = settle(open_config, Facts(events=425_000, videos=7_583, long=41))
+        >>> config.model.window, config.model.dim, config.optim.epochs
+        (50, 128, 6)
+        >>> print(lines[0])
+        model.window=50: nine in ten users have at most 41 positive events
+    """
+    model, optim, lines = config.model, config.optim, list[str]()
+    if not model.window:
+        model = replace(model, window=min(LONGEST, max(SHORTEST, -(-facts.long // 10) * 10)))
+        lines.append(f"model.window={model.window}: nine in ten users have at most {facts.long} positive events")
+    if isinstance(model.history, AutoHistory):
+        model = replace(model, history=model.history.choice(model.window))
+        kind = "gated" if isinstance(model.history, GatedHistory) else "recency"
+        lines.append(f"model/history={kind}: it suits windows of {model.window}")
+    if not model.dim:
+        model = replace(model, dim=128 if facts.events >= MANY_EVENTS and facts.videos <= MANY_VIDEOS else 64)
+        lines.append(f"model.dim={model.dim}: {facts.events:,} positive events of {facts.videos:,} videos")
+    if not optim.epochs:
+        slow = 3 if isinstance(model.history, GatedHistory) else 1
+        epochs = slow * min(20, max(5, round(ENOUGH / max(1, facts.events))))
+        optim = replace(optim, epochs=epochs)
+        lines.append(f"optim.epochs={epochs}, fewer if valid stands still: there are {facts.events:,} positive events")
+    return replace(config, model=model, optim=optim), lines
