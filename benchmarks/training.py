@@ -1,0 +1,191 @@
+"""Measures how fast the towers train: every encoder, beside a bare loop of the same towers and the machine's ceiling.
+
+    python -m benchmarks.training kuairand --dataset runs/demo/dataset
+    python -m benchmarks.training large
+
+Each row is one encoder at one width. The package's own training (Lightning, journal, checkpoints) and a bare loop
+take turns, A B A B, in one process; `positions_per_s` is the median of the package's turns, `overhead` how much
+longer they took than the loop's. Work is counted by torch's own counter of products; `share_of_ceiling` is the rate
+of all of it over that of one large product in the same precision, measured between the turns.
+`large` makes 2 million videos and 50 million events.
+"""
+
+import argparse
+import statistics
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from benchmarks.record import Circumstances, record, usable_threads
+from towers.data import Dataset, Encoders, Positives, Split
+from towers.features import SAMPLERS, Batch, BatchSource, FeatureTable, encode_table
+from towers.losses import CandidateSet, Softmax, candidate_loss
+from towers.models import HISTORIES, ModelConfig, TwoTower
+from towers.training.adam import RowAdamW, shorten
+from towers.training.config import OptimConfig, Products, TrainConfig
+from towers.training.module import TowersModule
+from towers.training.precision import precision_of
+from towers.training.stage import Stage
+from towers.types import peak_mb
+
+TURNS = 3
+SETTINGS = {"kuairand": (50, 1024, "mixed"), "ml-1m": (200, 8192, "catalogue"), "large": (50, 4096, "mixed")}
+"""Window, positions of a step, sampler."""
+
+
+@dataclass(frozen=True)
+class World:
+    """What is trained on."""
+
+    positives: Positives
+    users: FeatureTable
+    videos: FeatureTable
+    encoders: Encoders
+
+    @classmethod
+    def of(cls, folder: str) -> "World":
+        """Return the train split of a dataset."""
+        dataset = Dataset.open(folder)
+        users = encode_table(dataset.encoders.users, dataset.user_table())
+        videos = encode_table(dataset.encoders.videos, dataset.video_table())
+        return cls(dataset.positives(Split.train), users, videos, dataset.encoders)
+
+    @classmethod
+    def large(cls, users: int = 1_000_000, videos: int = 2_000_000, each: int = 50) -> "World":
+        """Return a made-up log: as many events of each user, of videos whose popularity falls as 1/rank."""
+        rng = np.random.default_rng(0)
+        rows = np.exp(rng.random(users * each, np.float32) * np.float32(np.log(videos))).astype(np.int32) + 1
+        offsets = np.concatenate([[0, 0], np.arange(0, users * each + 1, each)])
+        times = np.arange(users * each)
+        positives = Positives(offsets, rows, times, np.ones(users * each, np.float32))
+        of_users, of_videos = (FeatureTable(np.zeros((count + 2, 0), np.int32)) for count in (users, videos))
+        return cls(positives, of_users, of_videos, Encoders((), ()))
+
+
+@dataclass(frozen=True)
+class Some(BatchSource):
+    """The first batches of every epoch."""
+
+    limit: int = field(default=20, kw_only=True)
+
+    def epoch(self, seed: int, number: int) -> Iterator[Batch]:
+        """Yield them."""
+        for _, batch in zip(range(self.limit), super().epoch(seed, number), strict=False):
+            yield batch
+
+    def length(self, seed: int, number: int) -> int:
+        """Return how many there are."""
+        return min(self.limit, super().length(seed, number))
+
+
+def product_rate(precision: torch.dtype, size: int = 2048) -> float:
+    """Return the rate of one large product, in 10^9 operations a second."""
+    left = torch.randn(size, size).to(precision)
+    left @ left
+    began = time.perf_counter()
+    for _ in range(3):
+        left @ left
+    return 3 * 2 * size**3 / (time.perf_counter() - began) / 1e9
+
+
+def loss_of(towers: TwoTower, batch: Batch, low: bool) -> torch.Tensor:
+    """Return the loss of a batch, its products in bfloat16 if asked."""
+    with torch.autocast("cpu", torch.bfloat16, enabled=low):
+        queries, vectors = towers(batch)
+        candidates = CandidateSet(vectors, batch.log_q, batch.known)
+        return candidate_loss(Softmax(), queries, batch.target, batch.weight, candidates, towers.scale)
+
+
+def bare(module: TowersModule, source: Some, low: bool) -> float:
+    """Return the positions a second of a loop with nothing around it."""
+    towers, positions = module.towers, 0
+    optimizer = RowAdamW(towers.parameters(), 1e-3)
+    began = time.perf_counter()
+    for batch in source.epoch(0, 0):
+        torch.autograd.backward(loss_of(towers, batch, low))
+        shorten(towers.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+        positions += batch.positions
+    return positions / (time.perf_counter() - began)
+
+
+def packaged(config: TrainConfig, towers: TwoTower, source: Some) -> float:
+    """Return the positions a second of one epoch of the package's own training."""
+    with tempfile.TemporaryDirectory() as folder:
+        stage = Stage(name="fit", config=replace(config, run=folder), epochs=1, validate=None, before=[])
+        (row,) = stage.run(towers, source)
+    return float(row["positions_per_s"])
+
+
+def measure(name: str, world: World, kind: str, dim: int, steps: int) -> dict[str, object]:
+    """Return the row of an encoder at a width."""
+    window, positions, sampler = SETTINGS[name]
+    rows = len(world.videos)
+    model = ModelConfig(history=HISTORIES[kind](), dim=dim, window=window)
+    optim = OptimConfig(positions=positions, epochs=1)
+    config = TrainConfig(
+        dataset="", run="", model=model, loss=Softmax(), sampler=SAMPLERS[sampler](), optim=optim, progress=False
+    )
+    low = type(precision_of(config)).__name__ == Products.bfloat16.name.title()
+    source = Some(
+        *(world.positives, world.users, world.videos, np.arange(2, rows), config.sampler, window, positions),
+        limit=steps,
+    )
+    towers = TwoTower(model, world.encoders, torch.ones(rows, dtype=torch.bool))
+    module = TowersModule(towers, config.loss, optim, 0, lambda *_: False)
+    batch = next(source.epoch(0, 0))
+    with FlopCounterMode(display=False) as counter:
+        torch.autograd.backward(loss_of(towers, batch, low))
+    towers.zero_grad()
+    each = counter.get_total_flops() / batch.positions
+    bare(module, replace(source, limit=3), low)
+    ours, loops, ceilings = [], [], []
+    for _ in range(TURNS):
+        ours.append(packaged(config, towers, source))
+        loops.append(bare(module, source, low))
+        ceilings.append(product_rate(torch.bfloat16 if low else torch.float32))
+    rate, ceiling = statistics.median(ours), statistics.median(ceilings)
+    return {
+        "protocol": name,
+        "encoder": kind,
+        "dim": dim,
+        "precision": "bfloat16" if low else "float32",
+        "positions_per_s": round(rate),
+        "overhead": f"{statistics.median(loops) / rate - 1:.3f}",
+        "gflops": f"{rate * each / 1e9:.1f}",
+        "ceiling_gflops": f"{ceiling:.0f}",
+        "share_of_ceiling": f"{rate * each / 1e9 / ceiling:.3f}",
+    }
+
+
+def main() -> None:
+    """Measure what is asked for and record a row for each."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("name", choices=list(SETTINGS), help="which settings")
+    parser.add_argument("--dataset", help="folder that `towers prepare` wrote; not for large")
+    parser.add_argument("--encoders", nargs="+", default=[name for name in HISTORIES if name != "auto"])
+    parser.add_argument("--dims", nargs="+", type=int, default=[64, 128])
+    parser.add_argument("--steps", type=int, default=20, help="batches of a turn")
+    arguments = parser.parse_args()
+    if (arguments.name == "large") == bool(arguments.dataset):
+        parser.error("--dataset FOLDER goes with every name but large")
+    torch.set_num_threads(usable_threads())
+    world = World.large() if arguments.name == "large" else World.of(arguments.dataset)
+    for dim in arguments.dims:
+        for kind in arguments.encoders:
+            began = time.perf_counter()
+            row = measure(arguments.name, world, kind, dim, arguments.steps)
+            spent = time.perf_counter() - began
+            command = f"python -m benchmarks.training {arguments.name} --encoders {kind} --dims {dim}"
+            record("training", [row], Circumstances(command=command, seed=0, seconds=spent, peak_mb=peak_mb()))
+            print(", ".join(f"{key} {value}" for key, value in row.items()), flush=True)
+
+
+if __name__ == "__main__":
+    main()
