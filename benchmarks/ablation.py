@@ -1,0 +1,76 @@
+"""Measures what each part of a recipe is worth: the recipe, and the recipe with one thing changed, one seed each.
+
+    python -m benchmarks.ablation kuairand --data ../shared/data
+    python -m benchmarks.ablation kuairand --only "dim 64" "random start"
+
+Rows go to benchmarks/results/ablations.csv, one for each change and metric, with its interval over test users.
+A change that was recorded at this commit is left out, so a second call goes on where the first was stopped.
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+from benchmarks.quality import TABLES, TOWERS, quality_rows, spend, work_folder
+from benchmarks.record import Circumstances, read, record, surroundings
+
+METRICS = ("recall@20", "recall@100", "ndcg@10", "hit@10")
+CHANGES: dict[str, list[str]] = {
+    "as it is": [],
+    "encoder mean": ["model/history=mean"],
+    "encoder attention": ["model/history=attention"],
+    "encoder gru": ["model/history=gru"],
+    "encoder transformer": ["model/history=transformer"],
+    "encoder gated": ["model/history=gated"],
+    "encoder hstu": ["model/history=hstu"],
+    "loss bpr": ["loss=bpr"],
+    "loss gbce": ["loss=gbce"],
+    "loss contrastive": ["loss=contrastive"],
+    "sampler inbatch": ["sampler=inbatch"],
+    "sampler uniform": ["sampler=uniform"],
+    "sampler catalogue": ["sampler=catalogue"],
+    "geometry dot": ["model.geometry=dot"],
+    "temperature .05, fixed": ["model.temperature=0.05", "model.learn_temperature=false"],
+    "no id dropout": ["model.id_dropout=0"],
+    "no dropout": ["model.dropout=0"],
+    "dim 64": ["model.dim=64"],
+    "dim 256": ["model.dim=256"],
+    "random start": ["model.spectral=false"],
+    "float32": ["precision=float32"],
+    "no refit": ["refit_epochs=0"],
+}
+
+
+def measure(table: str, change: str, data: Path, work: Path) -> None:
+    """Train with one change, judge on test, and record."""
+    recipe, name = TABLES[table].recipe, change.replace(" ", "-").replace(",", "")
+    dataset, run, report = work / "dataset", work / f"run-{name}", work / f"report-{name}"
+    if not dataset.exists():
+        work.mkdir(parents=True, exist_ok=True)
+        spend([TOWERS, "prepare", *TABLES[table].options(data, work), f"dataset={dataset}"])
+    options = [f"experiment={recipe}", f"dataset={dataset}", f"run={run}", "seed=0", *CHANGES[change]]
+    cost = spend([TOWERS, "train", *options])
+    spend([TOWERS, "evaluate", f"run={run}", f"report={report}"])
+    figures = json.loads((report / "report.json").read_text(encoding="utf-8"))["metrics"]
+    rows = quality_rows(table, change, {metric: figures[metric] for metric in METRICS})
+    command = f"python -m benchmarks.ablation {table} --only '{change}'"
+    record("ablations", rows, Circumstances(command=command, seed=0, seconds=cost.seconds, peak_mb=cost.peak_mb))
+
+
+def main() -> None:
+    """Measure what has not been measured at this commit."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("table", choices=list(TABLES), help="protocol")
+    parser.add_argument("--only", nargs="+", choices=list(CHANGES), default=list(CHANGES), help="which changes")
+    parser.add_argument("--data", default="../shared/data", help="folder of the raw data")
+    parser.add_argument("--work", default="runs/ablation", help="folder for datasets and runs")
+    arguments = parser.parse_args()
+    commit = surroundings()["commit"]
+    done = {row["recipe"] for row in read("ablations") if (row["protocol"], row["commit"]) == (arguments.table, commit)}
+    for change in arguments.only:
+        if change not in done:
+            measure(arguments.table, change, Path(arguments.data), work_folder(Path(arguments.work), arguments.table))
+
+
+if __name__ == "__main__":
+    main()
