@@ -32,6 +32,8 @@ class Batch:
         positions: How many targets count; where several processes share the batch, those of all of them.
         worth: What the mean loss of these windows counts in the mean over processes, so that this is the mean
             loss of the whole batch: number of processes × weight here / weight of the whole batch.
+        levels: How popular the videos were known to be day by day, [m, p]; None where that is no part of the score.
+        day: Column of `levels` for each target, [b, h].
     """
 
     rows: Int64[Tensor, " m"]
@@ -46,6 +48,8 @@ class Batch:
     known: Bool[Tensor, "b m"]
     positions: int
     worth: float = 1.0
+    levels: Float[Tensor, "m p"] | None = None
+    day: Int64[Tensor, "b h"] | None = None
 
     def to(self, device: torch.device) -> "Batch":
         """Return the batch on another device."""

@@ -15,6 +15,7 @@ from towers.features.batch import Batch
 from towers.features.context import context_codes
 from towers.features.sampler import Hardest, Pool, Sampler, Step
 from towers.features.table import FeatureTable
+from towers.features.trend import Trend
 from towers.features.windows import Windows, last_strictly_before
 
 
@@ -50,6 +51,7 @@ class BatchSource:
         part: Which part of every batch is put together here, from 0; the other processes have the others.
         parts: Into how many parts a batch is cut.
         hardest: Asks the towers that are being trained for hard candidates; None where no sampler wants them.
+        trend: How popular each video was known to be, day by day; None where that is no part of the score.
     """
 
     positives: Positives
@@ -63,6 +65,7 @@ class BatchSource:
     part: int = 0
     parts: int = 1
     hardest: Hardest | None = None
+    trend: Trend | None = None
 
     def epoch(self, seed: int, number: int) -> Iterator[Batch]:
         """Yield every training event once, in an order that seed and epoch number fix."""
@@ -146,6 +149,8 @@ class BatchSource:
             known=self._known(users, rows),
             positions=int(np.count_nonzero(self.positives.weight[targets] > 0)),
             worth=self._worth(places[counted], targets) if self.part < whole else 0.0,
+            levels=torch.from_numpy(self.trend.past[rows]) if self.trend else None,
+            day=torch.from_numpy(self.trend.day(time_ms)) if self.trend else None,
         )
 
     def _mine(self, whole: int) -> slice:

@@ -17,7 +17,7 @@ from towers.models.history import (
 )
 from towers.models.run import Run, open_run
 from towers.models.storage import describe_model, load_towers, read_model, save_towers
-from towers.models.two_tower import ModelConfig, TwoTower
+from towers.models.two_tower import ModelConfig, PopularityTerm, TwoTower
 
 __all__ = [
     "HISTORIES",
@@ -31,6 +31,7 @@ __all__ = [
     "HstuHistory",
     "MeanHistory",
     "ModelConfig",
+    "PopularityTerm",
     "RecencyHistory",
     "Run",
     "TransformerHistory",

@@ -9,7 +9,7 @@ import torch
 
 from towers.data import Encoders, atomic_folder, write_json
 from towers.models.history import HISTORIES
-from towers.models.two_tower import ModelConfig, TwoTower
+from towers.models.two_tower import ModelConfig, PopularityTerm, TwoTower
 from towers.types import Geometry, RunError
 
 MODEL, WEIGHTS, ENCODERS = "model.json", "weights.pt", "encoders.json"
@@ -25,7 +25,8 @@ def describe_model(config: ModelConfig) -> dict[str, Any]:
     """
     plain = dataclasses.asdict(config)
     kind = next(name for name, variant in HISTORIES.items() if type(config.history) is variant)
-    return plain | {"geometry": config.geometry.name, "history": {"kind": kind, **plain["history"]}}
+    words = {"geometry": config.geometry.name, "popularity": config.popularity.name}
+    return plain | words | {"history": {"kind": kind, **plain["history"]}}
 
 
 def read_model(plain: dict[str, Any]) -> ModelConfig:
@@ -38,7 +39,8 @@ def read_model(plain: dict[str, Any]) -> ModelConfig:
     kind = history.pop("kind")
     if kind not in HISTORIES:
         raise RunError(f"history encoder {kind!r} is unknown here; this version has {sorted(HISTORIES)}")
-    rest = plain | {"geometry": Geometry[plain["geometry"]], "history": HISTORIES[kind](**history)}
+    words = {"geometry": Geometry[plain["geometry"]], "popularity": PopularityTerm[plain.get("popularity", "none")]}
+    rest = plain | words | {"history": HISTORIES[kind](**history)}
     return ModelConfig(**rest)
 
 

@@ -19,7 +19,7 @@ UNKNOWN_ROW = 1
 LEAST_TEMPERATURE = 0.01
 
 
-class Term(Enum):
+class PopularityTerm(Enum):
     """What popularity is to a score."""
 
     none = "none"
@@ -56,7 +56,7 @@ class ModelConfig:
     """Share of training queries that must do without hour and weekday, as an unknown moment has to."""
     history_dropout: float = 0.0
     """Share of training queries that must do without history, as a new user has to."""
-    popularity: Term = Term.none
+    popularity: PopularityTerm = PopularityTerm.none
     """Whether scores have a term for popularity: none or recent. Users lean on it as far as their state asks for."""
     popularity_days: float = 4.0
     """After how many days a view counts half towards the popularity of late."""
@@ -83,7 +83,7 @@ class ModelConfig:
     @property
     def leans(self) -> bool:
         """Whether there is a term for popularity."""
-        return self.popularity is Term.recent
+        return self.popularity is PopularityTerm.recent
 
 
 class TwoTower(nn.Module):
@@ -201,10 +201,10 @@ class TwoTower(nn.Module):
             users: Features of each window's user, [b].
             context: Codes of the moment of each query, [b, t, c].
         """
-        queries, lean = self._ask(events[..., : self.config.dim], state, users, context)
-        if lean is None:
+        queries, known = self._ask(events[..., : self.config.dim], state, users, context)
+        if not self.config.leans:
             return queries
-        return torch.cat([queries, lean * self.config.popularity_strength], dim=-1)
+        return torch.cat([queries, self._leaning(known) * self.config.popularity_strength], dim=-1)
 
     def _ask(
         self,
@@ -212,8 +212,8 @@ class TwoTower(nn.Module):
         state: Int64[Tensor, "b t"],
         users: FeatureTensors,
         context: Int64[Tensor, "b t c"],
-    ) -> tuple[Float[Tensor, "b t w"], Float[Tensor, "b t 1"] | None]:
-        """Return the queries without the coordinate for popularity, and that coordinate; None where it is off."""
+    ) -> tuple[Float[Tensor, "b t w"], Float[Tensor, "b t k"]]:
+        """Return the queries without the coordinate for popularity, and all that is known of who asks."""
         if self.training and self.config.history_dropout:
             state = state * (torch.rand(state.shape, device=state.device) >= self.config.history_dropout)
         start = self.start.expand(len(events), 1, -1)
@@ -222,10 +222,12 @@ class TwoTower(nn.Module):
         if self.training and self.config.user_dropout:
             users = users.without(torch.rand(len(events), device=events.device) < self.config.user_dropout)
         about = self.user_features(users)[:, None] + self._moment(context)
-        both = torch.cat([watched, about], dim=-1)
-        queries = self._finish(self.join(both) + watched[..., : self.config.dim])
-        # The temperature will divide every score: without it, the term would grow as the temperature falls.
-        return queries, functional.softplus(self.lean(both)) / self.scale if self.config.leans else None
+        known = torch.cat([watched, about], dim=-1)
+        return self._finish(self.join(known) + watched[..., : self.config.dim]), known
+
+    def _leaning(self, known: Float[Tensor, "b t k"]) -> Float[Tensor, "b t 1"]:
+        """Return how much each query leans on popularity: times the temperature, by which all scores are divided."""
+        return functional.softplus(self.lean(known)) / self.scale
 
     def _moment(self, context: Int64[Tensor, "b t c"]) -> Float[Tensor, "b t d"]:
         if self.training and self.config.context_dropout:
@@ -245,6 +247,6 @@ class TwoTower(nn.Module):
             return self.states(events, batch.state, batch.users, batch.context), vectors
         content = self._content(batch.rows, batch.videos)
         events = content[batch.history[:, 1:].clamp(min=0)]
-        queries, lean = self._ask(events, batch.state, batch.users, batch.context)
-        days = functional.one_hot(batch.day, batch.levels.shape[1]) * lean
+        queries, known = self._ask(events, batch.state, batch.users, batch.context)
+        days = functional.one_hot(batch.day, batch.levels.shape[1]) * self._leaning(known)
         return torch.cat([queries, days], dim=-1), torch.cat([content, batch.levels], dim=1)
