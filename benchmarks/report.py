@@ -86,8 +86,57 @@ def _cell(values: list[float]) -> str:
     return text if len(values) == 1 else f"{text} ± {(max(values) - min(values)) / 2:.4f}"
 
 
+def plain_table(name: str, keys: tuple[str, ...], columns: tuple[str, ...], folder: Path) -> str:
+    """Write the newest row of each combination of keys as a line, in the order of their first appearance."""
+    newest = {tuple(row[key] for key in keys): row for row in read(name, folder)}
+    if not newest:
+        return "Not measured yet.\n"
+    shown = (*keys, *columns)
+    lines = [f"| {' | '.join(shown)} |", f"|{'---|' * len(keys)}{'--:|' * len(columns)}"]
+    lines += [f"| {' | '.join(row[column] for column in shown)} |" for row in newest.values()]
+    commands = dict.fromkeys(row["command"].partition(" --")[0] for row in newest.values())
+    return "\n".join([
+        *lines,
+        "",
+        f"Command: {', '.join(f'`{c}`' for c in commands)}; all of it in `results/{name}.csv`.",
+        "",
+    ])
+
+
+def ablation_table(protocol: str, folder: Path) -> str:
+    """Write what each change of a recipe gives, best first, with half the width of its interval."""
+    rows = [row for row in read("ablations", folder) if row["protocol"] == protocol]
+    if not rows:
+        return "Not measured yet.\n"
+    metrics = tuple(dict.fromkeys(row["metric"] for row in rows))
+    newest = {(row["recipe"], row["metric"]): row for row in rows}
+    changes = sorted(
+        dict.fromkeys(row["recipe"] for row in rows), key=lambda change: -float(newest[change, metrics[0]]["value"])
+    )
+
+    def cell(change: str, metric: str) -> str:
+        value, low, high = (float(newest[change, metric][name]) for name in ("value", "low", "high"))
+        return f"{value:.4f} ± {(high - low) / 2:.4f}"
+
+    lines = [f"| {protocol} | {' | '.join(metrics)} | seconds |", f"|---|{'--:|' * (len(metrics) + 1)}"]
+    for change in changes:
+        cells = [cell(change, metric) for metric in metrics]
+        lines.append(f"| {change} | {' | '.join(cells)} | {float(newest[change, metrics[0]]['seconds']):.0f} |")
+    last = rows[-1]
+    return "\n".join([*lines, "", f"One seed each, ± half the 95% interval over users. Commit: {last['commit']}.", ""])
+
+
+PLAIN = {
+    "training": (
+        ("protocol", "encoder", "dim"),
+        ("positions_per_s", "overhead", "gflops", "share_of_ceiling", "threads", "precision"),
+    ),
+}
+"""Of each file of results that is shown as it is: what a line is of, and what it says."""
 TABLES: dict[str, Callable[[Path], str]] = {
-    f"quality-{protocol}": partial(quality_table, protocol) for protocol in HEADLINES
+    **{f"quality-{protocol}": partial(quality_table, protocol) for protocol in HEADLINES},
+    **{f"ablations-{protocol}": partial(ablation_table, protocol) for protocol in HEADLINES},
+    **{name: partial(plain_table, name, *columns) for name, columns in PLAIN.items()},
 }
 
 

@@ -64,3 +64,26 @@ def test_check_fails_on_a_number_without_a_row(
     )
     assert report.main([]) == 0
     assert report.main(["--check"]) == 0
+
+
+def test_ablations_are_a_line_for_each_change_best_first(tmp_path: Path) -> None:
+    how = Circumstances(command="python -m benchmarks.ablation kuairand", seed=0, seconds=70, peak_mb=900)
+    for change, value in (("as it is", 0.4), ("dim 64", 0.39), ("dim 256", 0.41), ("dim 64", 0.38)):
+        row = {"protocol": "kuairand", "recipe": change, "metric": "recall@100", "value": value}
+        record("ablations", [row | {"low": value - 0.01, "high": value + 0.01}], how, tmp_path)
+    lines = report.ablation_table("kuairand", tmp_path).splitlines()
+    assert lines[2:5] == [
+        "| dim 256 | 0.4100 ± 0.0100 | 70 |",
+        "| as it is | 0.4000 ± 0.0100 | 70 |",
+        "| dim 64 | 0.3800 ± 0.0100 | 70 |",
+    ]
+
+
+def test_a_plain_table_shows_the_newest_row_of_each_thing(tmp_path: Path) -> None:
+    how = Circumstances(command="python -m benchmarks.speed a --dims 64", seed=0, seconds=1, peak_mb=1)
+    for dim, rate in ((64, 10), (128, 5), (64, 12)):
+        record("speed", [{"dim": dim, "rate": rate}], how, tmp_path)
+    lines = report.plain_table("speed", ("dim",), ("rate", "threads"), tmp_path).splitlines()
+    assert lines[0] == "| dim | rate | threads |"
+    assert [line.split(" | ")[:2] for line in lines[2:4]] == [["| 64", "12"], ["| 128", "5"]]
+    assert lines[-1] == "Command: `python -m benchmarks.speed a`; all of it in `results/speed.csv`."
