@@ -3,10 +3,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from towers.data import Dataset, Split
+from towers.data import TIME_UNKNOWN, Dataset, Split
 from towers.features import Mixed
 from towers.losses import Softmax
-from towers.models import AutoHistory, GatedHistory, MeanHistory, ModelConfig, RecencyHistory
+from towers.models import AutoHistory, GatedHistory, MeanHistory, ModelConfig, PopularityTerm, RecencyHistory
 from towers.training.choose import Facts, settle
 from towers.training.config import OptimConfig, TrainConfig
 
@@ -16,10 +16,10 @@ OPEN = TrainConfig(dataset="d", run="r", model=ModelConfig(history=AutoHistory()
 @pytest.mark.parametrize(
     ("facts", "window", "kind", "dim", "epochs"),
     [
-        (Facts(events=425_000, videos=7_583, long=41), 50, RecencyHistory, 128, 6),
-        (Facts(events=987_529, videos=3_416, long=390), 200, GatedHistory, 128, 15),
-        (Facts(events=9_000, videos=800, long=3), 20, RecencyHistory, 64, 20),
-        (Facts(events=50_000_000, videos=2_000_000, long=30), 30, RecencyHistory, 64, 5),
+        (Facts(events=425_000, videos=7_583, long=41, timed=True), 50, RecencyHistory, 128, 6),
+        (Facts(events=987_529, videos=3_416, long=390, timed=False), 200, GatedHistory, 128, 15),
+        (Facts(events=9_000, videos=800, long=3, timed=True), 20, RecencyHistory, 64, 20),
+        (Facts(events=50_000_000, videos=2_000_000, long=30, timed=True), 30, RecencyHistory, 64, 5),
     ],
     ids=["a short-video log", "long histories", "a small log", "a large catalogue"],
 )
@@ -27,18 +27,25 @@ def test_facts_settle_what_is_open(facts: Facts, window: int, kind: type, dim: i
     config, lines = settle(OPEN, facts)
     assert (config.model.window, config.model.dim, config.optim.epochs) == (window, dim, epochs)
     assert type(config.model.history) is kind
-    assert [line.partition("=")[0] for line in lines] == ["model.window", "model/history", "model.dim", "optim.epochs"]
+    assert config.model.popularity is (PopularityTerm.recent if facts.timed else PopularityTerm.none)
+    names = ["model.window", "model/history", "model.dim", "model.popularity", "optim.epochs"]
+    assert [line.partition("=")[0] for line in lines] == names
 
 
 def test_what_was_asked_for_stays() -> None:
-    asked = replace(OPEN, model=ModelConfig(history=MeanHistory(), dim=5, window=7), optim=OptimConfig(epochs=3))
-    assert settle(asked, Facts(events=10, videos=10, long=10)) == (asked, [])
+    asked = replace(
+        OPEN,
+        model=ModelConfig(history=MeanHistory(), dim=5, window=7, popularity=PopularityTerm.none),
+        optim=OptimConfig(epochs=3),
+    )
+    assert settle(asked, Facts(events=10, videos=10, long=10, timed=True)) == (asked, [])
 
 
 def test_facts_are_those_of_the_train_split(tiny_dataset: Dataset) -> None:
     counts = tiny_dataset.positives(Split.train).counts()
     facts = Facts.of(tiny_dataset)
     assert facts.events == counts.sum()
+    assert facts.timed == (tiny_dataset.positives(Split.train).time_ms != TIME_UNKNOWN).any()
     assert facts.videos == len(tiny_dataset.video_table())
     assert (counts[counts > 0] <= facts.long).mean() >= 0.85
     assert facts.long == int(np.quantile(counts[counts > 0], 0.9))

@@ -22,6 +22,8 @@ LEAST_TEMPERATURE = 0.01
 class PopularityTerm(Enum):
     """What popularity is to a score."""
 
+    auto = "auto"
+    """recent where the log's events have times, else none; training chooses."""
     none = "none"
     """Nothing but what training makes of it."""
     recent = "recent"
@@ -54,10 +56,10 @@ class ModelConfig:
     """Share of training windows whose user must do without features, as an unknown user has to."""
     context_dropout: float = 0.5
     """Share of training queries that must do without hour and weekday, as an unknown moment has to."""
-    history_dropout: float = 0.0
+    history_dropout: float = 0.05
     """Share of training queries that must do without history, as a new user has to."""
-    popularity: PopularityTerm = PopularityTerm.none
-    """Whether scores have a term for popularity: none or recent. Users lean on it as far as their state asks for."""
+    popularity: PopularityTerm = PopularityTerm.auto
+    """Whether scores have a term for popularity: auto, none or recent. Users lean on it as far as their state asks."""
     popularity_days: float = 4.0
     """After how many days a view counts half towards the popularity of late."""
     popularity_strength: float = 1.0

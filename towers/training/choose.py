@@ -4,8 +4,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from towers.data import Dataset, Split
-from towers.models import AutoHistory, GatedHistory
+from towers.data import TIME_UNKNOWN, Dataset, Split
+from towers.models import AutoHistory, GatedHistory, PopularityTerm
 from towers.training.config import TrainConfig
 
 SHORTEST, LONGEST = 20, 200
@@ -24,24 +24,28 @@ class Facts:
         events: Positives to learn from.
         videos: Videos of the catalogue.
         long: Positives of a user of whom nine in ten have no more.
+        timed: Whether it is known when they happened.
     """
 
     events: int
     videos: int
     long: int
+    timed: bool
 
     @classmethod
     def of(cls, dataset: Dataset) -> "Facts":
         """Return the facts of a dataset's train split."""
-        counts = dataset.positives(Split.train).counts()
-        return cls(int(counts.sum()), len(dataset.videos) - 2, int(np.quantile(counts[counts > 0], 0.9)))
+        positives = dataset.positives(Split.train)
+        counts = positives.counts()
+        long, timed = int(np.quantile(counts[counts > 0], 0.9)), bool((positives.time_ms != TIME_UNKNOWN).any())
+        return cls(int(counts.sum()), len(dataset.videos) - 2, long, timed)
 
 
 def settle(config: TrainConfig, facts: Facts) -> tuple[TrainConfig, list[str]]:
     """Return the config with nothing left open, and a line for each thing that was chosen.
 
     Args:
-        config: As asked; a 0 in model.window, model.dim or optim.epochs, and model/history=auto, are open.
+        config: As asked; a 0 in model.window, model.dim or optim.epochs, and auto elsewhere, are open.
         facts: Of the data.
 
     Example:
@@ -51,7 +55,7 @@ def settle(config: TrainConfig, facts: Facts) -> tuple[TrainConfig, list[str]]:
         >>> open_config = TrainConfig(
         ...     dataset="d", run="r", model=ModelConfig(history=AutoHistory()), loss=Softmax(), sampler=Mixed()
         ... )
-        >>> config, lines = settle(open_config, Facts(events=425_000, videos=7_583, long=41))
+        >>> config, lines = settle(open_config, Facts(events=425_000, videos=7_583, long=41, timed=True))
         >>> config.model.window, config.model.dim, config.optim.epochs
         (50, 128, 6)
         >>> print(lines[0])
@@ -68,6 +72,9 @@ def settle(config: TrainConfig, facts: Facts) -> tuple[TrainConfig, list[str]]:
     if not model.dim:
         model = replace(model, dim=128 if facts.events >= MANY_EVENTS and facts.videos <= MANY_VIDEOS else 64)
         lines.append(f"model.dim={model.dim}: {facts.events:,} positive events of {facts.videos:,} videos")
+    if model.popularity is PopularityTerm.auto:
+        model = replace(model, popularity=PopularityTerm.recent if facts.timed else PopularityTerm.none)
+        lines.append(f"model.popularity={model.popularity.name}: events have {'their' if facts.timed else 'no'} times")
     if not optim.epochs:
         slow = 3 if isinstance(model.history, GatedHistory) else 1
         epochs = slow * min(20, max(5, round(ENOUGH / max(1, facts.events))))
