@@ -112,11 +112,12 @@ def read(name: str, folder: Path = RESULTS) -> list[dict[str, str]]:
 
 
 def surroundings() -> dict[str, object]:
-    """Return the columns that the machine and the checkout can fill by themselves."""
+    """Return the columns that the machine and the checkout can fill by themselves; new rows change no code."""
+    kept = RESULTS.relative_to(CHECKOUT)
     return {
         "date": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         "commit": _git("rev-parse", "--short=10", "HEAD"),
-        "dirty": "yes" if _git("status", "--porcelain", "--untracked-files=no") else "no",
+        "dirty": "yes" if _git("status", "--porcelain", "--untracked-files=no", "--", ".", f":!{kept}") else "no",
         "machine": _cpu(),
         "cores": len(os.sched_getaffinity(0)),
         "memory_gb": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9),
