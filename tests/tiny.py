@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import torch
 
 from towers.data import Dataset, Encoder, Encoders, Kind, write_json
-from towers.models import ModelConfig, RecencyHistory, TwoTower, save_towers
+from towers.models import ModelConfig, PopularityTerm, RecencyHistory, TwoTower, save_towers
 from towers.types import Geometry
 
 USERS, VIDEOS, SEEN_ALL, SEEN_NOTHING = 24, 40, 0, 1
@@ -64,11 +64,20 @@ def _things(kind: str, count: int, string: bool) -> dict[str, object]:
     return {f"{kind}_row": rows, f"{kind}_id": ids_of(count, string), "known": np.ones(count, bool)}
 
 
-def write_run(folder: Path, dataset: Dataset, seed: int = 0, geometry: Geometry = Geometry.cosine) -> Path:
+def write_run(
+    folder: Path,
+    dataset: Dataset,
+    seed: int = 0,
+    geometry: Geometry = Geometry.cosine,
+    popularity: PopularityTerm = PopularityTerm.none,
+) -> Path:
     """Write an untrained run, as `train` writes a trained one."""
     torch.manual_seed(seed)
-    model = ModelConfig(history=RecencyHistory(), dim=16, window=10, geometry=geometry)
+    model = ModelConfig(history=RecencyHistory(), dim=16, window=10, geometry=geometry, popularity=popularity)
     towers = TwoTower(model, dataset.encoders, torch.ones(len(dataset.videos), dtype=torch.bool))
+    if popularity is PopularityTerm.recent:
+        torch.nn.init.normal_(towers.lean.weight)
+        towers.tell(torch.randn(len(dataset.videos)) * 9)
     for table in towers.context.children():
         torch.nn.init.normal_(next(table.parameters())[1:])
     save_towers(towers, folder / "towers")

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         HstuHistory,
         MeanHistory,
         ModelConfig,
+        PopularityTerm,
         RecencyHistory,
         TransformerHistory,
     )
@@ -54,6 +55,7 @@ _ROOMS = {
         "HstuHistory",
         "MeanHistory",
         "ModelConfig",
+        "PopularityTerm",
         "RecencyHistory",
         "TransformerHistory",
     ),
@@ -100,6 +102,7 @@ __all__ = [
     "Mixed",
     "ModelConfig",
     "OptimConfig",
+    "PopularityTerm",
     "PrepareConfig",
     "PublishConfig",
     "RecencyHistory",

@@ -11,7 +11,7 @@ from tests import tiny
 from towers.data import Dataset, Split
 from towers.evaluation import EvaluationSet, rank
 from towers.index import Exact, Ivf
-from towers.models import open_run
+from towers.models import PopularityTerm, open_run
 from towers.publishing import Histories, PublishConfig, publish
 from towers.serving import Candidates, Retriever, Unknown, Way
 from towers.types import BundleError, ConfigError, DataError, UnknownIdError
@@ -166,6 +166,21 @@ def test_similar_videos_never_hold_the_video_itself(retriever: Retriever) -> Non
         scores = retriever.embed_videos(others) @ retriever.embed_videos([video])[0]
         assert found.ids[0] == others[int(scores.argmax())]
         assert (found.way, len(found)) == (Way.video, 5)
+
+
+def test_popularity_moves_candidates_but_not_what_is_similar(tmp_path: Path) -> None:
+    dataset = tiny.write_dataset(tmp_path / "dataset")
+    run = tiny.write_run(tmp_path / "run", dataset, popularity=PopularityTerm.recent)
+    retriever = Retriever.open(
+        publish(PublishConfig(run=str(run), bundle=str(tmp_path / "bundle"), index=Exact())).folder
+    )
+    found = retriever.candidates(USERS[2], k=5, keep_seen=True)
+    vectors, query = retriever.embed_videos(VIDEOS), retriever.embed_users([USERS[2]])[0]
+    assert list(found.ids) == np.array(VIDEOS)[np.argsort(-vectors @ query)[:5]].tolist()
+    assert list(found.ids) != np.array(VIDEOS)[np.argsort(-vectors[:, :-1] @ query[:-1])[:5]].tolist()
+    alike = vectors[:, :-1] @ vectors[3, :-1]
+    alike[3] = -np.inf
+    assert list(retriever.similar(VIDEOS[3], k=5).ids) == np.array(VIDEOS)[np.argsort(-alike)[:5]].tolist()
 
 
 def test_videos_that_are_unknown_have_no_vector(retriever: Retriever) -> None:

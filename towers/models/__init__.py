@@ -1,6 +1,6 @@
 """Batches to vectors: history encoders, the user tower, the video tower. Pure torch."""
 
-from towers.models.encode import query_vectors, video_vectors
+from towers.models.encode import likeness_queries, query_vectors, video_vectors
 from towers.models.feature_bag import FeatureBag
 from towers.models.history import (
     HISTORIES,
@@ -37,6 +37,7 @@ __all__ = [
     "TransformerHistory",
     "TwoTower",
     "describe_model",
+    "likeness_queries",
     "load_towers",
     "open_run",
     "query_vectors",

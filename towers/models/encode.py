@@ -67,6 +67,18 @@ def query_vectors(
     return _finite(out, "user")
 
 
+def likeness_queries(towers: TwoTower, vectors: Float32[np.ndarray, "n d"]) -> Float32[np.ndarray, "n d"]:
+    """Return the queries that find what is like some videos, [n, d]: their vectors, but that popularity counts nothing.
+
+    Args:
+        towers: Trained towers.
+        vectors: Of the videos, as :func:`video_vectors` gives them, [n, d].
+    """
+    queries = np.array(vectors)
+    queries[:, towers.config.dim :] = 0
+    return queries
+
+
 def _newest(history: Int64[np.ndarray, "q h"], window: int) -> tuple[np.ndarray, np.ndarray]:
     """Return the last `window` events of each row, left-aligned, and how many there are."""
     counts = (history > 0).sum(axis=1)

@@ -10,7 +10,7 @@ from jaxtyping import Float32, Int64
 
 from towers.data import TIME_UNKNOWN, Vocabulary
 from towers.features import context_codes, pad_histories
-from towers.models import query_vectors
+from towers.models import likeness_queries, query_vectors
 from towers.publishing import Bundle
 from towers.types import ConfigError, UnknownIdError
 
@@ -167,13 +167,15 @@ class Retriever:
     def similar(self, video_id: Id, k: int = 10) -> Candidates:
         """Return the videos whose vectors have the highest inner product with a video's, itself left out.
 
+        How popular they are counts for nothing.
+
         Raises:
             ConfigError: k below 1.
             UnknownIdError: The video is unknown.
         """
         rows = _known_rows(self.bundle.videos, [video_id], "video")
         asked = _Asked(_UNKNOWN_ROW, rows[:0], rows, 0, 0, Way.video)
-        return self._answers(np.asarray(self._vectors[rows]), k, [asked])[0]
+        return self._answers(likeness_queries(self._towers, self._vectors[rows]), k, [asked])[0]
 
     def _user_rows(self, user_ids: Ids) -> Int64[np.ndarray, " n"]:
         if self.unknown is Unknown.refuse:
