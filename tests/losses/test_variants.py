@@ -14,7 +14,9 @@ def test_gbce_by_hand() -> None:
     logits = torch.tensor([[1.5, -0.5, 0.25]])
     sigmoid = logits.sigmoid()[0]
     expected = -((sigmoid[0] ** beta).log() + (1 - sigmoid[1]).log() + (1 - sigmoid[2]).log()) / 3
-    torch.testing.assert_close(Gbce(calibration=t, rate=alpha)(logits, FIRST, ONE), expected)
+    torch.testing.assert_close(Gbce(calibration=t, rate=alpha, bias=0.0)(logits, FIRST, ONE), expected)
+    more = logits + torch.tensor(2.0).log()
+    torch.testing.assert_close(Gbce(calibration=t, rate=alpha)(more, FIRST, ONE), expected)
 
 
 def test_gbce_takes_its_rate_from_the_draw() -> None:

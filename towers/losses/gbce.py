@@ -19,13 +19,17 @@ class Gbce(Loss):
     The power 1 - calibration × (1 - rate) takes that back: at calibration 1 the probabilities are
     those of training with all candidates, at 0 it is the plain loss.
 
-    Recommendation: evenly drawn candidates (sampler `uniform`) and `model.geometry=dot`, where
-    scores are free to be far below 0; otherwise :class:`towers.losses.softmax.Softmax`.
+    Towers have no bias with which to say that most videos are not it, so one is added: without it
+    they would first have to learn to put users and videos on opposite sides.
+
+    Recommendation: evenly drawn candidates (sampler `uniform`); where the catalogue is small enough to
+    score all of it, :class:`towers.losses.softmax.Softmax` does better in less time.
 
     Source:
         Petrov and Macdonald 2023, gSASRec: Reducing Overconfidence in Sequential Recommendation
         Trained with Negative Sampling, section 5; `calibration` is their t, and their
-        β = α (t (1 - 1/α) + 1/α) is the same as 1 - t (1 - α).
+        β = α (t (1 - 1/α) + 1/α) is the same as 1 - t (1 - α). The bias is that of Zhai et al. 2023,
+        Sigmoid Loss for Language Image Pre-Training, section 3.2, but not trained; theirs is 0.
 
     Example:
         >>> logits, first = torch.tensor([[2.0, 0.0]]), torch.tensor([0])
@@ -39,6 +43,8 @@ class Gbce(Loss):
     """From 0, plain cross-entropy, to 1, probabilities as if every video had been a candidate."""
     rate: float | None = None
     """Share of the catalogue that a step is scored against, above 0; null takes it from the sampler's draw."""
+    bias: float | None = None
+    """Added to every score; null is minus the log of the number of other candidates."""
 
     def __post_init__(self) -> None:
         """Check the options."""
@@ -63,20 +69,31 @@ class Gbce(Loss):
         self, logits: Float[Tensor, "n m"], target: Int64[Tensor, " n"], weight: Float[Tensor, " n"]
     ) -> Float[Tensor, ""]:
         """Return Σ weight × mean over the candidates of their cross-entropy; see :class:`Loss`."""
-        right = logits.gather(1, target[:, None])[:, 0]
-        others = logits.scatter(1, target[:, None], -torch.inf)
+        count = logits.isfinite().sum(1, keepdim=True)
+        biased = logits + self._bias(count)
+        right = biased.gather(1, target[:, None])[:, 0]
+        others = biased.scatter(1, target[:, None], -torch.inf)
         each = self.power * functional.softplus(-right) + functional.softplus(others).sum(1)
-        return torch.dot(each, weight / logits.isfinite().sum(1))
+        return torch.dot(each, weight / count[:, 0])
 
     def with_slope(
         self, logits: Float[Tensor, "n m"], target: Int64[Tensor, " n"], weight: Float[Tensor, " n"]
     ) -> tuple[Float[Tensor, ""], Float[Tensor, "n m"]]:
-        """Return the loss and, written over the logits, its slope: the probability of each other; see :class:`Loss`."""
-        right = logits.gather(1, target[:, None]).float()
-        share = weight[:, None] / (logits > -torch.inf).sum(1, keepdim=True)
-        others = logits.scatter_(1, target[:, None], -torch.inf)
+        """Return the loss and its slope, the probability of each other, over the logits; see :class:`Loss`."""
+        count = (logits > -torch.inf).sum(1, keepdim=True)
+        biased = logits.add_(self._bias(count).to(logits.dtype))
+        right, share = biased.gather(1, target[:, None]).float(), weight[:, None] / count
+        others = biased.scatter_(1, target[:, None], -torch.inf)
         each = functional.softplus(others).sum(1, keepdim=True, dtype=torch.float32)
         each += self.power * functional.softplus(-right)
         slope = others.sigmoid_().mul_(share.to(others.dtype))
         slope.scatter_(1, target[:, None], (-self.power * torch.sigmoid(-right) * share).to(slope.dtype))
         return torch.dot(each[:, 0], share[:, 0]), slope
+
+    def _bias(self, count: Int64[Tensor, "n 1"]) -> Float[Tensor, "n 1"]:
+        """Return what is added to each row's scores, given how many candidates it has."""
+        return (
+            torch.full_like(count, self.bias, dtype=torch.float32)
+            if self.bias is not None
+            else -torch.log((count - 1).clamp(min=1))
+        )
