@@ -1,0 +1,31 @@
+from pathlib import Path
+
+import pytest
+import torch
+
+from benchmarks import training
+from benchmarks.training import World, measure, product_rate
+
+
+@pytest.mark.parametrize("kind", ["mean", "gated"])
+def test_a_row_is_of_one_encoder_at_one_width(kind: str, tiny_dataset: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(training.SETTINGS, "kuairand", (5, 32, "mixed"))
+    row = measure("kuairand", World.of(str(tiny_dataset)), kind, 8, 2)
+    assert (row["protocol"], row["encoder"], row["dim"]) == ("kuairand", kind, 8)
+    assert int(str(row["positions_per_s"])) > 0
+    assert 0 < float(str(row["share_of_ceiling"])) < 1
+    assert float(str(row["gflops"])) < float(str(row["ceiling_gflops"]))
+
+
+def test_the_large_log_has_the_events_it_says_and_a_heavy_head() -> None:
+    world = World.large(users=50, videos=1000, each=40)
+    assert len(world.positives) == 2000
+    assert world.positives.counts().tolist() == [0, 0, *[40] * 50]
+    assert world.positives.video_row.min() >= 2
+    assert world.positives.video_row.max() <= 1001
+    assert (world.positives.video_row < 102).mean() > 0.5
+    assert len(world.videos) == 1002
+
+
+def test_the_ceiling_is_a_rate() -> None:
+    assert product_rate(torch.float32, 64) > 0
