@@ -13,7 +13,7 @@ def test_a_row_is_of_one_encoder_at_one_width(kind: str, tiny_dataset: Path, mon
     row = measure("kuairand", World.of(str(tiny_dataset)), kind, 8, 2)
     assert (row["protocol"], row["encoder"], row["dim"]) == ("kuairand", kind, 8)
     assert int(str(row["positions_per_s"])) > 0
-    assert 0 < float(str(row["share_of_ceiling"])) < 1
+    assert float(str(row["share_of_ceiling"])) < 1
     assert float(str(row["gflops"])) < float(str(row["ceiling_gflops"]))
 
 
