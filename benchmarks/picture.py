@@ -1,0 +1,70 @@
+"""Draws quality against training seconds, ours and others', from the recorded rows.
+
+    python -m benchmarks.picture
+
+Ours are rows of results/quality.csv; others' are those of results/peers.csv, each with its source. A figure whose
+training time is not known is a line across.
+"""
+
+import statistics
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+from matplotlib.axes import Axes
+
+from benchmarks.record import CHECKOUT, RESULTS, read
+
+PANELS = {"kuairand": "recall@100", "ml-1m": "hit@10", "gowalla-m1": "recall@20"}
+PICTURE = CHECKOUT / "benchmarks" / "quality.png"
+OURS, OTHERS = "#c2410c", "#475569"
+
+
+def ours(protocol: str, metric: str, folder: Path) -> dict[str, tuple[float, float]]:
+    """Return seconds and value of each recipe at its newest commit, the mean over its seeds."""
+    rows = [row for row in read("quality", folder) if (row["protocol"], row["metric"]) == (protocol, metric)]
+    found = {}
+    for recipe in dict.fromkeys(row["recipe"] for row in rows if not row["recipe"].startswith("floor")):
+        own = [row for row in rows if row["recipe"] == recipe]
+        newest = [row for row in own if row["commit"] == own[-1]["commit"]]
+        found[recipe] = tuple(statistics.fmean(float(row[name]) for row in newest) for name in ("seconds", "value"))
+    return found  # type: ignore[return-value]  # a pair, since there are two names
+
+
+def label(axes: Axes, text: str, at: tuple[float, float], color: str, size: int = 7) -> None:
+    """Write beside a point."""
+    axes.annotate(text, at, xytext=(6, 3), textcoords="offset points", fontsize=size, color=color)
+
+
+def panel(axes: Axes, protocol: str, metric: str, folder: Path) -> None:
+    """Draw one protocol."""
+    across = axes.get_yaxis_transform()
+    for peer in read("peers", folder):
+        if (peer["protocol"], peer["metric"]) != (protocol, metric):
+            continue
+        value = float(peer["value"])
+        if peer["seconds"]:
+            axes.plot(float(peer["seconds"]), value, "o", color=OTHERS, markersize=5)
+            label(axes, peer["name"], (float(peer["seconds"]), value), OTHERS)
+        else:
+            axes.axhline(value, color=OTHERS, linewidth=0.6, linestyle=":")
+            axes.text(0.99, value, peer["name"], ha="right", va="bottom", transform=across, fontsize=7, color=OTHERS)
+    for recipe, (seconds, value) in ours(protocol, metric, folder).items():
+        axes.plot(seconds, value, "D", color=OURS, markersize=8)
+        label(axes, f"towers: {recipe}", (seconds, value), OURS, size=9)
+    axes.set(title=f"{protocol}, {metric}", xlabel="training, seconds", xscale="log")
+    axes.set_xlim(0.7, 6000)
+    axes.margins(y=0.12)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def draw(to: Path, folder: Path = RESULTS) -> None:
+    """Draw all protocols side by side."""
+    figure, every = plt.subplots(1, len(PANELS), figsize=(16, 5.2), layout="constrained")
+    for axes, (protocol, metric) in zip(every, PANELS.items(), strict=True):
+        panel(axes, protocol, metric, folder)
+    figure.savefig(to, dpi=110)
+    plt.close(figure)
+
+
+if __name__ == "__main__":
+    draw(PICTURE)
