@@ -7,7 +7,7 @@ from towers.features.sampler import Hardest, Pool, Sampler, Step
 from towers.features.samplers import SAMPLERS, Catalogue, Hard, InBatch, Mixed, Popularity, Queued, Uniform
 from towers.features.spectral import spectral_vectors
 from towers.features.table import FeatureTable, FeatureTensors, encode_table
-from towers.features.trend import Trend
+from towers.features.trend import Trend, tells_days
 from towers.features.windows import Windows, pad_histories
 
 __all__ = [
@@ -35,4 +35,5 @@ __all__ = [
     "encode_table",
     "pad_histories",
     "spectral_vectors",
+    "tells_days",
 ]

@@ -15,6 +15,12 @@ PRIOR = 0.15
 """Events for each video that are shared out as all the events before were; they stand in where little is recent."""
 
 
+def tells_days(time_ms: Int64[np.ndarray, " n"]) -> bool:
+    """Say whether times are known, and lie more than a day apart: else nothing can be learned of trends."""
+    timed = time_ms[time_ms != TIME_UNKNOWN]
+    return len(timed) > 0 and bool(timed.max() - timed.min() >= DAY_MS)
+
+
 @dataclass(frozen=True)
 class Trend:
     """The log of each video's share of recent views, as it stood when each day began.
@@ -56,12 +62,12 @@ class Trend:
             >>> Trend.of(log, np.array([2, 3]), 4, half_life_days=1.0).levels[2:].round(3).tolist()
             [[0.0, 0.0, 1.99..., 0.21...], [0.0, 0.0, -1.99..., -0.21...]]
         """
-        timed = positives.time_ms[positives.time_ms != TIME_UNKNOWN]
-        if not len(timed) or timed.max() - timed.min() < DAY_MS:
+        if not tells_days(positives.time_ms):
             raise ConfigError(
                 "model.popularity is recent, but the training events have no times, or all lie within one day; "
                 "set model.popularity=none"
             )
+        timed = positives.time_ms[positives.time_ms != TIME_UNKNOWN]
         begin = int(max(timed.min(), timed.max() + 1 - DAYS * DAY_MS))
         trend = cls(begin, np.zeros((rows, 0), np.float32))
         day = trend.day(positives.time_ms)

@@ -4,7 +4,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from towers.data import TIME_UNKNOWN, Dataset, Split
+from towers.data import Dataset, Split
+from towers.features import tells_days
 from towers.models import AutoHistory, GatedHistory, PopularityTerm
 from towers.training.config import TrainConfig
 
@@ -24,7 +25,7 @@ class Facts:
         events: Positives to learn from.
         videos: Videos of the catalogue.
         long: Positives of a user of whom nine in ten have no more.
-        timed: Whether it is known when they happened.
+        timed: Whether it is known when they happened, over more than a day.
     """
 
     events: int
@@ -37,8 +38,8 @@ class Facts:
         """Return the facts of a dataset's train split."""
         positives = dataset.positives(Split.train)
         counts = positives.counts()
-        long, timed = int(np.quantile(counts[counts > 0], 0.9)), bool((positives.time_ms != TIME_UNKNOWN).any())
-        return cls(int(counts.sum()), len(dataset.videos) - 2, long, timed)
+        long = int(np.quantile(counts[counts > 0], 0.9))
+        return cls(int(counts.sum()), len(dataset.videos) - 2, long, tells_days(positives.time_ms))
 
 
 def settle(config: TrainConfig, facts: Facts) -> tuple[TrainConfig, list[str]]:

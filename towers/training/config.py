@@ -68,6 +68,8 @@ class OptimConfig:
     """Step size of AdamW, at its highest."""
     schedule: Schedule = Schedule.cosine
     """How the step size goes: constant or cosine."""
+    warm_up: int = 50
+    """Steps over which the step size rises under cosine, at most a tenth of all."""
     weight_decay: float = 0.0
     """Decoupled weight decay of AdamW."""
     epochs: int = 0
@@ -75,20 +77,27 @@ class OptimConfig:
     patience: int = 3
     """Epochs without a better valid recall@100 before training stops."""
     positions: int = 1024
-    """Targets of one step, padding included."""
+    """Targets of one batch, padding included."""
+    accumulate: int = 1
+    """Batches that make one step: their gradients are averaged, their memory is that of one."""
     clip: float = 1.0
     """Largest norm of a step's gradient; a longer one is shortened. 0 leaves it."""
     tables: Tables = Tables.auto
     """Which rows of an embedding table a step moves: auto, dense or sparse."""
+    average: float = 0.0
+    """Decay of the running mean of the weights that is validated and kept in their place, as .999; 0 keeps the
+    weights themselves."""
 
     def __post_init__(self) -> None:
         """Check the options."""
-        for name in ("learning_rate", "patience", "positions"):
+        for name in ("learning_rate", "patience", "positions", "accumulate", "warm_up"):
             if not getattr(self, name) > 0:
                 raise ConfigError(f"optim.{name} is {getattr(self, name)}; expected above 0")
         for name in ("weight_decay", "clip", "epochs"):
             if not getattr(self, name) >= 0:
                 raise ConfigError(f"optim.{name} is {getattr(self, name)}; expected at least 0")
+        if not 0 <= self.average < 1:
+            raise ConfigError(f"optim.average is {self.average}; expected from 0 to below 1, as .999")
 
 
 @dataclass(kw_only=True)

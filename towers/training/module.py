@@ -18,8 +18,6 @@ from towers.training.adam import RowAdamW, shorten
 from towers.training.config import OptimConfig, Schedule, Tables
 from towers.types import RunError
 
-WARM_UP = 50
-"""Steps over which the step size rises."""
 LARGE_TABLE = 20_000
 """Rows from which on moving the touched ones alone costs less than one pass over all: with 3,000 touched of 64
 numbers each 2 ms either way, with ten times the rows 2 and 36 ms (one thread of an AMD EPYC)."""
@@ -105,12 +103,18 @@ class TowersModule(pl.LightningModule):
         optimizer = RowAdamW(self.parameters(), self.optim.learning_rate, self.optim.weight_decay)
         if self.optim.schedule is Schedule.constant:
             return optimizer
-        course = LambdaLR(optimizer, partial(cosine, steps=int(self.trainer.estimated_stepping_batches)))
+        steps = int(self.trainer.estimated_stepping_batches)
+        course = LambdaLR(optimizer, partial(cosine, steps=steps, warm_up=self.optim.warm_up))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": course, "interval": "step"}}
 
 
-def cosine(step: int, steps: int) -> float:
+def cosine(step: int, steps: int, warm_up: int = 50) -> float:
     """Return the share of the highest step size at a step: a short rise, then half a cosine to 0.
+
+    Args:
+        step: From 0.
+        steps: Of the whole stage.
+        warm_up: Steps of the rise; at most a tenth of all.
 
     Source:
         Loshchilov and Hutter 2017, SGDR, eq. 5, without restarts.
@@ -119,5 +123,5 @@ def cosine(step: int, steps: int) -> float:
         >>> [round(cosine(step, 1000), 3) for step in (0, 49, 500, 1000)]
         [0.02, 0.994, 0.5, 0.0]
     """
-    warm_up = min(WARM_UP, max(1, steps // 10))
-    return min(1.0, (step + 1) / warm_up) * 0.5 * (1 + math.cos(math.pi * min(1.0, step / max(1, steps))))
+    rise = min(warm_up, max(1, steps // 10))
+    return min(1.0, (step + 1) / rise) * 0.5 * (1 + math.cos(math.pi * min(1.0, step / max(1, steps))))

@@ -3,17 +3,17 @@
 import logging
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytorch_lightning as pl
-import torch
 from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.loggers import TensorBoardLogger
 
 from towers.features import BatchSource
 from towers.models import TwoTower
+from towers.training.average import Average
 from towers.training.checkpoint import WholeCheckpoints, read_checkpoint
 from towers.training.config import TrainConfig
 from towers.training.data_module import TowersData
@@ -66,8 +66,17 @@ class Stage:
             journal.rows = read_checkpoint(last)["callbacks"][journal.state_key]["rows"]
         if not self.finished(journal.rows):
             self._fit(towers, source, journal, last if begun else None)
-        towers.load_state_dict(_towers_of(self.folder / ("best.ckpt" if self.validate else "last.ckpt")))
+        self._take_up(towers, self.folder / ("best.ckpt" if self.validate else "last.ckpt"))
         return journal.rows
+
+    def _take_up(self, towers: TwoTower, path: Path) -> None:
+        """Give towers the weights of a checkpoint, or their mean where one is kept."""
+        checkpoint = read_checkpoint(path)
+        towers.load_state_dict({n.removeprefix("towers."): value for n, value in checkpoint["state_dict"].items()})
+        if self.config.optim.average:
+            average = Average(towers, self.config.optim.average)
+            average.load_state_dict(checkpoint["callbacks"][average.state_key])
+            towers.load_state_dict(average.weights(), strict=False)
 
     def finished(self, rows: list[Row]) -> bool:
         """Say whether the epochs so far are all that are needed."""
@@ -76,8 +85,11 @@ class Stage:
         return self.validate is not None and len(rows) - best_epoch(rows) >= self.config.optim.patience
 
     def _fit(self, towers: TwoTower, source: BatchSource, journal: Journal, resume: Path | None) -> None:
+        average = Average(towers, self.config.optim.average) if self.config.optim.average else None
+
         def on_epoch(epoch: int, loss: float) -> bool:
-            figures = self.validate(towers) if self.validate else {}
+            with average.swapped() if average else nullcontext():
+                figures = self.validate(towers) if self.validate else {}
             module.log_dict({f"valid/{name}": value for name, value in figures.items()})
             journal.add(epoch, loss, figures)
             return self.finished(journal.rows)
@@ -93,7 +105,7 @@ class Stage:
             enable_version_counter=False,
         )
         with _quiet():
-            trainer = self._trainer([journal, keep])
+            trainer = self._trainer([journal, *([average] if average else []), keep])
             trainer.fit(module, TowersData(source, self.config.seed), ckpt_path=resume, weights_only=False)
 
     def _trainer(self, callbacks: list[pl.Callback]) -> pl.Trainer:
@@ -107,6 +119,7 @@ class Stage:
             callbacks=callbacks,
             plugins=[WholeCheckpoints(), precision_of(self.config)],
             gradient_clip_val=self.config.optim.clip or None,
+            accumulate_grad_batches=self.config.optim.accumulate,
             enable_progress_bar=False,
             enable_model_summary=False,
             reload_dataloaders_every_n_epochs=1,
@@ -141,6 +154,3 @@ def best_epoch(rows: list[Row]) -> int:
     """
     return max((float(row[STEER]), -int(row["epoch"])) for row in rows)[1] * -1 if rows else 0
 
-
-def _towers_of(path: Path) -> dict[str, torch.Tensor]:
-    return {name.removeprefix("towers."): value for name, value in read_checkpoint(path)["state_dict"].items()}
