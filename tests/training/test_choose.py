@@ -5,10 +5,11 @@ import pytest
 
 from towers.data import Dataset, Split
 from towers.features import Mixed
-from towers.losses import Softmax
+from towers.losses import Contrastive, Softmax
 from towers.models import AutoHistory, GatedHistory, MeanHistory, ModelConfig, PopularityTerm, RecencyHistory
 from towers.training.choose import Facts, settle
 from towers.training.config import OptimConfig, TrainConfig
+from towers.types import ConfigError, Geometry
 
 OPEN = TrainConfig(dataset="d", run="r", model=ModelConfig(history=AutoHistory()), loss=Softmax(), sampler=Mixed())
 
@@ -30,6 +31,19 @@ def test_facts_settle_what_is_open(facts: Facts, window: int, kind: type, dim: i
     assert config.model.popularity is (PopularityTerm.recent if facts.timed else PopularityTerm.none)
     names = ["model.window", "model/history", "model.dim", "model.popularity", "optim.epochs"]
     assert [line.partition("=")[0] for line in lines] == names
+
+
+def test_a_loss_about_cosines_is_given_nothing_else() -> None:
+    facts = Facts(events=10, videos=10, long=10, timed=True)
+    config, lines = settle(replace(OPEN, loss=Contrastive()), facts)
+    assert config.model.popularity is PopularityTerm.none
+    assert "model.popularity=none: the loss is about cosines" in lines
+    for options, message in (
+        ({"geometry": Geometry.dot}, r"model\.geometry is dot; expected cosine, since this loss is about cosines"),
+        ({"popularity": PopularityTerm.recent}, r"model\.popularity is recent; expected none, since this loss is"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            replace(OPEN, loss=Contrastive(), model=replace(OPEN.model, **options))  # type: ignore[arg-type]
 
 
 def test_what_was_asked_for_stays() -> None:

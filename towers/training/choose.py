@@ -74,8 +74,10 @@ def settle(config: TrainConfig, facts: Facts) -> tuple[TrainConfig, list[str]]:
         model = replace(model, dim=128 if facts.events >= MANY_EVENTS and facts.videos <= MANY_VIDEOS else 64)
         lines.append(f"model.dim={model.dim}: {facts.events:,} positive events of {facts.videos:,} videos")
     if model.popularity is PopularityTerm.auto:
-        model = replace(model, popularity=PopularityTerm.recent if facts.timed else PopularityTerm.none)
-        lines.append(f"model.popularity={model.popularity.name}: events have {'their' if facts.timed else 'no'} times")
+        wanted, times = facts.timed and config.loss.tempered, "their" if facts.timed else "no"
+        reason = f"events have {times} times" if config.loss.tempered else "the loss is about cosines"
+        model = replace(model, popularity=PopularityTerm.recent if wanted else PopularityTerm.none)
+        lines.append(f"model.popularity={model.popularity.name}: {reason}")
     if not optim.epochs:
         slow = 3 if isinstance(model.history, GatedHistory) else 1
         epochs = slow * min(20, max(5, round(ENOUGH / max(1, facts.events))))

@@ -5,7 +5,7 @@ from enum import Enum
 
 from towers.features.sampler import Sampler
 from towers.losses.loss import Loss
-from towers.models.two_tower import ModelConfig
+from towers.models.two_tower import ModelConfig, PopularityTerm
 from towers.types import ConfigError, Geometry
 
 
@@ -159,7 +159,9 @@ class TrainConfig:
         for name in ("refit_epochs", "seed", "threads"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"{name} is {getattr(self, name)}; expected at least 0")
-        if not self.loss.tempered and self.model.geometry is not Geometry.cosine:
-            raise ConfigError(
-                f"model.geometry is {self.model.geometry.name}; expected cosine, which is what this loss is about"
-            )
+        for name, wanted in (("geometry", Geometry.cosine), ("popularity", PopularityTerm.none)):
+            value = getattr(self.model, name)
+            if not self.loss.tempered and value not in {wanted, PopularityTerm.auto}:
+                raise ConfigError(
+                    f"model.{name} is {value.name}; expected {wanted.name}, since this loss is about cosines"
+                )
