@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import torch
 
 from towers.data import Dataset, Encoder, Encoders, Kind, write_json
-from towers.models import ModelConfig, PopularityTerm, RecencyHistory, TwoTower, save_towers
+from towers.models import History, ModelConfig, PopularityTerm, RecencyHistory, TwoTower, save_towers
 from towers.types import Geometry
 
 USERS, VIDEOS, SEEN_ALL, SEEN_NOTHING = 24, 40, 0, 1
@@ -70,10 +70,13 @@ def write_run(
     seed: int = 0,
     geometry: Geometry = Geometry.cosine,
     popularity: PopularityTerm = PopularityTerm.none,
+    history: History | None = None,
 ) -> Path:
     """Write an untrained run, as `train` writes a trained one."""
     torch.manual_seed(seed)
-    model = ModelConfig(history=RecencyHistory(), dim=16, window=10, geometry=geometry, popularity=popularity)
+    model = ModelConfig(
+        history=history or RecencyHistory(), dim=16, window=10, geometry=geometry, popularity=popularity
+    )
     towers = TwoTower(model, dataset.encoders, torch.ones(len(dataset.videos), dtype=torch.bool))
     if popularity is PopularityTerm.recent:
         torch.nn.init.normal_(towers.lean.weight)

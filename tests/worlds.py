@@ -42,6 +42,7 @@ def write_world(folder: Path, events: list[Event], videos: int, users: list[str]
         "videos": {
             "video_row": np.arange(2, videos + 2, dtype=np.int32),
             "video_id": [f"v{n:02d}" for n in range(videos)],
+            "known": np.ones(videos, bool),
             "tag": [["<fun>", "cats"][: n % 3] for n in range(videos)],
             "video_duration": [61000.0 if n % 2 else None for n in range(videos)],
         },
@@ -84,7 +85,7 @@ class OneHot(TwoTower):
     def videos(self, rows: Tensor, features: FeatureTensors) -> Tensor:  # noqa: ARG002
         return torch.eye(len(self.table))[rows]
 
-    def states(self, events: Tensor, state: Tensor, users: FeatureTensors, context: Tensor) -> Tensor:  # noqa: ARG002
+    def states(self, events: Tensor, state: Tensor, users: FeatureTensors, time_ms: Tensor) -> Tensor:  # noqa: ARG002
         return (events.sum(1) @ self.table)[:, None]
 
 
@@ -94,7 +95,7 @@ class Collapsed(OneHot):
     def videos(self, rows: Tensor, features: FeatureTensors) -> Tensor:  # noqa: ARG002
         return torch.ones(len(rows), self.dim)
 
-    def states(self, events: Tensor, state: Tensor, users: FeatureTensors, context: Tensor) -> Tensor:  # noqa: ARG002
+    def states(self, events: Tensor, state: Tensor, users: FeatureTensors, time_ms: Tensor) -> Tensor:  # noqa: ARG002
         return torch.ones(len(events), 1, self.dim)
 
 
@@ -108,6 +109,7 @@ def users_of(
         users=np.arange(len(past)) + 2,
         history_offsets=np.r_[0, np.cumsum([len(p) for p in past])].astype(np.int64),
         history=np.array([v + 2 for p in past for v in p], np.int32),
+        history_time_ms=np.full(sum(map(len, past)), TIME_UNKNOWN),
         truth_offsets=np.r_[0, np.cumsum([len(t) for t in truth])].astype(np.int64),
         truth=np.array([v + 2 for t in truth for v in sorted(t)], np.int64),
         truth_time_ms=np.array(flat_times, np.int64),

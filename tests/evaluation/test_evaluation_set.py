@@ -66,6 +66,14 @@ def test_pick_leaves_the_rest_as_it_was() -> None:
     assert part.truth.tolist() == [2, 6, 7]
 
 
+def test_the_past_keeps_its_times(tmp_path: Path) -> None:
+    events: list[Event] = [("amy", "v01", "train", 3), ("bob", "v02", "train", 4), ("amy", "v00", "valid", 5)]
+    events += [("amy", "v03", "test", 9), ("bob", "v03", "test", 8)]
+    users = EvaluationSet.of(write_world(tmp_path / "timed", events, videos=5), Split.test)
+    assert users.history_time_ms.tolist() == [3, 5, 4]
+    assert users.pick(np.array([1])).history_time_ms.tolist() == [4]
+
+
 def test_what_is_masked_is_not_to_be_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(evaluation_set, "USERS_AT_ONCE", 1)
     again: list[Event] = [("zoe", "v03", "test"), ("bob", "v00", "test"), ("amy", "v01", "test", 9)]

@@ -69,9 +69,11 @@ def test_a_batch_says_what_the_log_says(sampler: Sampler) -> None:
     assert known[three] == {4, 6} & set(batch.rows.tolist())
 
 
-def test_the_context_is_the_moment_of_the_target() -> None:
+def test_a_target_is_asked_for_when_it_happened() -> None:
     (batch,) = source(Catalogue()).epoch(0, 0)
-    assert batch.context[line_of(batch, 2), :3].tolist() == [[0, 0], [1, 4], [1, 4]]
+    two, three = batch.time_ms[line_of(batch, 2)], batch.time_ms[line_of(batch, 3)]
+    assert two.tolist() == [TIME_UNKNOWN, 1000, 2000]
+    assert three[2] == TIME_UNKNOWN
 
 
 def test_a_video_that_is_only_history_is_no_candidate() -> None:
@@ -149,7 +151,7 @@ def test_a_shuffled_epoch_has_every_users_events_in_another_order() -> None:
         two = line_of(batch, 2)
         pairs = zip(batch.rows[batch.target[two, :3]].tolist(), batch.weight[two, :3].tolist(), strict=True)
         orders.add(tuple(pairs))
-        assert not batch.context.any()
+        assert (batch.time_ms == TIME_UNKNOWN).all()
     assert {tuple(sorted(order)) for order in orders} == {((3, 3.0), (4, 2.0), (5, 1.0))}
     assert len(orders) == 6
 

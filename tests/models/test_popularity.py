@@ -1,13 +1,14 @@
 """The term for popularity: one more coordinate that history does not read and that training sees day by day."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from towers.data import Positives
-from towers.features import BatchSource, Catalogue, FeatureTable, Trend
+from towers.data import TIME_UNKNOWN, Positives
+from towers.features import BatchSource, Catalogue, FeatureTable, Requests, Trend
 from towers.index import Exact
 from towers.models import (
     MeanHistory,
@@ -42,8 +43,8 @@ def towers(make: Make) -> TwoTower:
 
 
 def queries(towers: TwoTower, vectors: np.ndarray, users: FeatureTable) -> np.ndarray:
-    history = np.array([[3, 4, 5], [0, 0, 0]])
-    return query_vectors(towers, vectors, history, users.take(np.array([2, 3])))
+    requests = Requests.without_times(np.array([[3, 4, 5], [0, 0, 0]]))
+    return query_vectors(towers, vectors, requests, users.take(np.array([2, 3])))
 
 
 def test_scores_are_those_without_the_term_and_the_leaning_times_the_level(
@@ -94,8 +95,8 @@ def test_training_scores_each_target_by_what_was_known_on_its_day(
             history = np.zeros((1, 5), np.int64)
             known = int(batch.state[0, column])
             history[0, :known] = events[:known]
-            moment = batch.context[:, column].numpy()
-            served = query_vectors(towers, vectors, history, user_table.take(np.array([3])), moment)
+            requests = replace(Requests.without_times(history), asked_ms=times[column : column + 1])
+            served = query_vectors(towers, vectors, requests, user_table.take(np.array([3])))
             np.testing.assert_allclose((trained[0, column] @ videos.T).numpy(), served[0] @ vectors[2:].T, atol=1e-5)
 
 
@@ -122,7 +123,7 @@ def test_towers_with_the_term_come_back_and_go_on(towers: TwoTower, tmp_path: Pa
 def test_history_dropout_makes_a_query_a_new_users(make: Make, user_table: FeatureTable) -> None:
     towers = make()
     events, users = torch.randn(2, 4, DIM), user_table.tensors(np.array([2, 5]))
-    moment, state = torch.zeros(2, 5, 2, dtype=torch.int64), torch.arange(5).expand(2, -1)
+    moment, state = torch.full((2, 5), TIME_UNKNOWN), torch.arange(5).expand(2, -1)
     for module in towers.modules():
         if isinstance(module, torch.nn.Dropout):
             module.p = 0.0

@@ -1,10 +1,13 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 from towers.data import TIME_UNKNOWN, Positives
-from towers.features import BatchSource, Catalogue, FeatureTable
+from towers.features import BatchSource, Catalogue, FeatureTable, Requests
 from towers.models import HISTORIES, MeanHistory, ModelConfig, RecencyHistory, TwoTower, query_vectors, video_vectors
+from towers.models.history import Clock
 from towers.types import ConfigError, Geometry, TowersError
 
 from .conftest import ROWS, USERS, Make
@@ -25,8 +28,9 @@ def test_blocks_do_not_change_vectors(make: Make, video_table: FeatureTable, use
     vectors = video_vectors(towers, video_table)
     np.testing.assert_allclose(video_vectors(towers, video_table, block=7), vectors, atol=1e-6)
     history = np.random.default_rng(2).integers(1, ROWS, (USERS, 5))
-    whole = query_vectors(towers, vectors, history, user_table)
-    np.testing.assert_allclose(query_vectors(towers, vectors, history, user_table, block=2), whole, atol=1e-6)
+    requests = Requests.without_times(history)
+    whole = query_vectors(towers, vectors, requests, user_table)
+    np.testing.assert_allclose(query_vectors(towers, vectors, requests, user_table, block=2), whole, atol=1e-6)
 
 
 def test_a_video_unseen_in_training_is_carried_by_its_features(make: Make, video_table: FeatureTable) -> None:
@@ -48,14 +52,21 @@ def test_id_dropout_replaces_ids_in_training_alone(make: Make, video_table: Feat
     assert not torch.allclose(served[1], served[2])
 
 
+UNTIMED = np.full(7, TIME_UNKNOWN)
+TIMED = 1_650_000_000_000 + np.array([0, 7_000, 8_000, 3_600_000, 3_601_000, 90_000_000, 800_000_000])
+
+
+@pytest.mark.parametrize(
+    "time_ms", [UNTIMED, TIMED, np.concatenate([UNTIMED[:2], TIMED[2:]])], ids=["no", "all", "some"]
+)
 @pytest.mark.parametrize("kind", list(HISTORIES))
 def test_serving_repeats_training_at_every_position(
-    kind: str, make: Make, video_table: FeatureTable, user_table: FeatureTable
+    kind: str, time_ms: np.ndarray, make: Make, video_table: FeatureTable, user_table: FeatureTable
 ) -> None:
-    """State t of a training window is the query that serving makes of the first t events."""
+    """State t of a training window is the query that serving makes of the first t events when the next happens."""
     towers = make(kind, window=6).eval()
     events = np.random.default_rng(3).integers(2, ROWS, 7).astype(np.int32)
-    positives = Positives(np.array([0] * 4 + [7] * 6), events, np.full(7, TIME_UNKNOWN), np.ones(7, np.float32))
+    positives = Positives(np.array([0] * 4 + [7] * 6), events, time_ms, np.ones(7, np.float32))
     source = BatchSource(positives, user_table, video_table, np.arange(2, ROWS), Catalogue(), towers.window, 100)
     (batch,) = source.epoch(0, 0)
     with torch.no_grad():
@@ -63,9 +74,10 @@ def test_serving_repeats_training_at_every_position(
     table = video_vectors(towers, video_table)
     np.testing.assert_allclose(table[2:], vectors.numpy(), atol=1e-6)
     for count in range(7):
-        history = np.zeros((1, 6), np.int64)
-        history[0, :count] = events[:count]
-        served = query_vectors(towers, table, history, user_table.take(np.array([3])))
+        history, history_ms = np.zeros((1, 6), np.int64), np.full((1, 6), TIME_UNKNOWN)
+        history[0, :count], history_ms[0, :count] = events[:count], time_ms[:count]
+        requests = Requests(history, history_ms, time_ms[count : count + 1])
+        served = query_vectors(towers, table, requests, user_table.take(np.array([3])))
         np.testing.assert_allclose(served[0], trained[0, count].numpy(), atol=1e-6)
 
 
@@ -74,7 +86,7 @@ def test_only_the_newest_events_of_a_long_history_count(
 ) -> None:
     towers = make(window=4)
     vectors = video_vectors(towers, video_table)
-    long, short = np.arange(2, 11)[None], np.arange(7, 11)[None]
+    long, short = (Requests.without_times(np.arange(first, 11)[None]) for first in (2, 7))
     one = user_table.take(np.array([2]))
     np.testing.assert_array_equal(query_vectors(towers, vectors, long, one), query_vectors(towers, vectors, short, one))
 
@@ -82,10 +94,11 @@ def test_only_the_newest_events_of_a_long_history_count(
 def test_features_and_moment_move_the_query(make: Make, video_table: FeatureTable) -> None:
     towers = make()
     vectors = video_vectors(towers, video_table)
-    nobody = np.zeros((1, 0), np.int64)
+    nobody = Requests.without_times(np.zeros((1, 0), np.int64))
+    evening = replace(nobody, asked_ms=np.array([19 * 3_600_000]))
     base = query_vectors(towers, vectors, nobody, FeatureTable(np.array([[2]], np.int32)))
     other = query_vectors(towers, vectors, nobody, FeatureTable(np.array([[3]], np.int32)))
-    later = query_vectors(towers, vectors, nobody, FeatureTable(np.array([[2]], np.int32)), np.array([[20, 6]]))
+    later = query_vectors(towers, vectors, evening, FeatureTable(np.array([[2]], np.int32)))
     assert not np.allclose(base, other)
     assert not np.allclose(base, later)
 
@@ -93,7 +106,7 @@ def test_features_and_moment_move_the_query(make: Make, video_table: FeatureTabl
 def test_user_dropout_makes_users_unknown_in_training_alone(make: Make, user_table: FeatureTable) -> None:
     towers = make()
     towers.config.user_dropout, towers.config.context_dropout = 1.0, 0.0
-    events, none = torch.zeros(USERS, 0, 8), torch.zeros(USERS, 1, 2, dtype=torch.long)
+    events, none = torch.zeros(USERS, 0, 8), torch.full((USERS, 1), TIME_UNKNOWN)
     known, unknown = user_table.tensors(), user_table.take(np.zeros(USERS, np.int64)).tensors()
     unknown = unknown.without(torch.ones(USERS, dtype=torch.bool))
     state = torch.zeros(USERS, 1, dtype=torch.long)
@@ -104,6 +117,35 @@ def test_user_dropout_makes_users_unknown_in_training_alone(make: Make, user_tab
     torch.testing.assert_close(towers.states(events, state, known, none), towers.states(events, state, unknown, none))
     towers.eval()
     assert not torch.allclose(towers.states(events, state, known, none), towers.states(events, state, unknown, none))
+
+
+def test_times_are_left_out_in_training_alone(make: Make, user_table: FeatureTable) -> None:
+    towers = make("hstu", window=5).eval()
+    towers.config.time_dropout, towers.config.context_dropout, towers.config.user_dropout = 1.0, 1.0, 0.0
+    events, users = torch.randn(USERS, 5, 8), user_table.tensors()
+    state = torch.full((USERS, 1), 5)
+    times = torch.from_numpy(TIMED[:6]).expand(USERS, -1)
+    served = towers.states(events, state, users, times)
+    timeless = towers.states(events, state, users, torch.full_like(times, TIME_UNKNOWN))
+    assert not torch.allclose(served, timeless)
+    towers.train()
+    for module in towers.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.0
+    torch.testing.assert_close(towers.states(events, state, users, times), timeless)
+
+
+def test_a_window_that_is_cut_off_keeps_the_times_of_its_events(
+    make: Make, video_table: FeatureTable, user_table: FeatureTable
+) -> None:
+    towers = make("hstu", window=4)
+    vectors, one = video_vectors(towers, video_table), user_table.take(np.array([2]))
+    long = Requests(np.arange(2, 9)[None], TIMED[None], TIMED[-1:] + 5_000)
+    short = replace(long, history=long.history[:, 3:], history_ms=long.history_ms[:, 3:])
+    wanted = query_vectors(towers, vectors, short, one)
+    np.testing.assert_array_equal(query_vectors(towers, vectors, long, one), wanted)
+    shifted = replace(short, history_ms=np.roll(short.history_ms, 1))
+    assert not np.allclose(query_vectors(towers, vectors, shifted, one), wanted)
 
 
 def test_towers_that_go_on_give_new_videos_the_vector_of_the_unknown_one(make: Make) -> None:
@@ -132,8 +174,13 @@ def test_weights_that_are_not_finite_are_named(make: Make, video_table: FeatureT
         video_vectors(towers, video_table)
 
 
+def clockless(count: int) -> Clock:
+    """Times of one window, none of them known."""
+    return Clock(*torch.full((2, 1, count), TIME_UNKNOWN))
+
+
 def test_a_mean_by_hand() -> None:
-    states = MeanHistory().build(1, 4)(torch.tensor([[[2.0], [4.0], [9.0]]]))
+    states = MeanHistory().build(1, 4)(torch.tensor([[[2.0], [4.0], [9.0]]]), clockless(3))
     assert states[0, :, 0].tolist() == [2.0, 3.0, 5.0]
 
 
@@ -143,13 +190,13 @@ def test_recency_by_hand() -> None:
     with torch.no_grad():
         for name, value in encoder.named_parameters():
             value.copy_(torch.tensor([[1.0, 0.5, 0.25, 0.125]]).log() if name == "log_weight" else torch.zeros(1))
-    states = encoder(torch.tensor([[[7.0], [4.0], [10.0]]]))[0, :, 0]
+    states = encoder(torch.tensor([[[7.0], [4.0], [10.0]]]), clockless(3))[0, :, 0]
     torch.testing.assert_close(states, torch.tensor([7.0, (7 + 4) / 2, (7 + 4 / 2 + 10) / 2.5]))
 
 
 def test_a_history_longer_than_the_weights_is_refused() -> None:
     with pytest.raises(ConfigError, match="a history of 5 events; these towers read 3"):
-        RecencyHistory().build(2, 3)(torch.zeros(1, 6, 2))
+        RecencyHistory().build(2, 3)(torch.zeros(1, 6, 2), clockless(6))
 
 
 @pytest.mark.parametrize(

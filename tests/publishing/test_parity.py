@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from towers.features import Requests
 from towers.models import load_towers, query_vectors
 from towers.publishing import Bundle, parity
 from towers.publishing.parity import Material, draw_sample, prove, training_form
@@ -30,9 +31,8 @@ def test_the_training_form_reads_all_positions_and_gives_the_last(material: Mate
     queries, videos = training_form(sample, material)
     np.testing.assert_allclose(queries, sample.queries, atol=1e-6)
     np.testing.assert_allclose(videos, material.vectors[sample.videos], atol=1e-6)
-    shorter = query_vectors(
-        material.towers, material.vectors, material.histories(sample.users)[:, 1:], material.users.take(sample.users)
-    )
+    requests = Requests.without_times(material.requests(sample.users).history[:, 1:])
+    shorter = query_vectors(material.towers, material.vectors, requests, material.users.take(sample.users))
     assert np.abs(shorter - queries).max() > 0.01
 
 

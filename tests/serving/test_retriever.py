@@ -6,12 +6,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from tests import tiny
 from towers.data import Dataset, Split
 from towers.evaluation import EvaluationSet, rank
 from towers.index import Exact, Ivf
-from towers.models import PopularityTerm, open_run
+from towers.models import HstuHistory, PopularityTerm, load_towers, open_run, save_towers
 from towers.publishing import Histories, PublishConfig, publish
 from towers.serving import Candidates, Retriever, Unknown, Way
 from towers.types import BundleError, ConfigError, DataError, UnknownIdError
@@ -119,6 +120,40 @@ def test_a_history_stands_in_for_the_users_own(retriever: Retriever, seen: dict[
     assert set(shown_again.ids) == set(VIDEOS)
     reverse = retriever.candidates(k=40, history=watched[::-1], keep_seen=True)
     assert np.abs(reverse.scores - shown_again.scores).max() > 1e-4
+
+
+@pytest.fixture(scope="module")
+def timed(tiny_dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Retriever:
+    """Towers that look at times."""
+    root, dataset = tmp_path_factory.mktemp("timed"), Dataset.open(tiny_dataset)
+    run = tiny.write_run(root / "run", dataset, history=HstuHistory())
+    towers = load_towers(run / "towers")
+    for name, weights in towers.named_parameters():
+        if "by_time" in name:
+            torch.nn.init.normal_(weights, std=3)
+    save_towers(towers, run / "towers")
+    publish(PublishConfig(run=str(run), bundle=str(root / "bundle"), index=Exact()))
+    return Retriever.open(root / "bundle")
+
+
+def test_a_history_given_with_its_times_is_as_good_as_the_users_own(timed: Retriever) -> None:
+    user = next(user for row, user in enumerate(USERS) if 3 < timed.bundle.positives.counts()[row + 2] < 10)
+    row = int(timed.bundle.users.rows([user])[0])
+    watched = timed.bundle.videos.ids(timed.bundle.positives.of(row))
+    when = timed.bundle.positives.times_of(row)
+    own = timed.candidates(user, k=40)
+    given = timed.candidates(user, k=40, history=list(zip(watched, when.tolist(), strict=True)))
+    check_same(given, own)
+    untimed = [timed.candidates(user, k=40, history=h) for h in (watched, [(video, None) for video in watched])]
+    check_same(*untimed)
+    assert np.abs(np.sort(untimed[0].scores) - np.sort(own.scores)).max() > 1e-4
+    later = timed.candidates(user, k=40, time_ms=int(when[-1]) + 10**10)
+    assert np.abs(np.sort(later.scores) - np.sort(own.scores)).max() > 1e-4
+
+
+def test_a_history_of_which_some_have_a_time_is_refused(retriever: Retriever) -> None:
+    with pytest.raises(ConfigError, match=r"history has 1 pairs \(video, time_ms\) of 2; expected all or none"):
+        retriever.candidates(history=[(VIDEOS[3], 5), VIDEOS[4]])
 
 
 def test_only_the_newest_events_of_a_long_history_are_read(retriever: Retriever) -> None:

@@ -65,6 +65,11 @@ class Positives:
         row = int(user_row)
         return self.video_row[self.offsets[row] : self.offsets[row + 1]]
 
+    def times_of(self, user_row: SupportsIndex) -> Int64[np.ndarray, " m"]:
+        """Return when one user watched them, ms UTC or TIME_UNKNOWN, oldest first, [m]."""
+        row = int(user_row)
+        return self.time_ms[self.offsets[row] : self.offsets[row + 1]]
+
     def counts(self) -> Int64[np.ndarray, " rows"]:
         """Return the number of positives of each user row."""
         return np.diff(self.offsets)

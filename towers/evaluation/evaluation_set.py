@@ -24,6 +24,7 @@ class EvaluationSet:
         history_offsets: Where each user's past begins, [q + 1].
         history: Positives of all earlier splits, oldest first within a user, [n]; also what is
             masked, since nobody is shown again what they have watched.
+        history_time_ms: When each of these happened, UTC, [n]; unknown is the least int64.
         truth_offsets: Where each user's videos to be found begin, [q + 1].
         truth: Positives of the split, rising and distinct within a user, [m].
         truth_time_ms: When each first happened, UTC, [m]; unknown is the least int64.
@@ -36,6 +37,7 @@ class EvaluationSet:
     users: Int64[np.ndarray, " q"]
     history_offsets: Int64[np.ndarray, " q1"]
     history: Int32[np.ndarray, " n"]
+    history_time_ms: Int64[np.ndarray, " n"]
     truth_offsets: Int64[np.ndarray, " q1"]
     truth: Int64[np.ndarray, " m"]
     truth_time_ms: Int64[np.ndarray, " m"]
@@ -62,10 +64,10 @@ class EvaluationSet:
                 " move the cut (cut.valid, cut.test) earlier, or check data.positive"
             )
         rows = rows[np.argsort(np.asarray(dataset.users.ids(rows)), kind="stable")]
-        history_offsets, history, _ = _take(past, rows)
+        history_offsets, history, history_time_ms = _take(past, rows)
         history = history.astype(np.int32)
         truth = _distinct(*_take(future, rows))
-        users = cls(split, rows, history_offsets, history, *truth, len(dataset.videos))
+        users = cls(split, rows, history_offsets, history, history_time_ms, *truth, len(dataset.videos))
         again = users._watched_before()
         if not again.any():
             return users
@@ -144,6 +146,7 @@ class EvaluationSet:
             self.users[places],
             history_offsets,
             self.history[past],
+            self.history_time_ms[past],
             truth_offsets,
             self.truth[future],
             self.truth_time_ms[future],

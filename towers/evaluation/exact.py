@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Bool, Float32, Int64
 
 from towers.evaluation.evaluation_set import FIRST_ROW, EvaluationSet
-from towers.features import FeatureTable, pad_histories
+from towers.features import FeatureTable, Requests
 from towers.index import top_k
 from towers.metrics import Hit, Ndcg, RankingMetric, Recall
 from towers.models import TwoTower, query_vectors, video_vectors
@@ -88,8 +88,8 @@ def _search(
     depth: int,
 ) -> Hits:
     """Return rows and scores of one block of users, ties by the lower row."""
-    history = pad_histories(users.history_offsets, users.history, np.arange(len(users)), towers.window)
-    queries = query_vectors(towers, vectors, history, user_table.take(users.users), None)
+    asking, past = np.arange(len(users)), (users.history_offsets, users.history, users.history_time_ms)
+    queries = query_vectors(towers, vectors, Requests.of(*past, asking, towers.window), user_table.take(users.users))
     found = top_k(
         queries, vectors[FIRST_ROW:], depth, users.history_offsets, users.history.astype(np.int64) - FIRST_ROW
     )

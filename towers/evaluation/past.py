@@ -149,6 +149,7 @@ def _renumber(asked: EvaluationSet, place: Int64[np.ndarray, " catalogue"]) -> E
         asked.users,
         history_offsets,
         (place[asked.history[kept] - FIRST_ROW] + FIRST_ROW).astype(np.int32),
+        asked.history_time_ms[kept],
         truth_offsets,
         place[asked.truth[wanted] - FIRST_ROW] + FIRST_ROW,
         asked.truth_time_ms[wanted],

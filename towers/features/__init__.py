@@ -2,7 +2,8 @@
 
 from towers.features.batch import Batch
 from towers.features.batches import BatchSource
-from towers.features.context import CONTEXT, CONTEXT_SIZES, context_codes
+from towers.features.context import CONTEXT_SIZES, context_codes
+from towers.features.requests import Requests
 from towers.features.sampler import Hardest, Pool, Sampler, Step
 from towers.features.samplers import SAMPLERS, Catalogue, Hard, InBatch, Mixed, Popularity, Queued, Uniform
 from towers.features.spectral import spectral_vectors
@@ -11,7 +12,6 @@ from towers.features.trend import Trend, tells_days
 from towers.features.windows import Windows, pad_histories
 
 __all__ = [
-    "CONTEXT",
     "CONTEXT_SIZES",
     "SAMPLERS",
     "Batch",
@@ -26,6 +26,7 @@ __all__ = [
     "Pool",
     "Popularity",
     "Queued",
+    "Requests",
     "Sampler",
     "Step",
     "Trend",

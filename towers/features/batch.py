@@ -27,7 +27,8 @@ class Batch:
         target: Column of `rows` to predict, [b, h]; 0 where weight is 0.
         weight: What each target counts, [b, h]; 0 pads.
         users: Features of each window's user, [b].
-        context: Codes of the request's circumstances, [b, h, c]; 0 unknown.
+        time_ms: When each target happened, and so when it was asked for, UTC, [b, h]; TIME_UNKNOWN where that
+            is not known, and in padding.
         known: Videos that each window's user is known to like, [b, m].
         positions: How many targets count; where several processes share the batch, those of all of them.
         worth: What the mean loss of these windows counts in the mean over processes, so that this is the mean
@@ -44,7 +45,7 @@ class Batch:
     target: Int64[Tensor, "b h"]
     weight: Float[Tensor, "b h"]
     users: FeatureTensors
-    context: Int64[Tensor, "b h c"]
+    time_ms: Int64[Tensor, "b h"]
     known: Bool[Tensor, "b m"]
     positions: int
     worth: float = 1.0

@@ -12,7 +12,6 @@ from torch import Tensor
 
 from towers.data import TIME_UNKNOWN, Positives
 from towers.features.batch import Batch
-from towers.features.context import context_codes
 from towers.features.sampler import Hardest, Pool, Sampler, Step
 from towers.features.table import FeatureTable
 from towers.features.trend import Trend
@@ -145,7 +144,7 @@ class BatchSource:
             target=torch.from_numpy(column),
             weight=torch.from_numpy(np.where(counted, self.positives.weight[places], 0).astype(np.float32)),
             users=self.users.tensors(users),
-            context=torch.from_numpy(context_codes(time_ms)),
+            time_ms=torch.from_numpy(time_ms),
             known=self._known(users, rows),
             positions=int(np.count_nonzero(self.positives.weight[targets] > 0)),
             worth=self._worth(places[counted], targets) if self.part < whole else 0.0,

@@ -102,17 +102,19 @@ def last_strictly_before(time_ms: Int64[np.ndarray, "b h"]) -> Int64[np.ndarray,
 
 def pad_histories(
     offsets: Int64[np.ndarray, " users_1"],
-    rows: Int32[np.ndarray, " n"],
+    values: Int32[np.ndarray, " n"] | Int64[np.ndarray, " n"],
     users: Int64[np.ndarray, " q"],
     length: int,
+    pad: int = 0,
 ) -> Int64[np.ndarray, "q h"]:
-    """Return the last `length` events of each user, oldest first, padded with 0 on the right.
+    """Return what is kept of the last `length` events of each user, oldest first, padded on the right.
 
     Args:
-        offsets: Where each user's events begin in rows, [users + 1].
-        rows: Video rows, oldest first within a user, [n].
+        offsets: Where each user's events begin in values, [users + 1].
+        values: Video rows, or times, oldest first within a user, [n].
         users: Whose histories, [q].
         length: At most this many, the newest.
+        pad: What fills up.
 
     Example:
         >>> pad_histories(np.array([0, 3, 4]), np.array([5, 6, 7, 8], np.int32), np.array([0, 1]), 2).tolist()
@@ -122,6 +124,6 @@ def pad_histories(
     counts = offsets[users + 1] - begin
     step = np.arange(counts.max(initial=0))
     inside = step < counts[:, None]
-    out = np.zeros(inside.shape, np.int64)
-    out[inside] = rows[(begin[:, None] + step)[inside]]
+    out = np.full(inside.shape, pad, np.int64)
+    out[inside] = values[(begin[:, None] + step)[inside]]
     return out

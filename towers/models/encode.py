@@ -2,9 +2,10 @@
 
 import numpy as np
 import torch
-from jaxtyping import Float32, Int64
+from jaxtyping import Float32
 
-from towers.features import CONTEXT, FeatureTable
+from towers.data import TIME_UNKNOWN
+from towers.features import FeatureTable, Requests
 from towers.models.two_tower import TwoTower
 from towers.types import TowersError
 
@@ -32,9 +33,8 @@ def video_vectors(towers: TwoTower, features: FeatureTable, block: int = 65_536)
 def query_vectors(
     towers: TwoTower,
     vectors: Float32[np.ndarray, "rows d"],
-    history: Int64[np.ndarray, "q h"],
+    requests: Requests,
     users: FeatureTable,
-    context: Int64[np.ndarray, "q c"] | None = None,
     block: int = 1024,
 ) -> Float32[np.ndarray, "q d"]:
     """Return each user's vector, [q, d].
@@ -42,26 +42,24 @@ def query_vectors(
     Args:
         towers: Trained towers.
         vectors: Of every video row, as :func:`video_vectors` gives them, [rows, d].
-        history: Video rows, oldest first, padded with 0 on the right, [q, h]; the towers read the
-            last `towers.window` of them.
+        requests: What each user has watched, of which the towers read the last `towers.window`, and
+            when they ask, [q].
         users: Features of each user, [q].
-        context: Codes of each request's moment, [q, c]; None where the moment is unknown.
         block: Users at once; bounds the memory.
 
     Raises:
         TowersError: A vector is not finite.
     """
-    out = np.empty((len(history), towers.dim), np.float32)
-    moment = np.zeros((len(history), len(CONTEXT)), np.int64) if context is None else context
-    for start in range(0, len(history), block):
-        at = np.arange(start, min(start + block, len(history)))
-        events, counts = _newest(history[at], towers.window)
+    out = np.empty((len(requests), towers.dim), np.float32)
+    for start in range(0, len(requests), block):
+        at = np.arange(start, min(start + block, len(requests)))
+        events, time_ms, counts = _newest(requests.take(at), towers.window)
         with _inference(towers) as device:
             states = towers.states(
                 torch.from_numpy(vectors[events]).to(device),
                 torch.from_numpy(counts[:, None]).to(device),
                 users.tensors(at).to(device),
-                torch.from_numpy(moment[at][:, None]).to(device),
+                torch.from_numpy(time_ms).to(device),
             )
         out[at] = states[:, 0].cpu().numpy()
     return _finite(out, "user")
@@ -79,14 +77,19 @@ def likeness_queries(towers: TwoTower, vectors: Float32[np.ndarray, "n d"]) -> F
     return queries
 
 
-def _newest(history: Int64[np.ndarray, "q h"], window: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the last `window` events of each row, left-aligned, and how many there are."""
+def _newest(requests: Requests, window: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the last `window` events of each row, left-aligned, their times and the request's, and their number."""
+    history = requests.history
     counts = (history > 0).sum(axis=1)
     shift = np.maximum(counts - window, 0)
     kept = counts - shift
     step = np.arange(kept.max(initial=0))
     places = np.minimum(shift[:, None] + step, max(0, history.shape[1] - 1))
-    return np.where(step < kept[:, None], np.take_along_axis(history, places, axis=1), 0), kept
+    inside = step < kept[:, None]
+    time_ms = np.full((len(history), len(step) + 1), TIME_UNKNOWN)
+    time_ms[:, :-1] = np.where(inside, np.take_along_axis(requests.history_ms, places, axis=1), TIME_UNKNOWN)
+    time_ms[np.arange(len(history)), kept] = requests.asked_ms
+    return np.where(inside, np.take_along_axis(history, places, axis=1), 0), time_ms, kept
 
 
 class _inference:  # noqa: N801 - reads as a statement

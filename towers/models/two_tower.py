@@ -9,10 +9,10 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 from torch.nn import functional
 
-from towers.data import Encoders
-from towers.features import CONTEXT_SIZES, Batch, FeatureTensors
+from towers.data import TIME_UNKNOWN, Encoders
+from towers.features import CONTEXT_SIZES, Batch, FeatureTensors, context_codes
 from towers.models.feature_bag import FeatureBag
-from towers.models.history import History
+from towers.models.history import Clock, History
 from towers.types import ConfigError, Geometry
 
 UNKNOWN_ROW = 1
@@ -55,7 +55,9 @@ class ModelConfig:
     user_dropout: float = 0.1
     """Share of training windows whose user must do without features, as an unknown user has to."""
     context_dropout: float = 0.5
-    """Share of training queries that must do without hour and weekday, as an unknown moment has to."""
+    """Share of training queries that must do without their moment, as one that is asked at an unknown time has to."""
+    time_dropout: float = 0.1
+    """Share of training windows that must do without their events' times, as a history given without has to."""
     history_dropout: float = 0.05
     """Share of training queries that must do without history, as a new user has to."""
     popularity: PopularityTerm = PopularityTerm.auto
@@ -74,7 +76,7 @@ class ModelConfig:
             raise ConfigError(
                 f"model.temperature is {self.temperature}; expected at least {LEAST_TEMPERATURE}, usually .05 to .1"
             )
-        for name in ("id_dropout", "dropout", "user_dropout", "context_dropout", "history_dropout"):
+        for name in ("id_dropout", "dropout", "user_dropout", "context_dropout", "time_dropout", "history_dropout"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"model.{name} is {getattr(self, name)}; expected from 0 to 1")
         if not self.popularity_days > 0:
@@ -193,7 +195,7 @@ class TwoTower(nn.Module):
         events: Float[Tensor, "b h d"],
         state: Int64[Tensor, "b t"],
         users: FeatureTensors,
-        context: Int64[Tensor, "b t c"],
+        time_ms: Int64[Tensor, "b s"],
     ) -> Float[Tensor, "b t d"]:
         """Return the query after the given numbers of events, [b, t, d].
 
@@ -201,9 +203,10 @@ class TwoTower(nn.Module):
             events: Vectors of the watched videos, oldest first, [b, h, d].
             state: After how many events each query is asked, [b, t]; 0 to h.
             users: Features of each window's user, [b].
-            context: Codes of the moment of each query, [b, t, c].
+            time_ms: When each event happened and, after a row's last one, when the query is asked, UTC,
+                [b, h + 1]; TIME_UNKNOWN where that is not known.
         """
-        queries, known = self._ask(events[..., : self.config.dim], state, users, context)
+        queries, known = self._ask(events[..., : self.config.dim], state, users, time_ms)
         if not self.config.leans:
             return queries
         return torch.cat([queries, self._leaning(known) * self.config.popularity_strength], dim=-1)
@@ -213,17 +216,19 @@ class TwoTower(nn.Module):
         events: Float[Tensor, "b h w"],
         state: Int64[Tensor, "b t"],
         users: FeatureTensors,
-        context: Int64[Tensor, "b t c"],
+        time_ms: Int64[Tensor, "b s"],
     ) -> tuple[Float[Tensor, "b t w"], Float[Tensor, "b t k"]]:
         """Return the queries without the coordinate for popularity, and all that is known of who asks."""
+        clock = self._clock(time_ms)
+        moment = self._moment(clock.asked_ms.gather(1, state))
         if self.training and self.config.history_dropout:
             state = state * (torch.rand(state.shape, device=state.device) >= self.config.history_dropout)
         start = self.start.expand(len(events), 1, -1)
-        watched = self.history(torch.cat([start, self.event_dropout(events)], dim=1))
+        watched = self.history(torch.cat([start, self.event_dropout(events)], dim=1), clock)
         watched = watched.gather(1, state[..., None].expand(-1, -1, watched.shape[-1]))
         if self.training and self.config.user_dropout:
             users = users.without(torch.rand(len(events), device=events.device) < self.config.user_dropout)
-        about = self.user_features(users)[:, None] + self._moment(context)
+        about = self.user_features(users)[:, None] + moment
         known = torch.cat([watched, about], dim=-1)
         return self._finish(self.join(known) + watched[..., : self.config.dim]), known
 
@@ -231,11 +236,18 @@ class TwoTower(nn.Module):
         """Return how much each query leans on popularity: times the temperature, by which all scores are divided."""
         return functional.softplus(self.lean(known)) / self.scale
 
-    def _moment(self, context: Int64[Tensor, "b t c"]) -> Float[Tensor, "b t d"]:
-        if self.training and self.config.context_dropout:
-            keep = torch.rand(context.shape[:2], device=context.device) >= self.config.context_dropout
-            context = context * keep[..., None]
-        return torch.stack([table(context[..., i]) for i, table in enumerate(self.context)]).sum(0)
+    def _clock(self, time_ms: Int64[Tensor, "b s"]) -> Clock:
+        """Return when the start and the events happened, and when each state is asked: when the next one happens."""
+        happened = torch.cat([torch.full_like(time_ms[:, :1], TIME_UNKNOWN), time_ms[:, :-1]], dim=1)
+        if not self.training:
+            return Clock(happened, time_ms)
+        timeless = torch.rand(len(time_ms), 1, device=time_ms.device) < self.config.time_dropout
+        unasked = torch.rand(time_ms.shape, device=time_ms.device) < self.config.context_dropout
+        return Clock(happened.masked_fill(timeless, TIME_UNKNOWN), time_ms.masked_fill(unasked, TIME_UNKNOWN))
+
+    def _moment(self, asked_ms: Int64[Tensor, "b t"]) -> Float[Tensor, "b t d"]:
+        codes = context_codes(asked_ms)
+        return torch.stack([table(codes[..., i]) for i, table in enumerate(self.context)]).sum(0)
 
     def forward(self, batch: Batch) -> tuple[Float[Tensor, "b h d"], Float[Tensor, "m d"]]:
         """Return the queries before each target, [b, h, d], and the batch's videos, [m, d].
@@ -246,9 +258,9 @@ class TwoTower(nn.Module):
         if batch.levels is None or batch.day is None:
             vectors = self.videos(batch.rows, batch.videos)
             events = vectors[batch.history[:, 1:].clamp(min=0)]
-            return self.states(events, batch.state, batch.users, batch.context), vectors
+            return self.states(events, batch.state, batch.users, batch.time_ms), vectors
         content = self._content(batch.rows, batch.videos)
         events = content[batch.history[:, 1:].clamp(min=0)]
-        queries, known = self._ask(events, batch.state, batch.users, batch.context)
+        queries, known = self._ask(events, batch.state, batch.users, batch.time_ms)
         days = functional.one_hot(batch.day, batch.levels.shape[1]) * self._leaning(known)
         return torch.cat([queries, days], dim=-1), torch.cat([content, batch.levels], dim=1)

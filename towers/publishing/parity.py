@@ -7,8 +7,8 @@ import numpy as np
 import torch
 from jaxtyping import Float, Float32, Int64
 
-from towers.data import Positives
-from towers.features import CONTEXT, Batch, FeatureTable, pad_histories
+from towers.data import TIME_UNKNOWN, Positives
+from towers.features import Batch, FeatureTable, Requests
 from towers.index import Searcher
 from towers.models import TwoTower, query_vectors, video_vectors
 from towers.types import BundleError, Hits
@@ -70,13 +70,14 @@ class Material:
     videos: FeatureTable
     index: Searcher
 
-    def histories(self, users: Int64[np.ndarray, " q"]) -> Int64[np.ndarray, "q h"]:
-        """Return the users' newest events, as many as the towers read."""
-        return pad_histories(self.positives.offsets, self.positives.video_row, users, self.towers.window)
+    def requests(self, users: Int64[np.ndarray, " q"]) -> Requests:
+        """Return the users' newest events, as many as the towers read, asked at an unknown moment."""
+        known = self.positives
+        return Requests.of(known.offsets, known.video_row, known.time_ms, users, self.towers.window)
 
     def queries(self, users: Int64[np.ndarray, " q"]) -> Float32[np.ndarray, "q d"]:
         """Return the users' vectors as they are served, at an unknown moment."""
-        return query_vectors(self.towers, self.vectors, self.histories(users), self.users.take(users))
+        return query_vectors(self.towers, self.vectors, self.requests(users), self.users.take(users))
 
 
 def draw_sample(material: Material) -> Sample:
@@ -86,7 +87,7 @@ def draw_sample(material: Material) -> Sample:
     between = random.choice(by_length, min(_USERS, len(by_length)), replace=False)
     users = np.unique(np.concatenate([[1], by_length[:8], by_length[-8:], between]))
     others = random.choice(np.arange(1, len(material.vectors)), min(_VIDEOS, len(material.vectors) - 1), replace=False)
-    videos = np.unique(np.concatenate([others, material.histories(users).ravel()]))
+    videos = np.unique(np.concatenate([others, material.requests(users).history.ravel()]))
     queries = material.queries(users)
     return Sample(users, videos[videos > 0], queries, material.index.search(queries, _K))
 
@@ -107,7 +108,7 @@ def prove(sample: Sample, trained: Material, saved: TwoTower) -> dict[str, float
     """
     queries, videos = training_form(sample, trained)
     reread = video_vectors(saved, trained.videos.take(_all_rows(trained)))
-    again = query_vectors(saved, reread, trained.histories(sample.users), trained.users.take(sample.users))
+    again = query_vectors(saved, reread, trained.requests(sample.users), trained.users.take(sample.users))
     figures = {
         "training form of user vectors": _difference(queries, sample.queries),
         "training form of video vectors": _difference(videos, trained.vectors[sample.videos]),
@@ -153,11 +154,13 @@ def checked(figures: dict[str, float], when: str) -> dict[str, float]:
 
 def training_form(sample: Sample, material: Material) -> tuple[Float32[np.ndarray, "s d"], Float32[np.ndarray, "v d"]]:
     """Return user and video vectors by the forward pass of training: all positions of a window, the last one taken."""
-    history = material.histories(sample.users)
+    requests = material.requests(sample.users)
+    history = requests.history
     counts = (history > 0).sum(axis=1)
     columns = np.searchsorted(sample.videos, history)
     before = np.concatenate([np.full((len(history), 1), -1), np.where(history > 0, columns, -1)], axis=1)
     places = np.broadcast_to(np.arange(before.shape[1]), before.shape)
+    time_ms = np.concatenate([requests.history_ms, np.full((len(history), 1), TIME_UNKNOWN)], axis=1)
     nothing = torch.zeros(before.shape, dtype=torch.int64)
     batch = Batch(
         rows=torch.from_numpy(sample.videos),
@@ -168,7 +171,7 @@ def training_form(sample: Sample, material: Material) -> tuple[Float32[np.ndarra
         target=nothing,
         weight=torch.ones(before.shape),
         users=material.users.tensors(sample.users),
-        context=torch.zeros((*before.shape, len(CONTEXT)), dtype=torch.int64),
+        time_ms=torch.from_numpy(time_ms),
         known=torch.zeros((len(history), len(sample.videos)), dtype=torch.bool),
         positions=before.size,
     )

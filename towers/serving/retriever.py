@@ -4,18 +4,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum, StrEnum
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 from jaxtyping import Float32, Int64
 
 from towers.data import TIME_UNKNOWN, Vocabulary
-from towers.features import context_codes, pad_histories
+from towers.features import Requests
 from towers.models import likeness_queries, query_vectors
 from towers.publishing import Bundle
 from towers.types import ConfigError, UnknownIdError
 
 Id = int | np.integer | str
 Ids = Int64[np.ndarray, " n"] | Sequence[Id]
+Watched = Ids | Sequence[tuple[Id, int | None]]
+"""Videos, or pairs of a video and when it was watched, ms UTC, None where that is not known."""
 _UNKNOWN_ROW, _FIRST_ROW = 1, 2
 
 
@@ -71,6 +74,7 @@ class _Asked:
 
     user: int
     history: Int64[np.ndarray, " h"]
+    history_ms: Int64[np.ndarray, " h"]
     hidden: Int64[np.ndarray, " n"]
     seen: int
     dropped: int
@@ -111,9 +115,9 @@ class Retriever:
             UnknownIdError: A user is unknown and the retriever refuses those.
         """
         rows = self._user_rows(_listed("user_ids", user_ids))
-        window = self._towers.window
-        history = pad_histories(self._positives.offsets, self._positives.video_row, rows, window)
-        return query_vectors(self._towers, self._vectors, history, self._features.take(rows))
+        known = self._positives
+        requests = Requests.of(known.offsets, known.video_row, known.time_ms, rows, self._towers.window)
+        return query_vectors(self._towers, self._vectors, requests, self._features.take(rows))
 
     def embed_videos(self, video_ids: Ids) -> Float32[np.ndarray, "n d"]:
         """Return the videos' vectors, [n, d].
@@ -129,7 +133,7 @@ class Retriever:
         user_id: Id | None = None,
         k: int = 100,
         exclude: Ids = (),
-        history: Ids | None = None,
+        history: Watched | None = None,
         time_ms: int | None = None,
         keep_seen: bool = False,
     ) -> Candidates:
@@ -139,19 +143,21 @@ class Retriever:
             user_id: Whom to serve; None for somebody without an id.
             k: How many.
             exclude: Videos that must not be shown; unknown ones change nothing.
-            history: Videos watched, oldest first, instead of what the bundle knows; what it knows stays hidden.
+            history: Videos watched, oldest first, or (video, time_ms) pairs, instead of what the bundle knows; what
+                it knows stays hidden.
             time_ms: Moment of the request, UTC; None where it does not matter.
             keep_seen: Whether watched videos may be shown again.
 
         Raises:
-            ConfigError: k below 1, or one text in place of a list of ids.
+            ConfigError: k below 1, one text in place of a list of ids, or a history of which some have a time.
             UnknownIdError: The user, or a video of the history, is unknown and the retriever refuses those.
             DataError: Ids of another sort than the bundle's, strings for int64 or the other way round.
         """
         asked = self._ask(user_id, history, exclude, keep_seen)
-        context = context_codes(np.array([TIME_UNKNOWN if time_ms is None else time_ms], np.int64))
+        moment = np.array([TIME_UNKNOWN if time_ms is None else time_ms], np.int64)
         users = self._features.take(np.array([asked.user]))
-        query = query_vectors(self._towers, self._vectors, asked.history[None], users, context)
+        requests = Requests(asked.history[None], asked.history_ms[None], moment)
+        query = query_vectors(self._towers, self._vectors, requests, users)
         return self._answers(query, k, [asked])[0]
 
     def candidates_batch(self, user_ids: Ids, k: int = 100, keep_seen: bool = False) -> list[Candidates]:
@@ -174,7 +180,7 @@ class Retriever:
             UnknownIdError: The video is unknown.
         """
         rows = _known_rows(self.bundle.videos, [video_id], "video")
-        asked = _Asked(_UNKNOWN_ROW, rows[:0], rows, 0, 0, Way.video)
+        asked = _Asked(_UNKNOWN_ROW, rows[:0], rows[:0], rows, 0, 0, Way.video)
         return self._answers(likeness_queries(self._towers, self._vectors[rows]), k, [asked])[0]
 
     def _user_rows(self, user_ids: Ids) -> Int64[np.ndarray, " n"]:
@@ -185,21 +191,24 @@ class Retriever:
     def _of_row(self, user: int, keep_seen: bool) -> _Asked:
         """Return the request of a user as the bundle knows them."""
         seen = self._positives.of(user).astype(np.int64)
+        when = self._positives.times_of(user)
         hidden = seen[:0] if keep_seen else np.unique(seen)
-        return _Asked(user, seen[-self._towers.window :], hidden, len(hidden), 0, _way(user, len(seen)))
+        newest = slice(-self._towers.window, None)
+        return _Asked(user, seen[newest], when[newest], hidden, len(hidden), 0, _way(user, len(seen)))
 
-    def _ask(self, user_id: Id | None, history: Ids | None, exclude: Ids, keep_seen: bool) -> _Asked:
+    def _ask(self, user_id: Id | None, history: Watched | None, exclude: Ids, keep_seen: bool) -> _Asked:
         user = _UNKNOWN_ROW if user_id is None else int(self._user_rows([user_id])[0])
         asked = self._of_row(user, keep_seen)
-        events, hidden, dropped = asked.history, asked.hidden, 0
+        events, when, hidden, dropped = asked.history, asked.history_ms, asked.hidden, 0
         if history is not None:
-            given = self._history_rows(_listed("history", history))
-            events = given[given >= _FIRST_ROW]
-            dropped = len(given) - len(events)
+            given, given_ms = _with_times(history)
+            rows = self._history_rows(given)
+            events, when = rows[rows >= _FIRST_ROW], given_ms[rows >= _FIRST_ROW]
+            dropped = len(rows) - len(events)
             hidden = hidden if keep_seen else np.union1d(hidden, events)
         blocked = self.bundle.videos.rows(_listed("exclude", exclude))
         everything = np.union1d(hidden, blocked[blocked >= _FIRST_ROW])
-        return _Asked(user, events, everything, len(hidden), dropped, _way(user, len(events)))
+        return _Asked(user, events, when, everything, len(hidden), dropped, _way(user, len(events)))
 
     def _history_rows(self, history: Ids) -> Int64[np.ndarray, " n"]:
         if self.unknown is Unknown.refuse:
@@ -239,6 +248,17 @@ def _listed(name: str, ids: Ids) -> Ids:
     if isinstance(ids, str | bytes):
         raise ConfigError(f"{name} is the text {ids!r}; expected a list of ids, as in [{ids!r}]")
     return ids
+
+
+def _with_times(history: Watched) -> tuple[Ids, Int64[np.ndarray, " n"]]:
+    """Return the videos of a history, and when each was watched, TIME_UNKNOWN where that is not said."""
+    pairs = [each for each in history if isinstance(each, tuple)]
+    if not pairs:
+        return _listed("history", cast("Ids", history)), np.full(len(history), TIME_UNKNOWN)
+    if len(pairs) < len(history):
+        raise ConfigError(f"history has {len(pairs)} pairs (video, time_ms) of {len(history)}; expected all or none")
+    when = [TIME_UNKNOWN if time_ms is None else time_ms for _, time_ms in pairs]
+    return [video for video, _ in pairs], np.array(when, np.int64)
 
 
 def _known_rows(vocabulary: Vocabulary, ids: Ids, kind: str) -> Int64[np.ndarray, " n"]:

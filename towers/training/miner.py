@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float32, Int64
 
 from towers.data import Positives
-from towers.features import FeatureTable, Step
+from towers.features import FeatureTable, Requests, Step
 from towers.index import Exact, Searcher
 from towers.models import TwoTower, query_vectors, video_vectors
 from towers.types import RunError, TowersError
@@ -48,7 +48,8 @@ class Miner:
             if afresh or self._taken is None:
                 self._taken = self._take()
             vectors, searcher = self._taken
-            queries = query_vectors(self.towers, vectors, step.history[asking], self.users.take(users))
+            requests = Requests.without_times(step.history[asking])
+            queries = query_vectors(self.towers, vectors, requests, self.users.take(users))
         except TowersError as error:
             raise RunError(f"no hard candidates can be found: {error}; lower optim.learning_rate") from error
         known = [self.positives.of(user).astype(np.int64) for user in users]

@@ -5,7 +5,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from towers.models.history.attention import STRIPE, Weighting, attend, by_pair
+from towers.models.history.attention import STRIPE, Terms, Weighting, attend, by_pair
+from towers.models.history.since import BUCKETS
 
 COUNTS = pytest.mark.parametrize("count", [1, 7, STRIPE, 2 * STRIPE + 5])
 
@@ -31,7 +32,7 @@ def test_softmax_attention_is_that_of_torch(count: int) -> None:
     query, key, value, by_distance = inputs = parts(count)
     bias = by_pair(by_distance, -torch.inf)
     wanted = functional.scaled_dot_product_attention(query, key, value, attn_mask=bias)
-    agree(attend(query, key, value, bias), wanted, inputs)
+    agree(attend(query, key, value, Terms(bias)), wanted, inputs)
 
 
 @COUNTS
@@ -39,7 +40,21 @@ def test_silu_attention_is_what_it_says(count: int) -> None:
     query, key, value, by_distance = inputs = parts(count)
     logits = query @ key.transpose(-1, -2) / 2 + by_pair(by_distance, 0.0)
     wanted = functional.silu(logits).tril() @ value
-    agree(attend(query, key, value, by_pair(by_distance, Weighting.silu.value), Weighting.silu), wanted, inputs)
+    terms = Terms(by_pair(by_distance, Weighting.silu.value))
+    agree(attend(query, key, value, terms, Weighting.silu), wanted, inputs)
+
+
+@pytest.mark.parametrize("weighting", list(Weighting))
+@COUNTS
+def test_a_term_of_the_time_since_is_added_to_the_logit_of_its_pair(count: int, weighting: Weighting) -> None:
+    query, key, value, by_distance = inputs = parts(count)
+    draw = torch.Generator().manual_seed(5)
+    by_time = torch.randn(BUCKETS, generator=draw, requires_grad=True)
+    since = torch.randint(0, BUCKETS, (3, count, count), generator=draw, dtype=torch.uint8)
+    logits = query @ key.transpose(-1, -2) / 2 + by_pair(by_distance, -torch.inf) + by_time[since.long()][:, None]
+    weights = logits.softmax(-1) if weighting is Weighting.softmax else functional.silu(logits.clamp(min=-1e4))
+    terms = Terms(by_pair(by_distance, weighting.value), by_time, since)
+    agree(attend(query, key, value, terms, weighting), weights @ value, [*inputs, by_time])
 
 
 def test_a_pair_has_the_value_of_its_distance() -> None:

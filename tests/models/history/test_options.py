@@ -3,7 +3,9 @@
 import pytest
 import torch
 
+from towers.data import TIME_UNKNOWN
 from towers.models import HISTORIES
+from towers.models.history import Clock
 from towers.types import ConfigError
 
 WRONG = [
@@ -34,8 +36,9 @@ def test_dropout_leaves_out_in_training_alone(kind: str) -> None:
     torch.manual_seed(0)
     encoder = HISTORIES[kind](dropout=0.5).build(8, 9)  # type: ignore[call-arg]
     events = torch.randn(2, 10, 8)
-    assert not torch.allclose(encoder.train()(events), encoder(events))
-    assert torch.equal(encoder.eval()(events), encoder(events))
+    times = Clock(*torch.full((2, 2, 10), TIME_UNKNOWN))
+    assert not torch.allclose(encoder.train()(events, times), encoder(events, times))
+    assert torch.equal(encoder.eval()(events, times), encoder(events, times))
 
 
 @pytest.mark.parametrize("kind", list(HISTORIES))
@@ -44,5 +47,6 @@ def test_states_begin_in_the_size_of_the_events(kind: str) -> None:
     torch.manual_seed(0)
     encoder = HISTORIES[kind]().build(64, 50).eval()
     events = torch.nn.functional.normalize(torch.randn(20, 51, 64), dim=-1)
-    length = encoder(events)[..., :64].norm(dim=-1).mean().detach()
+    times = Clock(*torch.full((2, 20, 51), TIME_UNKNOWN))
+    length = encoder(events, times)[..., :64].norm(dim=-1).mean().detach()
     assert 0.1 < float(length) < 2

@@ -2,7 +2,7 @@
 
 from towers.models.history.auto import AutoHistory
 from towers.models.history.dropout import ByteDropout
-from towers.models.history.encoder import History, HistoryEncoder
+from towers.models.history.encoder import Clock, History, HistoryEncoder
 from towers.models.history.gated import GatedHistory
 from towers.models.history.gru import GruHistory
 from towers.models.history.hstu import HstuHistory
@@ -27,6 +27,7 @@ __all__ = [
     "AttentionHistory",
     "AutoHistory",
     "ByteDropout",
+    "Clock",
     "GatedHistory",
     "GruHistory",
     "History",

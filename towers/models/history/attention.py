@@ -1,16 +1,18 @@
-"""Causal attention whose weights know how far back an event is."""
+"""Causal attention whose weights know how far back an event is, in steps and in time."""
 
+from dataclasses import dataclass
 from enum import Enum
 from itertools import pairwise
 from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 from towers.models.history.encoder import within
+from towers.models.history.since import BUCKETS
 
 STRIPE = 64
 """Queries whose weights are made at once; what comes after the last of them is not computed."""
@@ -32,22 +34,35 @@ class CausalAttention(nn.Module):
         heads: How many; they share out the width.
         length: Events that the encoder reads, the start not included.
         weighting: How logits become weights.
+        times: Whether there is also a term for the time since an event, the same for all heads.
     """
 
-    def __init__(self, heads: int, length: int, weighting: Weighting = Weighting.softmax) -> None:
+    def __init__(self, heads: int, length: int, weighting: Weighting = Weighting.softmax, times: bool = False) -> None:
         super().__init__()
         self.heads, self.length, self.weighting = heads, length, weighting
         self.by_distance = nn.Parameter(torch.zeros(heads, length + 1))
+        self.by_time = nn.Parameter(torch.zeros(BUCKETS)) if times else None
 
     def forward(
-        self, query: Float[Tensor, "b h d"], key: Float[Tensor, "b h d"], value: Float[Tensor, "b h v"]
+        self,
+        query: Float[Tensor, "b h d"],
+        key: Float[Tensor, "b h d"],
+        value: Float[Tensor, "b h v"],
+        since: UInt8[Tensor, "b h h"] | None = None,
     ) -> Float[Tensor, "b h v"]:
-        """Return what each event attends to."""
+        """Return what each event attends to.
+
+        Args:
+            query: What each event asks, [b, h, d].
+            key: What each event is found by, [b, h, d].
+            value: What each event gives, [b, h, v].
+            since: How long ago each event is, as :func:`time_since` says; None where times do not count.
+        """
         batch, count, _ = query.shape
         within(count, self.length)
         parts = [part.reshape(batch, count, self.heads, -1).transpose(1, 2) for part in (query, key, value)]
-        bias = by_pair(self.by_distance[:, :count], self.weighting.value)
-        return attend(parts[0], parts[1], parts[2], bias, self.weighting).transpose(1, 2).reshape(batch, count, -1)
+        terms = Terms(by_pair(self.by_distance[:, :count], self.weighting.value), self.by_time, since)
+        return attend(parts[0], parts[1], parts[2], terms, self.weighting).transpose(1, 2).reshape(batch, count, -1)
 
 
 def by_pair(by_distance: Float[Tensor, "k h"], later: float) -> Float[Tensor, "k h h"]:
@@ -66,64 +81,91 @@ def by_pair(by_distance: Float[Tensor, "k h"], later: float) -> Float[Tensor, "k
     return square.view(heads, count, 2 * count - 1)[..., count - 1 :]
 
 
+@dataclass(frozen=True)
+class Terms:
+    """What is added to the logits of attention.
+
+    Attributes:
+        by_pair: Of each pair of events, [heads, query, key]; hides what comes after as the weighting says.
+        by_time: Of each code of the time since an event, [codes]; None where times do not count.
+        since: That code of each pair of events, [b, query, key].
+    """
+
+    by_pair: Float[Tensor, "k h h"]
+    by_time: Float[Tensor, " codes"] | None = None
+    since: UInt8[Tensor, "b h h"] | None = None
+
+
 def attend(
     query: Float[Tensor, "b k h e"],
     key: Float[Tensor, "b k h e"],
     value: Float[Tensor, "b k h v"],
-    bias: Float[Tensor, "k h h"],
+    terms: Terms,
     weighting: Weighting = Weighting.softmax,
 ) -> Float[Tensor, "b k h v"]:
-    """Return weights(query keyᵀ / √e + bias) value, [batch, heads, events, v].
+    """Return weights(query keyᵀ / √e + terms) value, [batch, heads, events, v].
 
     Computed in stripes of queries that leave out what comes after. torch's own attention takes 1.5
     to 3 times as long on a CPU, forward and backward, at 64 windows of 200 × 64, and has no
-    gradient of the bias but by another, slower way.
+    gradient of the terms but by another, slower way.
 
     Args:
         query: What each event asks, [b, k, h, e].
         key: What each event is found by, [b, k, h, e].
         value: What each event gives, [b, k, h, v].
-        bias: Term of each pair's logit, [k, h, h]; hides what comes after as `weighting` says.
+        terms: What is added to the logits.
         weighting: How logits become weights.
     """
-    attended: Tensor = _Attend.apply(query, key, value, bias.to(query.dtype), weighting)  # type: ignore[no-untyped-call]
+    by_time = None if terms.by_time is None or terms.since is None else terms.by_time.to(query.dtype)
+    how = (weighting, None if by_time is None else terms.since)
+    attended: Tensor = _Attend.apply(how, query, key, value, terms.by_pair.to(query.dtype), by_time)  # type: ignore[no-untyped-call]
     return attended
+
+
+_How = tuple[Weighting, Tensor | None]
 
 
 class _Attend(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor, bias: Tensor, weighting: Weighting) -> Tensor:  # noqa: ANN401 - torch's
+    def forward(ctx: Any, how: _How, *parts: Any) -> Tensor:  # noqa: ANN401 - torch's
+        (weighting, since), (query, key, value, by_pair, by_time) = how, parts
         query = query * query.shape[-1] ** -0.5
         out, kept = query.new_empty(*query.shape[:-1], value.shape[-1]), []
         with torch.autocast(query.device.type, enabled=False):
             for begin, end in _stripes(query.shape[2]):
-                logits = (query[:, :, begin:end] @ key[:, :, :end].transpose(-1, -2)).add_(bias[:, begin:end, :end])
+                logits = (query[:, :, begin:end] @ key[:, :, :end].transpose(-1, -2)).add_(by_pair[:, begin:end, :end])
+                if since is not None:
+                    codes = since[:, begin:end, :end].long().flatten(0, 1)
+                    logits.add_(by_time.expand(len(codes), -1).gather(1, codes).view_as(logits[:, :1]))
                 kept.append(logits.softmax(-1) if weighting is Weighting.softmax else logits)
                 out[:, :, begin:end] = _weights(kept[-1], weighting) @ value[:, :, :end]
         ctx.save_for_backward(query, key, value, out, *kept)
-        ctx.weighting = weighting
+        ctx.how = how
         return out
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, None]:  # noqa: ANN401 - torch's
-        query, key, value, out, *kept = ctx.saved_tensors
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN401 - torch's
+        (weighting, since), (query, key, value, out, *kept) = ctx.how, ctx.saved_tensors
         d_query, d_key, d_value = torch.empty_like(query), torch.zeros_like(key), torch.zeros_like(value)
-        d_bias = query.new_zeros(query.shape[1], query.shape[2], query.shape[2])
-        softmax = ctx.weighting is Weighting.softmax
-        along = (grad * out).sum(-1, keepdim=True) if softmax else grad
+        d_pair = query.new_zeros(query.shape[1], query.shape[2], query.shape[2])
+        d_time = None if since is None else torch.zeros(len(query), BUCKETS, device=query.device)
+        along = (grad * out).sum(-1, keepdim=True) if weighting is Weighting.softmax else grad
         for (begin, end), saved in zip(_stripes(query.shape[2]), kept, strict=True):
             part = grad[:, :, begin:end]
-            d_value[:, :, :end] += _weights(saved, ctx.weighting).transpose(-1, -2) @ part
+            d_value[:, :, :end] += _weights(saved, weighting).transpose(-1, -2) @ part
             d_logits = part @ value[:, :, :end].transpose(-1, -2)
-            if softmax:
+            if weighting is Weighting.softmax:
                 d_logits.sub_(along[:, :, begin:end]).mul_(saved)
             else:
                 d_logits = torch.ops.aten.silu_backward(d_logits, saved)
-            d_bias[:, begin:end, :end] = d_logits.sum(0)
+            d_pair[:, begin:end, :end] = d_logits.sum(0)
+            if d_time is not None:
+                d_time.scatter_add_(1, since[:, begin:end, :end].long().flatten(1), d_logits.sum(1).float().flatten(1))
             d_query[:, :, begin:end] = d_logits @ key[:, :, :end]
             d_key[:, :, :end] += d_logits.transpose(-1, -2) @ query[:, :, begin:end]
-        return d_query.mul_(query.shape[-1] ** -0.5), d_key, d_value, d_bias, None
+        summed = None if d_time is None else d_time.sum(0).to(query.dtype)
+        return None, d_query.mul_(query.shape[-1] ** -0.5), d_key, d_value, d_pair, summed
 
 
 def _weights(kept: Tensor, weighting: Weighting) -> Tensor:

@@ -3,17 +3,31 @@
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from towers.types import ConfigError
+
+
+@dataclass(frozen=True)
+class Clock:
+    """When the events of windows happened, and when their states are asked.
+
+    Attributes:
+        happened_ms: Of each event, UTC, [b, h]; TIME_UNKNOWN where that is not known, as of the start.
+        asked_ms: Of each state, UTC, [b, h]; TIME_UNKNOWN where that is not known.
+    """
+
+    happened_ms: Int64[Tensor, "b h"]
+    asked_ms: Int64[Tensor, "b h"]
 
 
 class HistoryEncoder(nn.Module, ABC):
     """Events to states.
 
     Contract, held by tests/contracts/test_history_encoders.py: `forward` maps [b, h, d] to
-    [b, h, width], and state t depends on events ≤ t alone. Event 0 of every window is the learned
+    [b, h, width], and state t depends on events ≤ t alone, on when they happened and on when states
+    ≤ t are asked, which is never before their last event. Event 0 of every window is the learned
     start, so the state of an empty history is the state 0. Windows are left-aligned: what pads them
     stands after every event, where causality makes it harmless.
     """
@@ -22,8 +36,13 @@ class HistoryEncoder(nn.Module, ABC):
     """Size of a state."""
 
     @abstractmethod
-    def forward(self, events: Float[Tensor, "b h d"]) -> Float[Tensor, "b h w"]:
-        """Return the state after each event."""
+    def forward(self, events: Float[Tensor, "b h d"], clock: Clock) -> Float[Tensor, "b h w"]:
+        """Return the state after each event.
+
+        Args:
+            events: The start and what was watched, oldest first, [b, h, d].
+            clock: When that was.
+        """
 
 
 @dataclass(kw_only=True)

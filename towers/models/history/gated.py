@@ -2,13 +2,14 @@
 
 from dataclasses import dataclass
 
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 from torch.nn import functional
 
 from towers.models.history.attention import CausalAttention
 from towers.models.history.dropout import ByteDropout
-from towers.models.history.encoder import History, HistoryEncoder, a_share, at_least_one, divides
+from towers.models.history.encoder import Clock, History, HistoryEncoder, a_share, at_least_one, divides
+from towers.models.history.since import time_since
 
 
 @dataclass(kw_only=True)
@@ -35,6 +36,8 @@ class GatedHistory(History):
     """Width of a feed-forward layer's hidden units, in widths of a vector."""
     dropout: float = 0.2
     """Share of each layer's outputs that a step leaves out."""
+    times: bool = False
+    """Whether an event's weight also depends on how long before the request, or the last event, it happened."""
 
     def __post_init__(self) -> None:
         """Check the options."""
@@ -50,13 +53,16 @@ class GatedHistory(History):
 class _Gated(HistoryEncoder):
     def __init__(self, config: GatedHistory, dim: int, length: int) -> None:
         super().__init__()
-        self.width = dim
-        self.blocks = nn.Sequential(*(_Block(config, dim, length) for _ in range(config.blocks)))
+        self.width, self.times = dim, config.times
+        self.blocks = nn.ModuleList(_Block(config, dim, length) for _ in range(config.blocks))
         self.norm = nn.RMSNorm(dim)
         nn.init.constant_(self.norm.weight, dim**-0.5)
 
-    def forward(self, events: Float[Tensor, "b h d"]) -> Float[Tensor, "b h w"]:
-        states: Tensor = self.norm(self.blocks(events * self.width**0.5))
+    def forward(self, events: Float[Tensor, "b h d"], clock: Clock) -> Float[Tensor, "b h w"]:
+        x, since = events * self.width**0.5, time_since(clock) if self.times else None
+        for block in self.blocks:
+            x = block(x, since)
+        states: Tensor = self.norm(x)
         return states
 
 
@@ -67,13 +73,13 @@ class _Block(nn.Module):
         self.attend_sizes, self.forward_sizes = [dim] * 4, [hidden, hidden, dim]
         self.before_attention, self.before_forward = nn.RMSNorm(dim), nn.RMSNorm(dim)
         self.attend, self.out = nn.Linear(dim, 4 * dim), nn.Linear(dim, dim, bias=False)
-        self.attention = CausalAttention(config.heads, length)
+        self.attention = CausalAttention(config.heads, length, times=config.times)
         self.wide, self.narrow = nn.Linear(dim, 2 * hidden + dim), nn.Linear(hidden, dim, bias=False)
         self.dropout = ByteDropout(config.dropout)
 
-    def forward(self, x: Float[Tensor, "b h d"]) -> Float[Tensor, "b h d"]:
+    def forward(self, x: Float[Tensor, "b h d"], since: UInt8[Tensor, "b h h"] | None) -> Float[Tensor, "b h d"]:
         query, key, value, gate = self.attend(self.before_attention(x)).split(self.attend_sizes, dim=-1)
-        x = x + self.dropout(self.out(self.attention(query, key, value)) * gate.sigmoid())
+        x = x + self.dropout(self.out(self.attention(query, key, value, since)) * gate.sigmoid())
         up, bend, gate = self.wide(self.before_forward(x)).split(self.forward_sizes, dim=-1)
         joined: Tensor = x + self.dropout(self.narrow(up * functional.silu(bend)) * gate.sigmoid())
         return joined

@@ -6,7 +6,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from towers.models.history.dropout import ByteDropout
-from towers.models.history.encoder import History, HistoryEncoder, a_share, at_least_one
+from towers.models.history.encoder import Clock, History, HistoryEncoder, a_share, at_least_one
 
 
 @dataclass(kw_only=True)
@@ -44,7 +44,7 @@ class _Gru(HistoryEncoder):
         self.cells = nn.GRU(dim, dim, layers, batch_first=True)
         self.dropout = ByteDropout(dropout)
 
-    def forward(self, events: Float[Tensor, "b h d"]) -> Float[Tensor, "b h w"]:
+    def forward(self, events: Float[Tensor, "b h d"], clock: Clock) -> Float[Tensor, "b h w"]:  # noqa: ARG002
         states, _ = self.cells(events * self.width**0.5)
         fitted: Tensor = self.dropout(states) * self.width**-0.5
         return fitted

@@ -3,13 +3,14 @@
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 from torch.nn import functional
 
 from towers.models.history.attention import CausalAttention, Weighting
 from towers.models.history.dropout import ByteDropout
-from towers.models.history.encoder import History, HistoryEncoder, a_share, at_least_one, divides
+from towers.models.history.encoder import Clock, History, HistoryEncoder, a_share, at_least_one, divides
+from towers.models.history.since import time_since
 
 
 @dataclass(kw_only=True)
@@ -18,7 +19,8 @@ class HstuHistory(History):
 
     So a state can tell how much of something was watched, not only which share. One layer is
     attention, its norm, and a gate; there is no feed-forward. A weight's logit has a learned term for
-    each distance and head.
+    each distance and head, and one for the time from an event to the request: at an unknown moment, to the
+    last event.
 
     Recommendation: beside :class:`TransformerHistory` where how much of something was watched tells
     more than which share, and where histories are long; about as fast.
@@ -34,6 +36,8 @@ class HstuHistory(History):
     """Heads of each attention; they share out the width."""
     dropout: float = 0.2
     """Share of each layer's outputs that a step leaves out."""
+    times: bool = True
+    """Whether an event's weight also depends on how long before the request, or the last event, it happened."""
 
     def __post_init__(self) -> None:
         """Check the options."""
@@ -49,13 +53,16 @@ class HstuHistory(History):
 class _Hstu(HistoryEncoder):
     def __init__(self, config: HstuHistory, dim: int, length: int) -> None:
         super().__init__()
-        self.width = dim
-        self.blocks = nn.Sequential(*(_Block(config, dim, length) for _ in range(config.blocks)))
+        self.width, self.times = dim, config.times
+        self.blocks = nn.ModuleList(_Block(config, dim, length) for _ in range(config.blocks))
         self.norm = nn.LayerNorm(dim)
         nn.init.constant_(self.norm.weight, dim**-0.5)
 
-    def forward(self, events: Float[Tensor, "b h d"]) -> Float[Tensor, "b h w"]:
-        states: Tensor = self.norm(self.blocks(events * self.width**0.5))
+    def forward(self, events: Float[Tensor, "b h d"], clock: Clock) -> Float[Tensor, "b h w"]:
+        x, since = events * self.width**0.5, time_since(clock) if self.times else None
+        for block in self.blocks:
+            x = block(x, since)
+        states: Tensor = self.norm(x)
         return states
 
 
@@ -64,12 +71,12 @@ class _Block(nn.Module):
         super().__init__()
         self.before, self.after = nn.LayerNorm(dim), nn.LayerNorm(dim)
         self.wide, self.out = nn.Linear(dim, 4 * dim), nn.Linear(dim, dim)
-        self.attention = CausalAttention(config.heads, length, Weighting.silu)
+        self.attention = CausalAttention(config.heads, length, Weighting.silu, config.times)
         self.dropout = ByteDropout(config.dropout)
 
-    def forward(self, x: Float[Tensor, "b h d"]) -> Float[Tensor, "b h d"]:
+    def forward(self, x: Float[Tensor, "b h d"], since: UInt8[Tensor, "b h h"] | None) -> Float[Tensor, "b h d"]:
         gate, query, key, value = functional.silu(self.wide(self.before(x))).chunk(4, dim=-1)
         many = torch.arange(1, x.shape[1] + 1, device=x.device, dtype=x.dtype)[:, None]
-        pooled = self.after(self.attention(query, key, value) / many)
+        pooled = self.after(self.attention(query, key, value, since) / many)
         joined: Tensor = x + self.dropout(self.out(pooled * gate))
         return joined

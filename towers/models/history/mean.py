@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from towers.models.history.encoder import History, HistoryEncoder
+from towers.models.history.encoder import Clock, History, HistoryEncoder
 
 
 @dataclass(kw_only=True)
@@ -29,6 +29,6 @@ class _Mean(HistoryEncoder):
         super().__init__()
         self.width = dim
 
-    def forward(self, events: Float[Tensor, "b h d"]) -> Float[Tensor, "b h w"]:
+    def forward(self, events: Float[Tensor, "b h d"], clock: Clock) -> Float[Tensor, "b h w"]:  # noqa: ARG002
         count = torch.arange(1, events.shape[1] + 1, device=events.device, dtype=events.dtype)
         return events.cumsum(1) / count[:, None]

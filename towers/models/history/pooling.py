@@ -7,7 +7,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from towers.models.history.attention import CausalAttention
-from towers.models.history.encoder import History, HistoryEncoder, at_least_one, divides
+from towers.models.history.encoder import Clock, History, HistoryEncoder, at_least_one, divides
+from towers.models.history.since import time_since
 
 
 @dataclass(kw_only=True)
@@ -29,6 +30,8 @@ class AttentionHistory(History):
 
     heads: int = 2
     """Weighted means; each is a vector of the full width."""
+    times: bool = False
+    """Whether an event's weight also depends on how long before the request, or the last event, it happened."""
 
     def __post_init__(self) -> None:
         """Check the options."""
@@ -37,19 +40,21 @@ class AttentionHistory(History):
     def build(self, dim: int, length: int) -> HistoryEncoder:
         """Return the encoder."""
         divides(dim, self.heads)
-        return _Attention(dim, length, self.heads)
+        return _Attention(self, dim, length)
 
 
 class _Attention(HistoryEncoder):
-    def __init__(self, dim: int, length: int, heads: int) -> None:
+    def __init__(self, config: AttentionHistory, dim: int, length: int) -> None:
         super().__init__()
-        self.width = dim * heads
+        heads = config.heads
+        self.width, self.times = dim * heads, config.times
         self.query, self.key = nn.Linear(dim, dim), nn.Linear(dim, dim, bias=False)
-        self.attention = CausalAttention(heads, length)
+        self.attention = CausalAttention(heads, length, times=config.times)
         fade = torch.logspace(0, -2, heads)[:, None] if heads > 1 else torch.full((1, 1), 0.1)
         self.attention.by_distance.data = -fade * torch.arange(length + 1)
 
-    def forward(self, events: Float[Tensor, "b h d"]) -> Float[Tensor, "b h w"]:
+    def forward(self, events: Float[Tensor, "b h d"], clock: Clock) -> Float[Tensor, "b h w"]:
         scaled = events * events.shape[-1] ** 0.5
         query, key = self.query(scaled), self.key(scaled)
-        return self.attention(query, key, events.to(query.dtype).repeat(1, 1, self.attention.heads))
+        since = time_since(clock) if self.times else None
+        return self.attention(query, key, events.to(query.dtype).repeat(1, 1, self.attention.heads), since)

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from towers.models.history.encoder import History, HistoryEncoder, at_least_one, within
+from towers.models.history.encoder import Clock, History, HistoryEncoder, at_least_one, within
 
 
 @dataclass(kw_only=True)
@@ -43,7 +43,7 @@ class _Recency(HistoryEncoder):
         self.log_weight = nn.Parameter(-fade * torch.arange(length + 1))
         self.log_start = nn.Parameter(torch.zeros(heads))
 
-    def forward(self, events: Float[Tensor, "b h d"]) -> Float[Tensor, "b h w"]:
+    def forward(self, events: Float[Tensor, "b h d"], clock: Clock) -> Float[Tensor, "b h w"]:  # noqa: ARG002
         count = events.shape[1]
         within(count, self.log_weight.shape[1] - 1)
         place = torch.arange(count, device=events.device)

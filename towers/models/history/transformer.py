@@ -2,13 +2,14 @@
 
 from dataclasses import dataclass
 
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 from torch.nn import functional
 
 from towers.models.history.attention import CausalAttention
 from towers.models.history.dropout import ByteDropout
-from towers.models.history.encoder import History, HistoryEncoder, a_share, at_least_one, divides
+from towers.models.history.encoder import Clock, History, HistoryEncoder, a_share, at_least_one, divides
+from towers.models.history.since import time_since
 
 
 @dataclass(kw_only=True)
@@ -39,6 +40,8 @@ class TransformerHistory(History):
     """Width of a feed-forward layer's hidden units, in widths of a vector."""
     dropout: float = 0.2
     """Share of each layer's outputs that a step leaves out."""
+    times: bool = False
+    """Whether an event's weight also depends on how long before the request, or the last event, it happened."""
 
     def __post_init__(self) -> None:
         """Check the options."""
@@ -54,13 +57,16 @@ class TransformerHistory(History):
 class _Transformer(HistoryEncoder):
     def __init__(self, config: TransformerHistory, dim: int, length: int) -> None:
         super().__init__()
-        self.width = dim
-        self.blocks = nn.Sequential(*(_Block(config, dim, length) for _ in range(config.blocks)))
+        self.width, self.times = dim, config.times
+        self.blocks = nn.ModuleList(_Block(config, dim, length) for _ in range(config.blocks))
         self.norm = nn.LayerNorm(dim)
         nn.init.constant_(self.norm.weight, dim**-0.5)
 
-    def forward(self, events: Float[Tensor, "b h d"]) -> Float[Tensor, "b h w"]:
-        states: Tensor = self.norm(self.blocks(events * self.width**0.5))
+    def forward(self, events: Float[Tensor, "b h d"], clock: Clock) -> Float[Tensor, "b h w"]:
+        x, since = events * self.width**0.5, time_since(clock) if self.times else None
+        for block in self.blocks:
+            x = block(x, since)
+        states: Tensor = self.norm(x)
         return states
 
 
@@ -69,14 +75,14 @@ class _Block(nn.Module):
         super().__init__()
         self.before_attention, self.before_forward = nn.LayerNorm(dim), nn.LayerNorm(dim)
         self.query, self.key_value, self.out = nn.Linear(dim, dim), nn.Linear(dim, 2 * dim), nn.Linear(dim, dim)
-        self.attention = CausalAttention(config.heads, length)
+        self.attention = CausalAttention(config.heads, length, times=config.times)
         self.wide, self.narrow = nn.Linear(dim, config.expand * dim), nn.Linear(config.expand * dim, dim)
         self.dropout = ByteDropout(config.dropout)
 
-    def forward(self, x: Float[Tensor, "b h d"]) -> Float[Tensor, "b h d"]:
+    def forward(self, x: Float[Tensor, "b h d"], since: UInt8[Tensor, "b h h"] | None) -> Float[Tensor, "b h d"]:
         normed = self.before_attention(x)
         key, value = self.key_value(x).chunk(2, dim=-1)
-        x = normed + self.dropout(self.out(self.attention(self.query(normed), key, value)))
+        x = normed + self.dropout(self.out(self.attention(self.query(normed), key, value, since)))
         normed = self.before_forward(x)
         hidden = self.dropout(functional.relu(self.wide(normed)))
         joined: Tensor = normed + self.dropout(self.narrow(hidden))
