@@ -43,7 +43,7 @@ def test_a_loss_about_cosines_is_given_nothing_else() -> None:
         ({"popularity": PopularityTerm.recent}, r"model\.popularity is recent; expected none, since this loss is"),
     ):
         with pytest.raises(ConfigError, match=message):
-            replace(OPEN, loss=Contrastive(), model=replace(OPEN.model, **options))  # type: ignore[arg-type]
+            replace(OPEN, loss=Contrastive(), model=replace(OPEN.model, **options))
 
 
 def test_what_was_asked_for_stays() -> None:
