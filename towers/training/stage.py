@@ -153,4 +153,3 @@ def best_epoch(rows: list[Row]) -> int:
         2
     """
     return max((float(row[STEER]), -int(row["epoch"])) for row in rows)[1] * -1 if rows else 0
-
