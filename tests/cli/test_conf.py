@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import get_type_hints
 
 import pytest
+from omegaconf import OmegaConf
 
 from benchmarks.quality import TABLES
 from towers import Files, PrepareConfig
@@ -29,9 +30,9 @@ NEEDED = {
 verbs = pytest.mark.parametrize("verb", VERBS.values(), ids=list(VERBS))
 
 
-def test_every_yaml_is_a_verb_or_an_experiment() -> None:
+def test_every_yaml_is_a_verb_an_experiment_or_a_space_to_search() -> None:
     assert {path.stem for path in CONF.glob("*.yaml")} == set(VERBS)
-    assert {path.parent.name for path in CONF.rglob("*.yaml")} == {"conf", "experiment"}
+    assert {path.parent.name for path in CONF.rglob("*.yaml")} == {"conf", "experiment", "sweep"}
 
 
 @pytest.mark.parametrize("path", sorted(CONF.rglob("*.yaml")), ids=lambda path: path.stem)
@@ -65,6 +66,16 @@ def test_every_experiment_composes_and_says_how_it_was_measured(name: str) -> No
     assert command
     assert command[1] in TABLES
     assert (command[2] or TABLES[command[1]].recipe) == name
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in (CONF / "sweep").glob("*.yaml")))
+def test_every_space_is_of_options_that_exist_with_values_they_can_have(name: str) -> None:
+    assert composed(VERBS["train"], [*NEEDED["train"], f"sweep={name}"])
+    space = OmegaConf.load(CONF / "sweep" / f"{name}.yaml").hydra.sweeper.params
+    for option, values in space.items():
+        ends = [value.strip() for value in re.search(r"\(([^()]*)\)", values)[1].split(",")]  # type: ignore[index]
+        for end in ends:
+            assert composed(VERBS["train"], [*NEEDED["train"], f"{option}={end}"])
 
 
 @verbs

@@ -68,7 +68,7 @@ def _run(verb: Verb, words: list[str]) -> int:
     failures: list[tuple[str, Exception]] = []
     jobs: list[Job] = []
 
-    def job(options: "DictConfig") -> float | None:
+    def job(options: "DictConfig") -> dict[str, float]:
         number = job_number()
         if number is not None:
             sys.stderr.write(f"{job_name()}\n")
@@ -80,7 +80,7 @@ def _run(verb: Verb, words: list[str]) -> int:
         if number is not None:
             within = sweep_folder(verb, words)
             jobs.append(Job(number=number, told=job_options(), figures=figures, within=within))
-        return next(iter(figures.values()), None)
+        return figures
 
     try:
         run_hydra(verb, schema, words, job)

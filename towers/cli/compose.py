@@ -22,6 +22,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from towers.cli.options import SWEEPS, prepared
 from towers.cli.schema import Schema, schema_of
+from towers.cli.search import register
 from towers.cli.verbs import Verb
 from towers.types import ConfigError
 
@@ -38,6 +39,7 @@ def stored(verb: Verb, schema: Schema) -> Iterator[None]:
     Plugins.instance()  # which keep nodes of their own there once they are loaded
     known = ConfigStore.instance()
     before = deepcopy(known.repo)
+    register()
     try:
         known.store(name=f"{verb.name}_schema", node=schema.node)
         for choice in schema.choices:

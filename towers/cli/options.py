@@ -94,7 +94,7 @@ def _checked(verb: Verb, schema: Schema, option: str, *, sweeps: bool) -> str:
     path = name.lstrip("+~")
     if not path or not (equals or name.startswith("~")):
         raise ConfigError(f"{option!r} is no option; write option=value (`towers {verb.name} --help` lists them)")
-    if re.match(r"hydra\b|experiment$", path):
+    if re.match(r"hydra\b|(experiment|sweep)$", path):
         return option
     known = schema.paths()
     groups = [choice.group for choice in schema.choices]

@@ -48,12 +48,18 @@ def explanation(verb: Verb, schema: Schema, conf: Path) -> str:
         for variant in choice.variants:
             parts += _filled(f"{choice.group}={variant.name}: {variant.text}", "  ", "      ")
             parts += [f"    {line}" for line in _options(variant.options)]
-    if "experiment" in chosen:
-        names = sorted(path.stem for path in (conf / "experiment").glob("*.yaml"))
-        parts += ["", "Choice experiment=…: a named set of options that was measured.", f"  {', '.join(names)}"]
+    for group in (group for group in NAMED if group in chosen):
+        names = sorted(path.stem for path in (conf / group).glob("*.yaml"))
+        parts += ["", *_filled(f"Choice {group}=…: {NAMED[group]}"), f"  {', '.join(names)}"]
     return "\n".join([*parts, "", *_filled(_CLOSING), ""])
 
 
+NAMED = {
+    "experiment": "a named set of options that was measured.",
+    "sweep": "with -m, a space of options that Optuna searches; a search that was stopped goes on when it is called "
+    "again. hydra.sweeper.n_trials is how many jobs in all, hydra.sweeper.params the space.",
+}
+"""What the choices mean that are files and nothing else."""
 _CLOSING = (
     "-m runs every combination of values separated by commas, each into a numbered folder. "
     "--cfg job prints the options as composed and does nothing. --debug shows where an error comes from."

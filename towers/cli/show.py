@@ -85,7 +85,7 @@ def figures_of_run(run: "Run") -> dict[str, float]:
     """Return what runs of one sweep are compared by."""
     info: dict[str, Any] = run.info
     valid = {f"valid {name}": float(info["valid"][name]) for name in ("recall@100", "ndcg@10")}
-    return valid | {"best epoch": float(info["best_epoch"]), "seconds": float(info["cost"]["seconds"])}
+    return valid | {"best epoch": float(info["best_epoch"]), "seconds": float(info["cost"]["training_seconds"])}
 
 
 def evaluated(config: "EvaluateConfig", report: "Report") -> None:

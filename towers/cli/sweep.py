@@ -1,4 +1,4 @@
-"""What the jobs of a sweep came to, side by side: a table on the terminal and a CSV file in the sweep's folder."""
+"""What the jobs of a sweep came to, side by side: a table on the terminal, a CSV file and a picture in its folder."""
 
 import csv
 from collections.abc import Sequence
@@ -7,7 +7,9 @@ from pathlib import Path
 
 from towers.cli import show
 
-TABLE = "sweep.csv"
+TABLE, PICTURE = "sweep.csv", "sweep.png"
+COST = "seconds"
+"""The figure that is better when it is smaller."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,22 +30,54 @@ class Job:
 
 
 def compare(jobs: Sequence[Job]) -> None:
-    """Print a line per job, the best first, and write them as `sweep.csv`, in the order they ran.
+    """Print a line per job, the best first, and write them as `sweep.csv`, in the order they ran, and `sweep.png`.
 
-    Nothing is said when no job has a figure.
+    Jobs that no other beats in both the first figure and the seconds are marked, and joined in the
+    picture. Nothing is said when no job has a figure.
     """
     figures = list(dict.fromkeys(name for job in jobs for name in job.figures))
     if not figures:
         return
     swept = swept_options(jobs)
     best_first = sorted(jobs, key=lambda job: -job.figures.get(figures[0], float("-inf")))
-    lines = [[str(job.number), *_told(job, swept), *_shown(job, figures)] for job in best_first]
+    unbeaten = {job.number for job in trade_off(jobs)}
+    lines = [
+        [f"{job.number}{' *' * (job.number in unbeaten)}", *_told(job, swept), *_shown(job, figures)]
+        for job in best_first
+    ]
     show.line("")
     show.table(["job", *swept, *figures], lines, left=swept)
+    if unbeaten:
+        show.line(f"* no other job is both better and quicker ({figures[0]} against {COST})")
     folder = jobs[0].within
     if folder is not None:
         _write(jobs, folder / TABLE, swept, figures)
+        if unbeaten:
+            _draw(jobs, folder / PICTURE, figures[0])
         show.line(f"sweep: {folder / TABLE}")
+
+
+def trade_off(jobs: Sequence[Job]) -> list[Job]:
+    """Return the jobs than which no other is both better in the first figure and quicker, the quickest first.
+
+    Where jobs have no seconds there is nothing to trade.
+
+    Example:
+        >>> results = {0: (0.3, 9.0), 1: (0.2, 5.0), 2: (0.1, 7.0)}
+        >>> jobs = [Job(number=n, told={}, figures={"recall": r, "seconds": s}) for n, (r, s) in results.items()]
+        >>> [job.number for job in trade_off(jobs)]
+        [1, 0]
+    """
+    best: list[Job] = []
+    quickest_first = [job for job in jobs if COST in job.figures]
+    for job in sorted(quickest_first, key=lambda job: (job.figures[COST], -_quality(job))):
+        if not best or _quality(job) > _quality(best[-1]):
+            best.append(job)
+    return best
+
+
+def _quality(job: Job) -> float:
+    return next(iter(job.figures.values()))
 
 
 def swept_options(jobs: Sequence[Job]) -> list[str]:
@@ -73,6 +107,22 @@ def _text(figure: float) -> str:
     if figure.is_integer():
         return f"{figure:.0f}"
     return f"{figure:.4f}" if abs(figure) < 1 else f"{figure:.1f}"
+
+
+def _draw(jobs: Sequence[Job], path: Path, quality: str) -> None:
+    """Write the picture of the first figure against the seconds; those that no other beats are joined."""
+    from matplotlib.figure import Figure
+
+    axes = (picture := Figure(figsize=(7, 4.5), layout="constrained")).subplots()
+    done = [job for job in jobs if COST in job.figures]
+    axes.scatter([job.figures[COST] for job in done], [_quality(job) for job in done], color="0.6")
+    best = trade_off(jobs)
+    axes.plot([job.figures[COST] for job in best], [_quality(job) for job in best], "o-", color="C0")
+    for job in best:
+        axes.annotate(str(job.number), (job.figures[COST], _quality(job)), (4, -10), textcoords="offset points")
+    axes.set(xscale="log", xlabel=f"{COST} of training", ylabel=quality)
+    axes.grid(visible=True, which="both", alpha=0.2)
+    picture.savefig(path, dpi=120)
 
 
 def _write(jobs: Sequence[Job], path: Path, swept: list[str], figures: list[str]) -> None:
