@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from enum import Enum
+from functools import reduce
 from itertools import pairwise
 from typing import Any
 
@@ -116,9 +117,8 @@ def attend(
         terms: What is added to the logits.
         weighting: How logits become weights.
     """
-    by_time = None if terms.by_time is None or terms.since is None else terms.by_time.to(query.dtype)
-    how = (weighting, None if by_time is None else terms.since)
-    attended: Tensor = _Attend.apply(how, query, key, value, terms.by_pair.to(query.dtype), by_time)  # type: ignore[no-untyped-call]
+    how = (weighting, None if terms.by_time is None else terms.since)
+    attended: Tensor = _Attend.apply(how, query, key, value, terms.by_pair.to(query.dtype), terms.by_time)  # type: ignore[no-untyped-call]
     return attended
 
 
@@ -135,8 +135,8 @@ class _Attend(torch.autograd.Function):
             for begin, end in _stripes(query.shape[2]):
                 logits = (query[:, :, begin:end] @ key[:, :, :end].transpose(-1, -2)).add_(by_pair[:, begin:end, :end])
                 if since is not None:
-                    codes = since[:, begin:end, :end].long().flatten(0, 1)
-                    logits.add_(by_time.expand(len(codes), -1).gather(1, codes).view_as(logits[:, :1]))
+                    codes = since[:, begin:end, :end].int().flatten()
+                    logits.add_(by_time.index_select(0, codes).view_as(logits[:, :1]).to(logits.dtype))
                 kept.append(logits.softmax(-1) if weighting is Weighting.softmax else logits)
                 out[:, :, begin:end] = _weights(kept[-1], weighting) @ value[:, :, :end]
         ctx.save_for_backward(query, key, value, out, *kept)
@@ -161,11 +161,12 @@ class _Attend(torch.autograd.Function):
                 d_logits = torch.ops.aten.silu_backward(d_logits, saved)
             d_pair[:, begin:end, :end] = d_logits.sum(0)
             if d_time is not None:
-                d_time.scatter_add_(1, since[:, begin:end, :end].long().flatten(1), d_logits.sum(1).float().flatten(1))
+                d_codes = reduce(torch.add, d_logits.unbind(1)).float().flatten(1)
+                d_time.scatter_add_(1, since[:, begin:end, :end].long().flatten(1), d_codes)
             d_query[:, :, begin:end] = d_logits @ key[:, :, :end]
             d_key[:, :, :end] += d_logits.transpose(-1, -2) @ query[:, :, begin:end]
-        summed = None if d_time is None else d_time.sum(0).to(query.dtype)
-        return None, d_query.mul_(query.shape[-1] ** -0.5), d_key, d_value, d_pair, summed
+        by_time = None if d_time is None else d_time.sum(0)
+        return None, d_query.mul_(query.shape[-1] ** -0.5), d_key, d_value, d_pair, by_time
 
 
 def _weights(kept: Tensor, weighting: Weighting) -> Tensor:

@@ -9,6 +9,8 @@ from towers.models.history.encoder import Clock
 
 BUCKETS = 64
 """Codes of a time since an event: 0 unknown, then two for each doubling of 1 s + the time, to 68 years."""
+HALF_OCTAVES, FIRST = 22, 253
+"""A float32's bits but the last 22 count half octaves, from 1 to 1.5 and on to 2; those of 1 are 254."""
 
 
 def time_since(clock: Clock) -> UInt8[Tensor, "b h h"]:
@@ -25,8 +27,8 @@ def time_since(clock: Clock) -> UInt8[Tensor, "b h h"]:
     known = clock.happened_ms != TIME_UNKNOWN
     first = torch.where(known, clock.happened_ms, torch.iinfo(torch.int64).max).amin(1, keepdim=True)
     happened, asked = (_seconds(time_ms, first) for time_ms in (clock.happened_ms, asked_ms))
-    seconds = (asked[:, :, None] - happened[:, None]).clamp_(min=0).float()
-    codes = seconds.add_(1).log2_().mul_(2).clamp_(max=BUCKETS - 2).to(torch.uint8).add_(1)
+    seconds = (asked[:, :, None] - happened[:, None]).clamp_(min=0).float().add_(1)
+    codes = seconds.view(torch.int32).bitwise_right_shift_(HALF_OCTAVES).sub_(FIRST).to(torch.uint8)
     return codes.mul_((asked_ms != TIME_UNKNOWN)[:, :, None] & known[:, None])
 
 
