@@ -19,5 +19,5 @@ def work() -> None:
             os.kill(os.getppid() if victim == "parent" else os.getpid(), signal.SIGKILL)
             threading.Event().wait()
 
-    Journal.add = add_and_kill  # type: ignore[method-assign]
+    Journal.add = add_and_kill  # type: ignore[method-assign,assignment]
     launch.work()

@@ -16,7 +16,8 @@ from towers.features import Mixed
 from towers.losses import Softmax
 from towers.models import ModelConfig, RecencyHistory, Run, open_run
 from towers.training import OptimConfig, TrainConfig, launch, train
-from towers.training.config import Accelerator, Products, Strategy, TrainerConfig
+from towers.training.checkpoint import read_checkpoint
+from towers.training.config import Accelerator, Products, Strategy, Tables, TrainerConfig
 from towers.types import ConfigError, RunError
 
 SABOTAGED = launch.BOOT.replace("towers.training.launch", "tests.training.saboteur")
@@ -27,7 +28,7 @@ def config(dataset: Dataset, run: Path, **options: object) -> TrainConfig:
         "model": ModelConfig(history=RecencyHistory(), dim=8, window=6, **NO_DROPOUT),  # type: ignore[arg-type]
         "loss": Softmax(),
         "sampler": Mixed(count=8),
-        "optim": OptimConfig(epochs=3, positions=64, learning_rate=0.02),
+        "optim": OptimConfig(epochs=3, positions=64, learning_rate=0.02, tables=Tables.sparse),
         "accelerator": Accelerator.cpu,
         "precision": Products.float32,
         "progress": False,
@@ -63,11 +64,12 @@ def test_when_one_is_killed_all_end_and_another_number_goes_on(
     alone: Run, tiny_dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(launch, "BOOT", SABOTAGED)
-    monkeypatch.setenv("SABOTAGE", "1 2 self")
+    monkeypatch.setenv("SABOTAGE", "1 3 self")
     with pytest.raises(RunError, match=r"process 1 of this training was killed by SIGKILL .* goes on after the last"):
         train(config(tiny_dataset, tmp_path / "run", trainer=TrainerConfig(devices=2)))
     with pytest.raises(ChildProcessError):
         os.waitpid(-1, os.WNOHANG)
+    assert read_checkpoint(tmp_path / "run" / "checkpoints" / "fit" / "last.ckpt")["epoch"] == 1
     check_equal(train(config(tiny_dataset, tmp_path / "run")), alone)
 
 
@@ -107,6 +109,7 @@ def test_two_processes_of_torchrun_learn_what_one_learns_and_one_speaks(
     options = [
         *(f"model.{name}=0" for name in NO_DROPOUT),
         *("model.dim=8", "model.window=6", "sampler.count=8", "optim.epochs=3", "optim.positions=64", "threads=1"),
+        *("model/history=recency", "optim.tables=sparse"),
         *("optim.learning_rate=0.02", "accelerator=cpu", "precision=float32", "refit_epochs=1"),
     ]
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "--no-python"]
@@ -115,7 +118,7 @@ def test_two_processes_of_torchrun_learn_what_one_learns_and_one_speaks(
     done = subprocess.run(told, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("best epoch") == 1
-    assert done.stderr.count("fit   1") == 1
+    assert done.stderr.count("\nfit   1") == 1
     check_equal(open_run(tmp_path / "run"), alone)
 
 

@@ -64,7 +64,8 @@ def _run(verb: Verb, words: list[str]) -> int:
     debug = "--debug" in words or os.environ.get("HYDRA_FULL_ERROR") == "1"
     words = [word for word in words if word != "--debug"]
     logging.basicConfig(stream=sys.stderr, format="%(message)s", level=logging.WARNING)
-    logging.getLogger("towers").setLevel(logging.INFO)
+    # Of several processes that train together only the first speaks.
+    logging.getLogger("towers").setLevel(logging.INFO if os.environ.get("RANK", "0") == "0" else logging.ERROR)
     failures: list[tuple[str, Exception]] = []
     jobs: list[Job] = []
 

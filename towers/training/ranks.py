@@ -1,6 +1,7 @@
 """The processes that share a training: how they meet, agree and learn that one of them is gone."""
 
 import os
+import re
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -128,7 +129,7 @@ def joined(devices: int) -> Iterator[Ranks]:
     except RuntimeError as error:  # what gloo and NCCL raise where a connection breaks
         if not isinstance(error, distributed.DistError) and "onnection" not in str(error):
             raise
-        reason = str(error).splitlines()[0]
+        reason = re.sub(r"^\[/.*?\] ", "", str(error)).partition(". ")[0]
         raise LostError(
             f"process {ranks.rank} has lost another process of this training ({reason}); "
             "look at what the others say; the same command goes on after the last whole epoch"

@@ -95,18 +95,23 @@ class Stage:
             return self.finished(journal.rows)
 
         module = TowersModule(towers, self.config.loss, self.config.optim, self.config.seed, on_epoch)
-        keep = ModelCheckpoint(
+        kept = [self._checkpoint("last", None)]  # its own callback: save_last leaves out the epochs that are not best
+        if self.validate:
+            kept.insert(0, self._checkpoint("best", f"valid/{STEER}"))
+        with _quiet():
+            trainer = self._trainer([journal, *([average] if average else []), *kept])
+            trainer.fit(module, TowersData(source, self.config.seed), ckpt_path=resume, weights_only=False)
+
+    def _checkpoint(self, name: str, monitor: str | None) -> ModelCheckpoint:
+        """Return what keeps the best epoch by a figure, or the last epoch."""
+        return ModelCheckpoint(
             self.folder,
-            filename="best",
-            monitor=f"valid/{STEER}" if self.validate else None,
+            filename=name,
+            monitor=monitor,
             mode="max",
-            save_last=True,
             save_on_train_epoch_end=True,
             enable_version_counter=False,
         )
-        with _quiet():
-            trainer = self._trainer([journal, *([average] if average else []), keep])
-            trainer.fit(module, TowersData(source, self.config.seed), ckpt_path=resume, weights_only=False)
 
     def _trainer(self, callbacks: list[pl.Callback]) -> pl.Trainer:
         return pl.Trainer(
