@@ -1,0 +1,74 @@
+"""Every loss, and every sampler, finds a taste that popularity does not see."""
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.worlds import Event, write_world
+from towers.data import Dataset, Split
+from towers.features import SAMPLERS, Catalogue, Sampler
+from towers.losses import LOSSES, Loss, Softmax
+from towers.models import MeanHistory, ModelConfig
+from towers.training import Accelerator, OptimConfig, TrainConfig, train
+
+TASTES, VIDEOS, USERS, WATCHED = 4, 100, 80, 12
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    """Every user watches some of a quarter of the videos; the last two views are held out."""
+    rng = np.random.default_rng(0)
+    events: list[Event] = []
+    for user in range(USERS):
+        own = np.arange(user % TASTES, VIDEOS, TASTES)
+        for place, video in enumerate(rng.choice(own, WATCHED, replace=False)):
+            split = "train" if place < WATCHED - 2 else "valid"
+            events.append((f"u{user:02d}", f"v{video:02d}", split, 86_400_000 * place))
+    return write_world(tmp_path_factory.mktemp("tastes") / "dataset", events, VIDEOS)
+
+
+@pytest.fixture(scope="module")
+def popular(world: Dataset) -> float:
+    """What the list of the most watched videos recalls in its first 20, what the user knows left out."""
+    past, future = world.positives(Split.train), world.positives(Split.valid)
+    order = np.argsort(-np.bincount(past.video_row, minlength=VIDEOS + 2)[2:], kind="stable") + 2
+    recalls = []
+    for user in np.flatnonzero(future.counts()):
+        shown = order[~np.isin(order, past.of(user))][:20]
+        recalls.append(np.isin(future.of(user), shown).mean())
+    return float(np.mean(recalls))
+
+
+def recall(world: Dataset, run: Path, loss: Loss, sampler: Sampler) -> float:
+    """What the towers of the last epoch recall in their first 20."""
+    config = TrainConfig(
+        dataset=str(world.folder),
+        run=str(run),
+        model=ModelConfig(history=MeanHistory(), dim=16, window=12, temperature=0.2, id_dropout=0.0, spectral=False),
+        loss=loss,
+        sampler=sampler,
+        optim=OptimConfig(epochs=6, patience=6, positions=64, learning_rate=0.02),
+        refit_epochs=0,
+        accelerator=Accelerator.cpu,
+        progress=False,
+        threads=1,
+    )
+    folder = train(config).folder
+    with (folder / "history.csv").open(newline="") as file:
+        return float(list(csv.DictReader(file))[-1]["recall@20"])
+
+
+@pytest.mark.parametrize("kind", LOSSES)
+def test_every_loss_learns(kind: str, world: Dataset, popular: float, tmp_path: Path) -> None:
+    found = recall(world, tmp_path / "run", LOSSES[kind](), Catalogue())
+    assert found > 2 * popular, (found, popular)
+
+
+@pytest.mark.parametrize("kind", SAMPLERS)
+def test_every_sampler_teaches(kind: str, world: Dataset, popular: float, tmp_path: Path) -> None:
+    variant = SAMPLERS[kind]
+    few = {"count": 20} if "count" in vars(variant()) else {}
+    found = recall(world, tmp_path / "run", Softmax(), variant(**few))
+    assert found > 2 * popular, (found, popular)
