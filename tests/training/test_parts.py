@@ -15,7 +15,14 @@ from towers.training import OptimConfig
 from towers.training.module import TowersModule
 
 PARTS = 3
-NO_DROPOUT = {"id_dropout": 0.0, "dropout": 0.0, "user_dropout": 0.0, "context_dropout": 0.0, "time_dropout": 0.0}
+NO_DROPOUT = {
+    "history_dropout": 0.0,
+    "id_dropout": 0.0,
+    "dropout": 0.0,
+    "user_dropout": 0.0,
+    "context_dropout": 0.0,
+    "time_dropout": 0.0,
+}
 
 
 def batches(dataset: Dataset, sampler: Sampler, positions: int, part: int = 0, parts: int = 1) -> list[Batch]:
