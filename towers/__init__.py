@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from towers.data import Dataset, Files, KuaiRand, LeaveOneOut, PrepareConfig, TimeCut, prepare
     from towers.evaluation import EvaluateConfig, Report, evaluate
-    from towers.features import Catalogue, Mixed, Uniform
+    from towers.features import Catalogue, Hard, InBatch, Mixed, Popularity, Queued, Uniform
     from towers.index import Auto, Exact, Ivf
     from towers.losses import Bpr, Contrastive, Gbce, Softmax
     from towers.models import (
@@ -45,7 +45,7 @@ __version__ = "0.1.0"
 _ROOMS = {
     "data": ("Dataset", "Files", "KuaiRand", "LeaveOneOut", "PrepareConfig", "TimeCut", "prepare"),
     "evaluation": ("EvaluateConfig", "Report", "evaluate"),
-    "features": ("Catalogue", "Mixed", "Uniform"),
+    "features": ("Catalogue", "Hard", "InBatch", "Mixed", "Popularity", "Queued", "Uniform"),
     "index": ("Auto", "Exact", "Ivf"),
     "losses": ("Bpr", "Contrastive", "Gbce", "Softmax"),
     "models": (
@@ -93,8 +93,10 @@ __all__ = [
     "Gbce",
     "Geometry",
     "GruHistory",
+    "Hard",
     "Hits",
     "HstuHistory",
+    "InBatch",
     "Ivf",
     "KuaiRand",
     "LeaveOneOut",
@@ -102,9 +104,11 @@ __all__ = [
     "Mixed",
     "ModelConfig",
     "OptimConfig",
+    "Popularity",
     "PopularityTerm",
     "PrepareConfig",
     "PublishConfig",
+    "Queued",
     "RecencyHistory",
     "Report",
     "Retriever",
