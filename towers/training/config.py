@@ -66,6 +66,8 @@ class OptimConfig:
 
     learning_rate: float = 3e-3
     """Step size of AdamW, at its highest."""
+    find: bool = False
+    """Whether to look for the learning rate first: 200 steps with a rising one, drawn in learning_rate.png."""
     schedule: Schedule = Schedule.cosine
     """How the step size goes: constant or cosine."""
     warm_up: int = 50

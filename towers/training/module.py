@@ -56,10 +56,7 @@ class TowersModule(pl.LightningModule):
         Raises:
             RunError: The loss is not finite.
         """
-        queries, vectors = self.towers(batch)
-        candidates = CandidateSet(vectors, batch.log_q, batch.known)
-        value = candidate_loss(self.loss, queries, batch.target, batch.weight, candidates, self.towers.scale)
-        value = value * batch.worth
+        value = self.value_of(batch)
         if not torch.isfinite(value):
             raise RunError(
                 f"the loss is {float(value.detach())} at epoch {self.current_epoch + 1}, step {index + 1}: "
@@ -67,6 +64,13 @@ class TowersModule(pl.LightningModule):
             )
         self.log("train/loss", value, on_step=False, on_epoch=True, sync_dist=True, batch_size=batch.positions)
         return value
+
+    def value_of(self, batch: Batch) -> Tensor:
+        """Return the loss of a batch, times what it is worth."""
+        queries, vectors = self.towers(batch)
+        candidates = CandidateSet(vectors, batch.log_q, batch.known)
+        value = candidate_loss(self.loss, queries, batch.target, batch.weight, candidates, self.towers.scale)
+        return value * batch.worth
 
     def _cause(self, batch: Batch) -> str:
         """Say where the first thing that is not a number is, and what to do."""

@@ -25,6 +25,7 @@ from towers.models.run import RUN, TOWERS
 from towers.training.choose import Facts, settle
 from towers.training.claim import CONFIG, claimed
 from towers.training.config import TrainConfig
+from towers.training.find import found
 from towers.training.journal import Row
 from towers.training.launch import launch
 from towers.training.miner import Miner
@@ -169,6 +170,8 @@ def _stage(
         hardest=Miner(model, positives, *features, eligible),
         trend=trend,
     )
+    if config.optim.find:
+        stage = dataclasses.replace(stage, config=found(config, model, source, stage.ranks))
     return model, stage.run(model, source)
 
 
