@@ -73,7 +73,7 @@ def _train(config: TrainConfig, ranks: Ranks) -> None:
             "look at data.positive, data.weight and the cut, and prepare again"
         )
     config, lines = settle(config, Facts.of(dataset))
-    for line in lines:
+    for line in lines if ranks.first else []:
         _log.info("chosen: %s", line)
     users = EvaluationSet.of(dataset, Split.valid)
     plain = describe(config) | {"dataset_fingerprint": ranks.same(dataset.fingerprint, "the dataset")}
@@ -143,12 +143,14 @@ def _stage(
     """Return the towers that a stage ends with, and its journal; it begins with given weights, or new ones."""
     config, positives = stage.config, dataset.positives(*splits)
     pl.seed_everything(config.seed, verbose=False)
-    known = torch.from_numpy(np.bincount(positives.video_row, minlength=len(dataset.videos)) > 0)
+    counts = np.bincount(positives.video_row, minlength=len(dataset.videos))
+    known = torch.from_numpy(counts >= config.model.id_min_count)
     model = TwoTower(config.model, dataset.encoders, known)
     if begin is not None:
         model.continue_from(begin)
     elif config.model.spectral:
-        _log.info("laying out the videos by who watched them")
+        if stage.ranks.first:
+            _log.info("laying out the videos by who watched them")
         began = spectral_vectors(positives, len(dataset.videos), config.model.dim, config.seed)
         model.begin_ids(torch.from_numpy(began))
     eligible = _eligible(dataset, positives)
