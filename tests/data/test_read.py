@@ -42,10 +42,3 @@ def test_a_damaged_parquet_file_is_named(tmp_path: Path, made: Made, damage: str
     )
     with pytest.raises(DataError, match=r"data\.events=.*parts: cannot read .*b\.parquet"):
         made(str(tmp_path / "parts"))
-
-
-def test_a_ragged_csv_names_file_and_line(tmp_path: Path, made: Made) -> None:
-    lines = ["user_id,video_id,time_ms", *(f"1,{n},{T0}" for n in range(50)), f"1,2,{T0},4,5,6,7"]
-    (tmp_path / "log.csv").write_text("\n".join(lines) + "\n")
-    with pytest.raises(DataError, match=r"cannot read .*log\.csv.*[Ll]ine: 52"):
-        made(str(tmp_path / "log.csv"))

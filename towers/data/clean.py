@@ -22,7 +22,9 @@ def clean_events(engine: Engine, staged: Staged) -> dict[str, Any]:
         DataError: There are no events, times are in another unit, a split has an unknown name,
             an expression fails, or nothing is left.
     """
-    ((came,),) = engine.select("count_raw")
+    malformed = dict(engine.select("count_malformed", source="events"))
+    ((read,),) = engine.select("count_raw")
+    came = read + sum(malformed.values())
     if came == 0:
         raise DataError(f"{staged.events.origin} holds 0 events; give a log with at least one")
     engine.run("type_events", **_typed(staged))
@@ -33,7 +35,7 @@ def clean_events(engine: Engine, staged: Staged) -> dict[str, Any]:
     _judge(engine, staged)
     engine.run("find_duplicates", columns=", ".join(map(quoted, staged.events.types)))
     engine.run("order_events", repeats_count="true" if staged.repeats is Repeats.all else "false")
-    rejected = dict(engine.select("count_reasons", judged="judged"))
+    rejected = malformed | dict(engine.select("count_reasons", judged="judged"))
     ((kept, positive, _),) = engine.select("count_kept")
     if kept == 0:
         reasons = ", ".join(f"{reason}: {count}" for reason, count in rejected.items())

@@ -24,6 +24,7 @@ class Engine:
     Attributes:
         folder: Where the database and whatever spills out of memory lie; remove it afterwards.
         error: What the database raises.
+        unreadable: Which of that it raises about the content of a file.
 
     Example:
         >>> import tempfile
@@ -34,6 +35,7 @@ class Engine:
     """
 
     error = duckdb.Error
+    unreadable = duckdb.InvalidInputException
 
     def __init__(self, folder: Path, connection: duckdb.DuckDBPyConnection) -> None:
         self.folder, self._connection = folder, connection

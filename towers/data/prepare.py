@@ -11,7 +11,7 @@ from typing import Any
 from towers.data.clean import clean_events
 from towers.data.cut import Cut
 from towers.data.dataset import FILES, MANIFEST, SCHEMA_VERSION, Dataset
-from towers.data.engine import VERSION, Engine, literal, quoted, translated
+from towers.data.engine import VERSION, Engine, literal, quoted, text_of, translated
 from towers.data.files import Files
 from towers.data.folder import atomic_folder, write_json
 from towers.data.kuairand import KuaiRand
@@ -84,6 +84,7 @@ def prepare(config: PrepareConfig) -> Dataset:
 
 
 def _build(engine: Engine, config: PrepareConfig, folder: Path) -> None:
+    engine.run("create_malformed")
     staged = config.data.stage(engine)
     counts = clean_events(engine, staged)
     if "split" in staged.columns:
@@ -148,7 +149,7 @@ def _count_things(engine: Engine, kind: str) -> dict[str, Any]:
 def _write(engine: Engine, staged: Staged, folder: Path) -> None:
     labels = "".join(f", events.{quoted(name)}" for name in staged.labels)
     engine.run("write_events", labels=labels, file=literal(folder / "events.parquet"))
-    parts = [rejected_part("events", "judged", staged.events)]
+    parts = [text_of("rejected_lines"), rejected_part("events", "judged", staged.events)]
     for kind, things in (("user", staged.users), ("video", staged.videos)):
         engine.run("write_things", kind=kind, file=literal(folder / f"{kind}s.parquet"), **write_columns(things))
         if things is not None:

@@ -1,10 +1,11 @@
 """Finds files and loads them as they are: Parquet typed, CSV and JSON lines as text to be parsed cell by cell."""
 
-import csv
-import gzip
 from pathlib import Path
 
+from towers.data.csv_files import load_csv
 from towers.data.engine import Engine, listed, literal, quoted, translated
+from towers.data.json_lines import load_json
+from towers.data.lines import warn_of_malformed
 from towers.data.source import Loaded
 from towers.types import DataError
 
@@ -12,7 +13,6 @@ FORMATS = {
     ".parquet": "parquet", ".pq": "parquet", ".csv": "csv", ".tsv": "csv", ".jsonl": "json", ".ndjson": "json",
     ".json": "json",
 }  # fmt: skip
-DELIMITERS = (",", "\t", ";", "|")
 NEARLY_ALL = 0.9
 """A text column of which this share are numbers (or moments, or lists) is one; the rest is unparsable."""
 
@@ -27,18 +27,24 @@ def load(engine: Engine, name: str, place: str, option: str) -> Loaded:
         option: What the user calls it, for messages.
 
     Raises:
-        DataError: There is no such file, formats are mixed or unknown, headers differ, or a file is damaged.
+        DataError: There is no such file, formats are mixed or unknown, headers have nothing in common, or a file is
+            damaged.
     """
     paths = find(place, option)
     kind = _format(paths, option)
-    readers = {"parquet": _parquet, "csv": _csv, "json": _json}
-    with translated(f"{option}={place}: cannot read {_damaged(engine, paths, kind)}"):
-        engine.run("load", name=name, reader=readers[kind](engine, paths))
+    origin = f"{option}={place}"
+    with translated(f"{origin}: cannot read {_damaged(engine, paths, kind)}"):
+        if kind == "parquet":
+            engine.run("load", name=name, reader=f"read_parquet({listed(paths)}, union_by_name = true)")
+        elif kind == "csv":
+            load_csv(engine, name, paths, origin)
+        else:
+            load_json(engine, name, paths, origin)
     types = engine.types(name)
     types.pop("towers_row")
-    origin = f"{option}={place}"
     if kind == "parquet":
         return Loaded(name=name, types=types, text=False, origin=origin)
+    warn_of_malformed(engine, name, option)
     judged = {column: _judge(engine, name, column) for column in types}
     whole = frozenset(column for column, (_, is_whole) in judged.items() if is_whole)
     types = {column: sort for column, (sort, _) in judged.items()}
@@ -89,40 +95,6 @@ def _damaged(engine: Engine, paths: list[Path], kind: str) -> str:
             except engine.error:
                 return str(path)
     return str(paths[0]) if len(paths) == 1 else f"{paths[0]} … {paths[-1]}"
-
-
-def _parquet(_: Engine, paths: list[Path]) -> str:
-    return f"read_parquet({listed(paths)}, union_by_name = true)"
-
-
-def _csv(_: Engine, paths: list[Path]) -> str:
-    delimiter, names = _header(paths[0])
-    for path in paths[1:]:
-        if (found := _header(path)) != (delimiter, names):
-            raise DataError(
-                f"{path} begins with {', '.join(found[1])}, but {paths[0]} with {', '.join(names)}; "
-                "give all the same header"
-            )
-    columns = ", ".join(f"{literal(name)}: 'VARCHAR'" for name in names)
-    options = f"header = true, auto_detect = false, delim = {literal(delimiter)}, quote = '\"', escape = '\"'"
-    return f"read_csv({listed(paths)}, {options}, columns = {{{columns}}})"
-
-
-def _header(path: Path) -> tuple[str, list[str]]:
-    with gzip.open(path, "rt") if path.suffix == ".gz" else path.open(encoding="utf-8-sig", newline="") as file:
-        first = file.readline().rstrip("\r\n")
-    delimiter = max(DELIMITERS, key=first.count)
-    names = next(csv.reader([first], delimiter=delimiter), [])
-    if not all(names) or len(set(names)) < len(names) or not names:
-        raise DataError(f"{path} begins with the line {first!r}; expected a header of distinct column names")
-    return delimiter, names
-
-
-def _json(engine: Engine, paths: list[Path]) -> str:
-    options = f"{listed(paths)}, format = 'newline_delimited'"
-    names = engine.types(f"read_json({options}, union_by_name = true, maximum_depth = 1, sample_size = -1)")
-    columns = ", ".join(f"{literal(name)}: 'VARCHAR'" for name in names)
-    return f"read_json({options}, columns = {{{columns}}})"
 
 
 def _judge(engine: Engine, name: str, column: str) -> tuple[str, bool]:

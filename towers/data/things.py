@@ -43,7 +43,8 @@ def type_things(engine: Engine, staged: Staged) -> dict[str, dict[str, int]]:
             features += f",\n    {feature_cell(loaded, name, sort, things.separator)} AS {quoted(name)}"
         words = {"id": id_cell(loaded, things.id, staged.ids), "raw_id": quoted(things.id), "features": features}
         engine.run("type_things", kind=kind, **words)
-        rejected[f"{kind}s"] = dict(engine.select("count_reasons", judged=f"typed_{kind}s"))
+        malformed = dict(engine.select("count_malformed", source=f"{kind}s"))
+        rejected[f"{kind}s"] = malformed | dict(engine.select("count_reasons", judged=f"typed_{kind}s"))
     return rejected
 
 

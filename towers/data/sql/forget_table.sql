@@ -1,0 +1,2 @@
+-- A table that was not read rightly.
+DROP TABLE IF EXISTS {name};
