@@ -34,7 +34,9 @@ def test_similarities_are_those_of_the_full_decomposition() -> None:
 
 
 @given(seed=st.integers(0, 1000), dim=st.integers(1, 12), users=st.integers(1, 20), videos=st.integers(1, 20))
-def test_a_watched_video_has_length_one_unless_the_kept_directions_miss_it_and_no_other_any(seed: int, dim: int, users: int, videos: int) -> None:
+def test_watched_videos_have_length_one_or_are_missed_by_all_directions(
+    seed: int, dim: int, users: int, videos: int
+) -> None:
     positives = log(seed, users, videos, events=30)
     vectors = spectral_vectors(positives, videos + 2, dim, seed)
     watched = np.isin(np.arange(videos + 2), positives.video_row)
