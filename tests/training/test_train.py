@@ -234,12 +234,13 @@ def test_the_earliest_of_equal_epochs_is_the_best() -> None:
     assert best_epoch([]) == 0
 
 
-def test_ids_never_met_in_training_are_not_known(tiny_dataset: Dataset, tmp_path: Path) -> None:
-    towers = train(
-        config(tiny_dataset, tmp_path / "run", refit_epochs=0, model=ModelConfig(history=MeanHistory(), dim=8))
-    ).towers
-    seen = np.unique(tiny_dataset.positives(Split.train).video_row)
-    assert np.flatnonzero(towers.known.numpy()).tolist() == seen.tolist()
+@pytest.mark.parametrize("least", [1, 3])
+def test_ids_met_too_rarely_in_training_are_not_known(least: int, tiny_dataset: Dataset, tmp_path: Path) -> None:
+    model = ModelConfig(history=MeanHistory(), dim=8, id_min_count=least)
+    towers = train(config(tiny_dataset, tmp_path / "run", refit_epochs=0, model=model)).towers
+    counts = np.bincount(tiny_dataset.positives(Split.train).video_row)
+    assert 0 < (counts >= least).sum() < len(towers.known) - 2
+    assert np.flatnonzero(towers.known.numpy()).tolist() == np.flatnonzero(counts >= least).tolist()
 
 
 @pytest.mark.parametrize(

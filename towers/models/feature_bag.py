@@ -13,7 +13,8 @@ class FeatureBag(nn.Module):
     """Embeds codes, bags and content vectors and adds them up.
 
     Every single- and multi-valued feature has its own lines of one shared table; a bag counts by
-    its mean. Content vectors are brought to length 1 and projected; a missing one adds nothing.
+    its mean. Content vectors are brought to length 1 and projected. Of each feature, what is missing
+    has a vector of its own.
 
     Args:
         encoders: As fitted by `prepare`.
@@ -30,7 +31,9 @@ class FeatureBag(nn.Module):
         self.dim = dim
         self.table = nn.Embedding(int(starts[-1]), dim)
         nn.init.normal_(self.table.weight, std=dim**-0.5 / max(1, len(single) + len(several)) ** 0.5)
-        self.projections = nn.ModuleList(nn.Linear(e.dim, dim, bias=False) for e in encoders if e.kind is Kind.vector)
+        wide = [e.dim for e in encoders if e.kind is Kind.vector]
+        self.projections = nn.ModuleList(nn.Linear(width, dim, bias=False) for width in wide)
+        self.missing = nn.ParameterList(nn.Parameter(torch.zeros(dim)) for _ in wide)
 
     def forward(self, features: FeatureTensors) -> Float[Tensor, "n d"]:
         """Return one vector per line, [n, d]."""
@@ -39,8 +42,9 @@ class FeatureBag(nn.Module):
         if places.shape[1]:
             weight, sparse = self.table.weight, self.table.sparse
             out = functional.embedding_bag(places, weight, per_sample_weights=amounts, mode="sum", sparse=sparse)
-        for projection, vectors in zip(self.projections, features.vectors, strict=True):
-            out = out + projection(functional.normalize(vectors, dim=1))
+        for projection, mark, vectors in zip(self.projections, self.missing, features.vectors, strict=True):
+            there = vectors.any(1, keepdim=True)
+            out = out + torch.where(there, projection(functional.normalize(vectors, dim=1)), mark)
         return out
 
     def _gather(self, features: FeatureTensors) -> tuple[Int64[Tensor, "n f"], Float[Tensor, "n f"]]:
@@ -50,6 +54,7 @@ class FeatureBag(nn.Module):
         amounts = [torch.ones_like(features.codes, dtype=torch.float32)]
         for start, bag in zip(starts[self.singles :], features.bags, strict=True):
             real = (bag > 0).float()
+            count = real.sum(1, keepdim=True)
             places.append(bag + start)
-            amounts.append(real / real.sum(1, keepdim=True).clamp(min=1))
+            amounts.append(torch.cat([real[:, :1] + (count == 0), real[:, 1:]], 1) / count.clamp(min=1))
         return torch.cat(places, 1), torch.cat(amounts, 1)

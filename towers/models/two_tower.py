@@ -12,6 +12,7 @@ from torch.nn import functional
 from towers.data import TIME_UNKNOWN, Encoders
 from towers.features import CONTEXT_SIZES, Batch, FeatureTensors, context_codes
 from towers.models.feature_bag import FeatureBag
+from towers.models.hashing import table_size, two_places
 from towers.models.history import Clock, History
 from towers.types import ConfigError, Geometry
 
@@ -48,6 +49,12 @@ class ModelConfig:
     """Whether the temperature is trained."""
     spectral: bool = True
     """Whether ids begin near those that the same users watched, instead of anywhere: saves several epochs."""
+    id_buckets: int = 0
+    """Size of each of two tables whose sum of two rows is a video's id, no two ids alike: for catalogues of which a
+    table would be too large. 0 gives each video a row of its own."""
+    id_min_count: int = 1
+    """Positive events of training from which on a video has an id; rarer ones share that of unknown videos, and are
+    told apart by their features alone."""
     id_dropout: float = 0.1
     """Share of a batch's videos that must do without their id, so that features alone can carry one."""
     dropout: float = 0.2
@@ -79,6 +86,10 @@ class ModelConfig:
         for name in ("id_dropout", "dropout", "user_dropout", "context_dropout", "time_dropout", "history_dropout"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"model.{name} is {getattr(self, name)}; expected from 0 to 1")
+        if self.id_buckets < 0 or self.id_min_count < 1:
+            name = "id_buckets" if self.id_buckets < 0 else "id_min_count"
+            least = 0 if name == "id_buckets" else 1
+            raise ConfigError(f"model.{name} is {getattr(self, name)}; expected at least {least}")
         if not self.popularity_days > 0:
             raise ConfigError(f"model.popularity_days is {self.popularity_days}; expected above 0")
         if not self.popularity_strength >= 0:
@@ -115,8 +126,8 @@ class TwoTower(nn.Module):
         self.dim, self.window = config.dim + config.leans, config.window
         self.known: Tensor
         self.register_buffer("known", known)
-        self.ids = nn.Embedding(len(known), config.dim)
-        nn.init.normal_(self.ids.weight, std=config.dim**-0.5)
+        self.ids = nn.Embedding(table_size(len(known), config.id_buckets), config.dim)
+        nn.init.normal_(self.ids.weight, std=(2 * config.dim if config.id_buckets else config.dim) ** -0.5)
         self.video_features = FeatureBag(encoders.videos, config.dim)
         self.start = nn.Parameter(torch.randn(config.dim) * config.dim**-0.5)
         self.history = config.history.build(config.dim, config.window)
@@ -159,16 +170,18 @@ class TwoTower(nn.Module):
         self.level.copy_(level)
 
     def begin_ids(self, vectors: Float[Tensor, "rows d"]) -> None:
-        """Let ids begin at vectors, [rows, d]; where a vector is zero, they begin at random."""
+        """Let ids begin at vectors, [rows, d]; where a vector is zero, or places are shared, they begin at random."""
+        if self.config.id_buckets:
+            return
         with torch.no_grad():
             self.ids.weight.copy_(torch.where(vectors.any(1, keepdim=True), vectors, self.ids.weight))
 
     def continue_from(self, other: "TwoTower") -> None:
         """Take the weights of other towers; videos whose id they did not know begin as the unknown one's."""
         state = other.state_dict()
-        with torch.no_grad():
+        if not self.config.id_buckets:
             state["ids.weight"] = state["ids.weight"].clone()
-            state["ids.weight"][self.known & ~other.known] = other.ids.weight[UNKNOWN_ROW]
+            state["ids.weight"][self.known & ~other.known] = other.ids.weight[UNKNOWN_ROW].detach()
         own = {"known": self.known, "level": self.level} if self.config.leans else {"known": self.known}
         self.load_state_dict(state | own)
 
@@ -187,7 +200,11 @@ class TwoTower(nn.Module):
         keep = self.known[rows]
         if self.training and self.config.id_dropout:
             keep = keep & (torch.rand(len(rows), device=rows.device) >= self.config.id_dropout)
-        ids = self.ids(torch.where(keep, rows, UNKNOWN_ROW))
+        rows = torch.where(keep, rows, UNKNOWN_ROW)
+        if self.config.id_buckets:
+            ids = self.ids(two_places(rows, self.config.id_buckets).flatten()).unflatten(0, (-1, 2)).sum(1)
+        else:
+            ids = self.ids(rows)
         return self._finish(ids + self.video_features(features))
 
     def states(
