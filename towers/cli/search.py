@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -166,10 +166,8 @@ def _distribution(override: Override) -> "BaseDistribution":
         raise ConfigError("hydra/sweeper=optuna needs Optuna; install it: pip install 'towers[sweep]'") from error
     value = override.value()
     if isinstance(value, IntervalSweep):
-        low, high, log = value.start, value.end, "log" in value.tags
-        if isinstance(low, int) and isinstance(high, int):
-            return distributions.IntDistribution(low, high, log=log)
-        return distributions.FloatDistribution(float(low or 0), float(high or 0), log=log)
+        kind: Any = distributions.IntDistribution if _whole(value.start, value.end) else distributions.FloatDistribution
+        return cast("BaseDistribution", kind(value.start, value.end, log="log" in value.tags))
     if isinstance(value, RangeSweep) and not value.shuffle and _whole(value.start, value.stop, value.step):
         steps = list(value.range())
         return distributions.IntDistribution(steps[0], steps[-1], step=int(value.step))
