@@ -131,6 +131,7 @@ PLAIN = {
         ("protocol", "encoder", "dim"),
         ("positions_per_s", "overhead", "gflops", "share_of_ceiling", "threads", "precision"),
     ),
+    "demo": (("what",), ("seconds", "peak_mb", "threads", "cores")),
     "evaluation": (("users", "videos", "dim"), ("ranked", "users_per_s", "hours_for_all", "threads", "peak_mb")),
 }
 """Of each file of results that is shown as it is: what a line is of, and what it says."""
