@@ -89,6 +89,7 @@ _ALL = (
         examples=(
             "towers train dataset=runs/kuairand/dataset run=runs/kuairand/run",
             "towers train dataset=runs/kuairand/dataset run=runs/seeds seed=0,1,2 -m",
+            "towers train dataset=runs/kuairand/dataset run=runs/sweep sweep=recipe -m",
         ),
     ),
     Verb(
