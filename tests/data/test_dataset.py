@@ -45,6 +45,23 @@ def test_positives_of_chosen_splits(dataset: Dataset) -> None:
     assert len(dataset.positives(Split.train, Split.test)) == 5
 
 
+def test_what_was_passed_over_is_what_was_shown_and_never_taken(made: Made, table: Table) -> None:
+    # a: 10 is passed over and then taken, 20 passed over, 30 passed over in train and taken in test; b: only taken
+    log = table(
+        "log",
+        user_id=["a", "a", "a", "a", "a", "b"],
+        video_id=[10, 20, 30, 10, 30, 20],
+        time_ms=[T0, T0 + 1, T0 + 2, T0 + 3, T0 + 9, T0 + 1],
+        split=["train", "train", "train", "train", "test", "train"],
+        long_view=[0, 0, 0, 1, 1, 1],
+    )
+    dataset = made(log, positive="long_view = 1")
+    a, b = dataset.users.rows(["a", "b"])
+    for splits, videos in (([Split.train], [20, 30]), ([Split.test], []), ([], [20])):
+        assert list(dataset.videos.ids(dataset.passed(*splits).of(a))) == videos
+        assert len(dataset.passed(*splits).of(b)) == 0
+
+
 def test_columns_with_nulls_keep_them(dataset: Dataset) -> None:
     events = dataset.events(["watch_ms", "note", "time_ms", "split"])
     assert np.isnan(events["watch_ms"]).tolist() == [True, False, False, False, False, False]

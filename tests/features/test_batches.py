@@ -143,6 +143,25 @@ def test_the_queue_holds_the_targets_of_the_last_batches_of_the_epoch() -> None:
     assert longer.told[2].earlier.tolist() == longer.told[1].targets.tolist()
 
 
+def test_what_was_passed_over_counts_for_more_and_for_that_user_alone() -> None:
+    # user 2 was shown 7 and 6, user 3 nothing; of these the draw has what the catalogue has
+    shown = Positives(np.array([0, 0, 0, 2, 2]), np.array([7, 6], np.int32), TIMES[:2], np.ones(2, np.float32))
+    (batch,) = replace(source(Catalogue()), passed=shown, passed_weight=3.0).epoch(0, 0)
+    assert batch.bonus is not None
+    counts = batch.bonus.exp()
+    assert dict(zip(batch.rows.tolist(), counts[line_of(batch, 2)].tolist(), strict=True)) == pytest.approx({
+        2: 1,
+        3: 1,
+        4: 1,
+        5: 1,
+        6: 3,
+        7: 3,
+    })
+    assert (counts[line_of(batch, 3)] == 1).all()
+    (plain,) = source(Catalogue()).epoch(0, 0)
+    assert plain.bonus is None
+
+
 def test_a_shuffled_epoch_has_every_users_events_in_another_order() -> None:
     made = replace(source(Catalogue()), shuffle=True)
     orders = set()

@@ -24,6 +24,16 @@ def test_softmax_by_hand() -> None:
     assert float(value) == pytest.approx(float(-torch.log(torch.tensor(e / (e + 1 + 2 / e)))))
 
 
+def test_a_bonus_is_what_a_candidate_counts_for() -> None:
+    # scores 1, 0 and -1: the second counts for three others, so the loss is minus the log of e out of e + 3 + 1 / e
+    vectors, known = torch.tensor([[1.0], [0.0], [-1.0]]), torch.zeros(1, 3, dtype=torch.bool)
+    candidates = CandidateSet(vectors, torch.zeros(3), known, torch.tensor([[0.0, 3.0, 1.0]]).clamp(min=1).log())
+    arguments = (Softmax(), torch.ones(1, 1, 1), torch.zeros(1, 1, dtype=torch.long), torch.ones(1, 1))
+    value = candidate_loss(*arguments, candidates, torch.tensor(1.0))
+    e = torch.e
+    assert float(value) == pytest.approx(float(-torch.log(torch.tensor(e / (e + 3 + 1 / e)))))
+
+
 def test_the_target_itself_is_not_corrected() -> None:
     vectors, known = torch.tensor([[1.0], [0.0]]), torch.zeros(1, 2, dtype=torch.bool)
     arguments = (Softmax(), torch.ones(1, 1, 1), torch.zeros(1, 1, dtype=torch.long), torch.ones(1, 1))

@@ -16,8 +16,8 @@ import torch
 
 from tests.tiny import ENCODERS, write_dataset
 from towers.data import Dataset, Split
-from towers.features import BatchSource, Mixed, encode_table
-from towers.losses import Softmax
+from towers.features import BatchSource, Catalogue, Mixed, encode_table
+from towers.losses import Bpr, Softmax
 from towers.models import MeanHistory, ModelConfig, RecencyHistory, TwoTower, load_towers
 from towers.training import Accelerator, OptimConfig, TrainConfig, train
 from towers.training.checkpoint import WholeCheckpoints, read_checkpoint
@@ -208,6 +208,34 @@ def test_a_run_goes_on_when_the_dataset_is_named_otherwise(
     monkeypatch.chdir(tiny_dataset.folder.parent)
     relative = Dataset.open(tiny_dataset.folder.name)
     assert train(config(relative, tmp_path / "run", refit_epochs=0)).info["seed"] == 0
+
+
+def test_what_was_passed_over_counts_where_it_is_asked_to(tmp_path: Path) -> None:
+    dataset = write_dataset(tmp_path / "dataset")
+    events = pq.read_table(dataset.folder / "events.parquet")
+    taken = pa.array([row % 3 > 0 or row % 2 == 0 for row in range(len(events))])
+    place = events.schema.get_field_index("positive")
+    pq.write_table(events.set_column(place, "positive", taken), dataset.folder / "events.parquet")
+    small = {"sampler": Catalogue(), "refit_epochs": 0, "optim": OptimConfig(epochs=1, positions=64)}
+    one, three = (
+        train(config(dataset, tmp_path / f"weight {weight}", passed_weight=weight, **small)).towers
+        for weight in (1.0, 3.0)
+    )
+    assert not same(one, three)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"passed_weight": 0.0}, r"passed_weight is 0\.0; expected above 0, and 1 for no difference"),
+        ({"passed_weight": 2.0, "loss": Bpr()}, r"passed_weight is 2\.0; expected 1, since .* take loss=softmax"),
+    ],
+)
+def test_a_weight_of_what_was_passed_over_out_of_range_is_refused(
+    options: dict[str, object], message: str, tiny_dataset: Dataset, tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        config(tiny_dataset, tmp_path, **options)
 
 
 def test_weights_of_nought_are_left_out_and_refused_where_there_are_no_others(tmp_path: Path) -> None:

@@ -168,6 +168,19 @@ class Dataset:
         offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
         return Positives(offsets, columns["video_row"][keep], columns["time_ms"][keep], columns["weight"][keep])
 
+    def passed(self, *splits: Split) -> Positives:
+        """Return what users were shown and passed over in the given splits, laid out as positives are.
+
+        A video that is also a positive of the user in one of these splits is none of them.
+        """
+        columns = self.events(["user_row", "video_row", "time_ms", "weight", "split", "positive"])
+        inside = np.isin(columns["split"], [int(split) for split in splits or Split])
+        pair = columns["user_row"].astype(np.int64) * len(self.videos) + columns["video_row"]
+        keep = inside & ~np.isin(pair, pair[inside & columns["positive"]])
+        counts = np.bincount(columns["user_row"][keep], minlength=len(self.users))
+        offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+        return Positives(offsets, columns["video_row"][keep], columns["time_ms"][keep], columns["weight"][keep])
+
     def _vocabulary(self, kind: str) -> Vocabulary:
         column = self._read(f"{kind}s.parquet", [f"{kind}_id"])[f"{kind}_id"]
         return Vocabulary.from_ids(column.to_pylist() if pa.types.is_string(column.type) else column.to_numpy())

@@ -35,6 +35,7 @@ class Batch:
             loss of the whole batch: number of processes × weight here / weight of the whole batch.
         levels: How popular the videos were known to be day by day, [m, p]; None where that is no part of the score.
         day: Column of `levels` for each target, [b, h].
+        bonus: Added to a window's scores: the log of how many others each video counts for, [b, m]; None for one.
     """
 
     rows: Int64[Tensor, " m"]
@@ -51,6 +52,7 @@ class Batch:
     worth: float = 1.0
     levels: Float[Tensor, "m p"] | None = None
     day: Int64[Tensor, "b h"] | None = None
+    bonus: Float[Tensor, "b m"] | None = None
 
     def to(self, device: torch.device) -> "Batch":
         """Return the batch on another device."""

@@ -7,7 +7,7 @@ from functools import cached_property
 
 import numpy as np
 import torch
-from jaxtyping import Int64
+from jaxtyping import Bool, Int64
 from torch import Tensor
 
 from towers.data import TIME_UNKNOWN, Positives
@@ -51,6 +51,8 @@ class BatchSource:
         parts: Into how many parts a batch is cut.
         hardest: Asks the towers that are being trained for hard candidates; None where no sampler wants them.
         trend: How popular each video was known to be, day by day; None where that is no part of the score.
+        passed: What users were shown and passed over; None where that makes no difference.
+        passed_weight: How many others such a video counts for among its user's candidates.
     """
 
     positives: Positives
@@ -65,6 +67,8 @@ class BatchSource:
     parts: int = 1
     hardest: Hardest | None = None
     trend: Trend | None = None
+    passed: Positives | None = None
+    passed_weight: float = 1.0
 
     def epoch(self, seed: int, number: int) -> Iterator[Batch]:
         """Yield every training event once, in an order that seed and epoch number fix."""
@@ -145,11 +149,12 @@ class BatchSource:
             weight=torch.from_numpy(np.where(counted, self.positives.weight[places], 0).astype(np.float32)),
             users=self.users.tensors(users),
             time_ms=torch.from_numpy(time_ms),
-            known=self._known(users, rows),
+            known=torch.from_numpy(_marked(self.positives, users, rows)),
             positions=int(np.count_nonzero(self.positives.weight[targets] > 0)),
             worth=self._worth(places[counted], targets) if self.part < whole else 0.0,
             levels=torch.from_numpy(self.trend.past[rows]) if self.trend else None,
             day=torch.from_numpy(self.trend.day(time_ms)) if self.trend else None,
+            bonus=self._bonus(users, rows),
         )
 
     def _mine(self, whole: int) -> slice:
@@ -164,15 +169,24 @@ class BatchSource:
         weight = self.positives.weight
         return self.parts * float(weight[mine].sum(dtype=np.float64) / weight[all_targets].sum(dtype=np.float64))
 
-    def _known(self, users: Int64[np.ndarray, " b"], rows: Int64[np.ndarray, " m"]) -> Tensor:
-        """Return which of the batch's videos each user is known to like, [b, m]."""
-        begin, end = self.positives.offsets[users], self.positives.offsets[users + 1]
-        each = end - begin
-        window = np.repeat(np.arange(len(users)), each)
-        places = np.arange(each.sum()) - np.repeat(np.cumsum(each) - each, each) + begin[window]
-        liked = self.positives.video_row[places].astype(np.int64)
-        at = np.minimum(np.searchsorted(rows, liked), len(rows) - 1)
-        inside = rows[at] == liked
-        known = np.zeros((len(users), len(rows)), bool)
-        known[window[inside], at[inside]] = True
-        return torch.from_numpy(known)
+    def _bonus(self, users: Int64[np.ndarray, " b"], rows: Int64[np.ndarray, " m"]) -> Tensor | None:
+        """Return the log of how many others each video counts for, [b, m]."""
+        if self.passed is None:
+            return None
+        return torch.from_numpy(_marked(self.passed, users, rows) * np.float32(np.log(self.passed_weight)))
+
+
+def _marked(
+    events: Positives, users: Int64[np.ndarray, " b"], rows: Int64[np.ndarray, " m"]
+) -> Bool[np.ndarray, "b m"]:
+    """Return which of some videos are among the events of each user, [b, m]."""
+    begin, end = events.offsets[users], events.offsets[users + 1]
+    each = end - begin
+    window = np.repeat(np.arange(len(users)), each)
+    places = np.arange(each.sum()) - np.repeat(np.cumsum(each) - each, each) + begin[window]
+    video = events.video_row[places].astype(np.int64)
+    at = np.minimum(np.searchsorted(rows, video), len(rows) - 1)
+    inside = rows[at] == video
+    marked = np.zeros((len(users), len(rows)), bool)
+    marked[window[inside], at[inside]] = True
+    return marked

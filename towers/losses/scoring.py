@@ -28,16 +28,19 @@ class CandidateSet:
         log_q: Natural log of the probability that the sample holds the video, [m]; ≤ 0, and 0
             for certain. +inf marks a video that is in the batch only as history.
         known: What each window's user is known to like, [b, m]; never a negative for that user.
+        bonus: Added to a window's scores: the log of how many others each video counts for, [b, m]; None for one.
     """
 
     vectors: Float[Tensor, "m d"]
     log_q: Float[Tensor, " m"]
     known: Bool[Tensor, "b m"]
+    bonus: Float[Tensor, "b m"] | None = None
 
     @cached_property
     def offset(self) -> Float[Tensor, "b m"]:
         """What is added to a window's scores, [b, m]: -log q, or -inf where there is no candidate."""
-        return (-self.log_q).masked_fill(self.known, -torch.inf).to(self.vectors.dtype)
+        counted = -self.log_q if self.bonus is None else self.bonus - self.log_q
+        return counted.masked_fill(self.known, -torch.inf).to(self.vectors.dtype)
 
 
 def corrected_logits(
@@ -115,7 +118,7 @@ def candidate_loss(
     loss = loss.over(candidates.log_q)
     log_q = candidates.log_q if loss.corrected else torch.where(candidates.log_q == torch.inf, torch.inf, 0.0)
 
-    low = CandidateSet(candidates.vectors.detach().to(precision), log_q, candidates.known)
+    low = CandidateSet(candidates.vectors.detach().to(precision), log_q, candidates.known, candidates.bonus)
     step = max(1, LOGITS_AT_ONCE // len(log_q))
     room = torch.empty(min(step, len(places)), len(log_q), dtype=precision, device=queries.device)
 

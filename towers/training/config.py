@@ -141,6 +141,9 @@ class TrainConfig:
     refit_epochs: int = 2
     """Further epochs on train and valid together, from the epoch that valid chose, so that the newest events
     count too; 0 leaves them out."""
+    passed_weight: float = 1.0
+    """How many others a video counts for among the candidates of a user who was shown it and passed it over; above 0.
+    Only a video that the sampler drew counts, so sampler=catalogue makes the most of it."""
     shuffle: bool = False
     """Whether every epoch puts each user's events in another order: for logs whose order means nothing."""
     seed: int = 0
@@ -161,6 +164,13 @@ class TrainConfig:
         for name in ("refit_epochs", "seed", "threads"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"{name} is {getattr(self, name)}; expected at least 0")
+        if not self.passed_weight > 0:
+            raise ConfigError(f"passed_weight is {self.passed_weight}; expected above 0, and 1 for no difference")
+        if self.passed_weight != 1 and not self.loss.corrected:
+            raise ConfigError(
+                f"passed_weight is {self.passed_weight}; expected 1, since this loss is no sum over candidates; "
+                "take loss=softmax"
+            )
         for name, wanted in (("geometry", Geometry.cosine), ("popularity", PopularityTerm.none)):
             value = getattr(self.model, name)
             if not self.loss.tempered and value not in {wanted, PopularityTerm.auto}:

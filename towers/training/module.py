@@ -68,7 +68,7 @@ class TowersModule(pl.LightningModule):
     def value_of(self, batch: Batch) -> Tensor:
         """Return the loss of a batch, times what it is worth."""
         queries, vectors = self.towers(batch)
-        candidates = CandidateSet(vectors, batch.log_q, batch.known)
+        candidates = CandidateSet(vectors, batch.log_q, batch.known, batch.bonus)
         value = candidate_loss(self.loss, queries, batch.target, batch.weight, candidates, self.towers.scale)
         return value * batch.worth
 
