@@ -17,7 +17,7 @@ OPEN = TrainConfig(dataset="d", run="r", model=ModelConfig(history=AutoHistory()
 @pytest.mark.parametrize(
     ("facts", "window", "kind", "dim", "epochs"),
     [
-        (Facts(events=425_000, videos=7_583, long=41, timed=True), 50, RecencyHistory, 128, 6),
+        (Facts(events=425_000, videos=7_583, long=41, timed=True), 50, RecencyHistory, 128, 5),
         (Facts(events=987_529, videos=3_416, long=390, timed=False), 200, GatedHistory, 128, 15),
         (Facts(events=9_000, videos=800, long=3, timed=True), 20, RecencyHistory, 64, 20),
         (Facts(events=50_000_000, videos=2_000_000, long=30, timed=True), 30, RecencyHistory, 64, 5),

@@ -13,7 +13,7 @@ SHORTEST, LONGEST = 20, 200
 """Windows that are chosen; a longer one costs attention its square and reads what hardly matters."""
 MANY_EVENTS, MANY_VIDEOS = 200_000, 1_000_000
 """Events that fill vectors of 128, and videos from which on a table of them is too large to do so by default."""
-ENOUGH = 2_500_000
+ENOUGH = 2_000_000
 """Events to go through, for weights by distance, before the valid figure stands still: on three public logs."""
 
 
@@ -58,7 +58,7 @@ def settle(config: TrainConfig, facts: Facts) -> tuple[TrainConfig, list[str]]:
         ... )
         >>> config, lines = settle(open_config, Facts(events=425_000, videos=7_583, long=41, timed=True))
         >>> config.model.window, config.model.dim, config.optim.epochs
-        (50, 128, 6)
+        (50, 128, 5)
         >>> print(lines[0])
         model.window=50: nine in ten users have at most 41 positive events
     """
