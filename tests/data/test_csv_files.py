@@ -149,7 +149,7 @@ def test_a_file_that_is_no_csv_is_named(tmp_path: Path, made: Made, content: byt
         made(str(tmp_path / "log.csv"))
 
 
-@pytest.mark.parametrize("content", [gzip.compress(b"a,b\n" * 99)[:-20], b"a,b\n1,2\n"])
+@pytest.mark.parametrize("content", [gzip.compress(b"a,b\n" * 99)[:-20], b"a,b\n1,2\n"], ids=["cut off", "not gz"])
 def test_a_damaged_gz_file_is_named(tmp_path: Path, made: Made, content: bytes) -> None:
     (tmp_path / "log.csv.gz").write_bytes(content)
     with pytest.raises(DataError, match=r"log\.csv\.gz"):
