@@ -121,6 +121,7 @@ def _rivals(config: EvaluateConfig, past: Past, users: EvaluationSet, background
         fitted: Fitted = floor.fit(past)
         lists = floor_blocks(fitted, users, DEPTH)
         found.measured[fitted.name] = measure(lists, users, background.new_video, config.draws, config.seed)
+        del fitted, lists  # a video × video table, which the next floor must not stand beside
     if not found.measured:
         reasons = "; ".join(f"{name}: {reason}" for name, reason in found.left_out.items())
         raise DataError(f"none of the floors can be fitted ({reasons}); add popular to floors")
