@@ -81,6 +81,23 @@ def test_training_learns(tiny_dataset: Dataset, tmp_path: Path) -> None:
     assert float(rows[-1]["loss"]) < float(rows[0]["loss"])
 
 
+def test_a_refit_begun_anew_is_a_training_on_both_splits_for_the_chosen_epochs(
+    tiny_dataset: Dataset, tmp_path: Path
+) -> None:
+    run = train(config(tiny_dataset, tmp_path / "run", refit_afresh=True))
+    rows = journal(run.folder)
+    assert [row["stage"] for row in rows].count("refit") == run.info["best_epoch"]
+    # The steps of the first stage are not in it: whatever it ends with, another beginning ends elsewhere.
+    going_on = train(config(tiny_dataset, tmp_path / "on", refit_epochs=run.info["best_epoch"]))
+    assert [row["loss"] for row in rows if row["stage"] == "refit"][0] > journal(going_on.folder)[-1]["loss"]
+    assert not same(run.towers, going_on.towers)
+
+
+def test_a_refit_begun_anew_asks_for_a_refit(tiny_dataset: Dataset, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="refit_epochs is 0, no refit, and refit_afresh asks for one"):
+        config(tiny_dataset, tmp_path / "run", refit_afresh=True, refit_epochs=0)
+
+
 KILLED = """
 import os, signal, sys
 from pathlib import Path

@@ -5,7 +5,7 @@ from enum import Enum
 
 from towers.features.sampler import Sampler
 from towers.losses.loss import Loss
-from towers.models.two_tower import ModelConfig, PopularityTerm
+from towers.models import ModelConfig, PopularityTerm
 from towers.types import ConfigError, Geometry
 
 
@@ -141,6 +141,9 @@ class TrainConfig:
     refit_epochs: int = 2
     """Further epochs on train and valid together, from the epoch that valid chose, so that the newest events
     count too; 0 leaves them out."""
+    refit_afresh: bool = False
+    """Whether the refit begins anew and takes as many epochs as valid chose, instead of refit_epochs from there:
+    twice the time, nothing left to guess, and better where events have no order or old ones count like new ones."""
     passed_weight: float = 1.0
     """How many others a video counts for among the candidates of a user who was shown it and passed it over; above 0.
     Only a video that the sampler drew counts, so sampler=catalogue makes the most of it."""
@@ -164,6 +167,8 @@ class TrainConfig:
         for name in ("refit_epochs", "seed", "threads"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"{name} is {getattr(self, name)}; expected at least 0")
+        if self.refit_afresh and not self.refit_epochs:
+            raise ConfigError("refit_epochs is 0, no refit, and refit_afresh asks for one; expected one or the other")
         if not self.passed_weight > 0:
             raise ConfigError(f"passed_weight is {self.passed_weight}; expected above 0, and 1 for no difference")
         if self.passed_weight != 1 and not self.loss.corrected:

@@ -1,4 +1,4 @@
-"""From a dataset to trained towers: choose the epoch on valid, then go on for a little on train and valid."""
+"""From a dataset to trained towers: choose the epoch on valid, then learn from train and valid together."""
 
 import dataclasses
 import logging
@@ -40,8 +40,8 @@ def train(config: TrainConfig) -> Run:
     """Train the towers of a dataset; go on with a run that was interrupted.
 
     The epoch is chosen by exact recall@100 on the valid split. Its towers are then trained for
-    `refit_epochs` more on train and valid together: what was watched last says most about what
-    comes next, and a few epochs do as well as training afresh.
+    `refit_epochs` more on train and valid together, since what was watched last says most about what
+    comes next; with `refit_afresh` new towers learn from both, for as many epochs as were chosen.
 
     Where several processes share the work (`config.trainer`, or torchrun), each batch is dealt out among
     them, and what is learned is what one process would learn, up to rounding and what dropout draws.
@@ -107,8 +107,9 @@ def _learn(config: TrainConfig, dataset: Dataset, users: EvaluationSet, plain: d
     chosen, rows = _stage(fit, dataset, features, [Split.train])
     refit_rows: list[Row] = []
     if config.refit_epochs:
-        again = Stage(name="refit", config=config, epochs=config.refit_epochs, validate=None, before=rows, ranks=ranks)
-        chosen, refit_rows = _stage(again, dataset, features, [Split.train, Split.valid], begin=chosen)
+        epochs, begin = (best_epoch(rows), None) if config.refit_afresh else (config.refit_epochs, chosen)
+        again = Stage(name="refit", config=config, epochs=epochs, validate=None, before=rows, ranks=ranks)
+        chosen, refit_rows = _stage(again, dataset, features, [Split.train, Split.valid], begin=begin)
 
     def finish() -> None:
         save_towers(chosen, Path(config.run) / TOWERS)
