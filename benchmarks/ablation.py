@@ -1,8 +1,9 @@
 """Measures what each part of a recipe is worth: the recipe, and the recipe with one thing changed, one seed each.
 
     python -m benchmarks.ablation kuairand --data ../shared/data
-    python -m benchmarks.ablation kuairand --only "dim 64" "random start"
+    python -m benchmarks.ablation kuairand --only "dim 128" "random start"
 
+Everything has vectors of 64 and no refit unless the change says otherwise: a table in an hour, instead of an afternoon.
 Rows go to benchmarks/results/ablations.csv, one for each change and metric, with its interval over test users.
 A change that was recorded at this commit is left out, so a second call goes on where the first was stopped.
 """
@@ -15,6 +16,8 @@ from benchmarks.quality import TABLES, TOWERS, quality_rows, spend, work_folder
 from benchmarks.record import Circumstances, read, record, surroundings
 
 METRICS = ("recall@20", "recall@100", "ndcg@10", "hit@10")
+BASE = ["model.dim=64", "refit_epochs=0"]
+"""What every training of a table has in common beside its recipe."""
 CHANGES: dict[str, list[str]] = {
     "as it is": [],
     "encoder mean": ["model/history=mean"],
@@ -33,12 +36,29 @@ CHANGES: dict[str, list[str]] = {
     "temperature .05, fixed": ["model.temperature=0.05", "model.learn_temperature=false"],
     "no id dropout": ["model.id_dropout=0"],
     "no dropout": ["model.dropout=0"],
-    "dim 64": ["model.dim=64"],
-    "dim 256": ["model.dim=256"],
+    "dim 32": ["model.dim=32"],
+    "dim 128": ["model.dim=128"],
     "random start": ["model.spectral=false"],
+    "no popularity": ["model.popularity=none"],
+    "no history dropout": ["model.history_dropout=0"],
+    "window 20": ["model.window=20"],
+    "window 100": ["model.window=100"],
     "float32": ["precision=float32"],
-    "no refit": ["refit_epochs=0"],
+    "mean of weights": ["optim.average=0.999"],
+    "refit": ["refit_epochs=2"],
+    "refit afresh": ["refit_epochs=2", "refit_afresh=true"],
 }
+
+
+def merged(change: list[str]) -> list[str]:
+    """Return the options of a change, and those of all trainings that it does not change.
+
+    Example:
+        >>> merged(["model.dim=32"])
+        ['refit_epochs=0', 'model.dim=32']
+    """
+    changed = {option.split("=")[0] for option in change}
+    return [option for option in BASE if option.split("=")[0] not in changed] + change
 
 
 def measure(table: str, change: str, data: Path, work: Path) -> None:
@@ -48,9 +68,9 @@ def measure(table: str, change: str, data: Path, work: Path) -> None:
     if not dataset.exists():
         work.mkdir(parents=True, exist_ok=True)
         spend([TOWERS, "prepare", *TABLES[table].options(data, work), f"dataset={dataset}"])
-    options = [f"experiment={recipe}", f"dataset={dataset}", f"run={run}", "seed=0", *CHANGES[change]]
+    options = [f"experiment={recipe}", f"dataset={dataset}", f"run={run}", "seed=0", *merged(CHANGES[change])]
     cost = spend([TOWERS, "train", *options])
-    spend([TOWERS, "evaluate", f"run={run}", f"report={report}"])
+    spend([TOWERS, "evaluate", f"run={run}", f"report={report}", "floors=[popular]"])
     figures = json.loads((report / "report.json").read_text(encoding="utf-8"))["metrics"]
     rows = quality_rows(table, change, {metric: figures[metric] for metric in METRICS})
     command = f"python -m benchmarks.ablation {table} --only '{change}'"

@@ -9,22 +9,22 @@ from towers.cli.verbs import VERBS
 
 @pytest.mark.parametrize("change", list(ablation.CHANGES))
 def test_every_change_is_something_that_train_can_be_told(change: str) -> None:
-    plain = composed(VERBS["train"], ["dataset=d", "run=r"])
-    changed = composed(VERBS["train"], ["dataset=d", "run=r", *ablation.CHANGES[change]])
+    plain = composed(VERBS["train"], ["dataset=d", "run=r", *ablation.BASE])
+    changed = composed(VERBS["train"], ["dataset=d", "run=r", *ablation.merged(ablation.CHANGES[change])])
     assert (plain == changed) == (change == "as it is")
 
 
 def test_what_was_recorded_at_this_commit_is_not_measured_again(monkeypatch: pytest.MonkeyPatch) -> None:
     rows = [
         {"recipe": "as it is", "protocol": "kuairand", "commit": "now"},
-        {"recipe": "dim 64", "protocol": "kuairand", "commit": "before"},
-        {"recipe": "dim 64", "protocol": "ml-1m", "commit": "now"},
+        {"recipe": "dim 32", "protocol": "kuairand", "commit": "before"},
+        {"recipe": "dim 32", "protocol": "ml-1m", "commit": "now"},
     ]
     asked = []
     monkeypatch.setattr(ablation, "read", lambda _: rows)
     monkeypatch.setattr(ablation, "surroundings", lambda: {"commit": "now"})
     monkeypatch.setattr(ablation, "work_folder", lambda *_: "work")
     monkeypatch.setattr(ablation, "measure", lambda table, change, *_: asked.append((table, change)))
-    monkeypatch.setattr(sys, "argv", ["ablation", "kuairand", "--only", "as it is", "dim 64"])
+    monkeypatch.setattr(sys, "argv", ["ablation", "kuairand", "--only", "as it is", "dim 32"])
     ablation.main()
-    assert asked == [("kuairand", "dim 64")]
+    assert asked == [("kuairand", "dim 32")]
