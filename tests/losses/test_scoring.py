@@ -86,3 +86,27 @@ def test_label_smoothing_spreads_over_candidates_alone() -> None:
     expected = -(0.8 * log_p[0, 0] + 0.2 * log_p[0].mean())
     value = Softmax(label_smoothing=0.2)(logits, torch.tensor([0]), torch.ones(1))
     torch.testing.assert_close(value, expected)
+
+
+def test_a_target_that_was_not_drawn_is_scored_beside_those_that_were() -> None:
+    torch.manual_seed(0)
+    vectors, queries = torch.randn(5, 3, requires_grad=True), torch.randn(1, 2, 3, requires_grad=True)
+    log_q = (
+        torch
+        .tensor([0.3, 0.0, 0.6, 0.0, 0.0])
+        .log()
+        .masked_fill(torch.tensor([False, True, False, True, True]), torch.inf)
+    )
+    known = torch.zeros(1, 5, dtype=torch.bool)
+    target = torch.tensor([[3, 0]])  # the first was not drawn, the second was
+    ours = candidate_loss(
+        Softmax(), queries, target, torch.ones(1, 2), CandidateSet(vectors, log_q, known), torch.tensor(2.0)
+    )
+    scores = 2 * queries[0] @ vectors.T
+    first = torch.stack([scores[0, 3], scores[0, 0] - log_q[0], scores[0, 2] - log_q[2]])
+    second = torch.stack([scores[1, 0], scores[1, 2] - log_q[2]])
+    plain = -(first.log_softmax(0)[0] + second.log_softmax(0)[0]) / 2
+    torch.testing.assert_close(ours, plain)
+    mine, wanted = (torch.autograd.grad(value, [vectors, queries]) for value in (ours, plain))
+    torch.testing.assert_close(mine, wanted)
+    assert not mine[0][[1, 4]].any()

@@ -7,7 +7,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 from torch.nn import functional
 
-from towers.losses.loss import Loss
+from towers.losses.loss import Loss, each_at
 
 
 @dataclass(kw_only=True)
@@ -37,10 +37,11 @@ class Bpr(Loss):
         self, logits: Float[Tensor, "n m"], target: Int64[Tensor, " n"], weight: Float[Tensor, " n"]
     ) -> tuple[Float[Tensor, ""], Float[Tensor, "n m"]]:
         """Return the loss and its slope, how likely each pair stands wrong, over the logits; see :class:`Loss`."""
-        gaps = logits.sub_(logits.gather(1, target[:, None])).scatter_(1, target[:, None], -torch.inf)
+        gaps = logits.sub_(logits.gather(1, target[:, None]))
+        gaps[each_at(target)] = -torch.inf
         share = weight[:, None] / (gaps > -torch.inf).sum(1, keepdim=True).clamp(min=1)
         each = functional.softplus(gaps).sum(1, keepdim=True, dtype=torch.float32)
         slope = gaps.sigmoid_().mul_(share.to(gaps.dtype))
         back = slope.sum(1, keepdim=True, dtype=torch.float32)
-        slope.scatter_(1, target[:, None], -back.to(slope.dtype))
+        slope[each_at(target)] = -back[:, 0].to(slope.dtype)
         return torch.dot(each[:, 0], share[:, 0]), slope

@@ -8,7 +8,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 from torch.nn import functional
 
-from towers.losses.loss import Loss
+from towers.losses.loss import Loss, each_at
 from towers.types import ConfigError
 
 
@@ -60,10 +60,10 @@ class Contrastive(Loss):
     ) -> tuple[Float[Tensor, ""], Float[Tensor, "n m"]]:
         """Return the loss and, written over the logits, its slope: a constant above the margin; see :class:`Loss`."""
         right = logits.gather(1, target[:, None]).float()
-        others = logits.scatter_(1, target[:, None], -torch.inf)
-        share = self.negative_weight / (others > -torch.inf).sum(1, keepdim=True).clamp(min=1)
-        above = others.sub_(self.margin).clamp_(min=0)
+        logits[each_at(target)] = -torch.inf
+        share = self.negative_weight / (logits > -torch.inf).sum(1, keepdim=True).clamp(min=1)
+        above = logits.sub_(self.margin).clamp_(min=0)
         each = 1 - right + share * above.sum(1, keepdim=True, dtype=torch.float32)
         slope = above.sign_().mul_((share * weight[:, None]).to(above.dtype))
-        slope.scatter_(1, target[:, None], -weight[:, None].to(slope.dtype))
+        slope[each_at(target)] = -weight.to(slope.dtype)
         return torch.dot(each[:, 0], weight), slope

@@ -7,7 +7,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 from torch.nn import functional
 
-from towers.losses.loss import Loss
+from towers.losses.loss import Loss, each_at
 from towers.types import ConfigError
 
 
@@ -83,11 +83,11 @@ class Gbce(Loss):
         count = (logits > -torch.inf).sum(1, keepdim=True)
         biased = logits.add_(self._bias(count).to(logits.dtype))
         right, share = biased.gather(1, target[:, None]).float(), weight[:, None] / count
-        others = biased.scatter_(1, target[:, None], -torch.inf)
-        each = functional.softplus(others).sum(1, keepdim=True, dtype=torch.float32)
+        biased[each_at(target)] = -torch.inf
+        each = functional.softplus(biased).sum(1, keepdim=True, dtype=torch.float32)
         each += self.power * functional.softplus(-right)
-        slope = others.sigmoid_().mul_(share.to(others.dtype))
-        slope.scatter_(1, target[:, None], (-self.power * torch.sigmoid(-right) * share).to(slope.dtype))
+        slope = biased.sigmoid_().mul_(share.to(biased.dtype))
+        slope[each_at(target)] = (-self.power * torch.sigmoid(-right) * share)[:, 0].to(slope.dtype)
         return torch.dot(each[:, 0], share[:, 0]), slope
 
     def _bias(self, count: Int64[Tensor, "n 1"]) -> Float[Tensor, "n 1"]:

@@ -1,6 +1,8 @@
 """From vectors to a loss in one visible sequence, a part at a time so that logits stay in the cache.
 
 scores → temperature → log q of the sample → known positives out → target back in → loss
+
+Only what was drawn has a column: what a batch holds as history or target alone costs no products.
 """
 
 from collections.abc import Callable
@@ -11,8 +13,9 @@ from typing import Any
 import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
+from torch.nn import functional
 
-from towers.losses.loss import Loss
+from towers.losses.loss import Loss, each_at
 from towers.types import ConfigError
 
 LOGITS_AT_ONCE = 2**20
@@ -26,7 +29,7 @@ class CandidateSet:
     Attributes:
         vectors: Of the videos, [m, d].
         log_q: Natural log of the probability that the sample holds the video, [m]; ≤ 0, and 0
-            for certain. +inf marks a video that is in the batch only as history.
+            for certain. +inf marks a video that is in the batch only as history or target.
         known: What each window's user is known to like, [b, m]; never a negative for that user.
         bonus: Added to a window's scores: the log of how many others each video counts for, [b, m]; None for one.
     """
@@ -37,6 +40,34 @@ class CandidateSet:
     bonus: Float[Tensor, "b m"] | None = None
 
     @cached_property
+    def drawn(self) -> Int64[Tensor, " k"]:
+        """Places of the videos that the sample holds, [k]."""
+        return (self.log_q < torch.inf).nonzero()[:, 0]
+
+    def columns(self, precision: torch.dtype, corrected: bool) -> "CandidateSet":
+        """Return what was drawn and, after it, one blank that is nobody's candidate, [k + 1].
+
+        Args:
+            precision: Of the vectors that are returned, without their gradients.
+            corrected: Whether log q counts; where it does not, all were drawn alike.
+        """
+        vectors = self.vectors.new_zeros(len(self.drawn) + 1, self.vectors.shape[1], dtype=precision)
+        vectors[:-1] = self.vectors.detach()[self.drawn]
+        log_q = self.log_q.new_full([len(vectors)], torch.inf)
+        log_q[:-1] = self.log_q[self.drawn] if corrected else 0
+        bonus = None if self.bonus is None else self._with_blank(self.bonus)
+        return CandidateSet(vectors, log_q, self._with_blank(self.known), bonus)
+
+    def _with_blank(self, of_all: Tensor) -> Tensor:
+        return functional.pad(of_all[:, self.drawn], (0, 1))
+
+    def column(self, videos: Int64[Tensor, " n"]) -> Int64[Tensor, " n"]:
+        """Return the column of each video in `columns`: the blank for one that was not drawn."""
+        column = torch.full_like(self.log_q, len(self.drawn), dtype=torch.int64)
+        column[self.drawn] = torch.arange(len(self.drawn), device=column.device)
+        return column[videos]
+
+    @cached_property
     def offset(self) -> Float[Tensor, "b m"]:
         """What is added to a window's scores, [b, m]: -log q, or -inf where there is no candidate."""
         counted = -self.log_q if self.bonus is None else self.bonus - self.log_q
@@ -45,7 +76,7 @@ class CandidateSet:
 
 def corrected_logits(
     scaled: Float[Tensor, "n d"],
-    target: Int64[Tensor, " n"],
+    right: tuple[Int64[Tensor, " n"], Float[Tensor, " n"]],
     window: Int64[Tensor, " n"],
     candidates: CandidateSet,
     out: Float[Tensor, "n m"] | None = None,
@@ -58,7 +89,7 @@ def corrected_logits(
 
     Args:
         scaled: User vectors over temperature, [n, d].
-        target: Column of each row's right video, [n].
+        right: Column of each row's right video, [n], and its score, [n].
         window: Row of `candidates.known` that belongs to each query, [n].
         candidates: The shared candidates.
         out: Where to write.
@@ -75,13 +106,14 @@ def corrected_logits(
         >>> vectors, known = torch.tensor([[1.0], [0.0], [2.0]]), torch.tensor([[False, False, True]])
         >>> candidates = CandidateSet(vectors, torch.tensor([0.5, 0.25, 1.0]).log(), known)
         >>> first = torch.zeros(1, dtype=torch.int64)
-        >>> corrected_logits(torch.ones(1, 1), first, first, candidates).tolist()
+        >>> corrected_logits(torch.ones(1, 1), (first, torch.ones(1)), first, candidates).tolist()
         [[1.0, 1.3862..., -inf]]
     """
-    right = (scaled * candidates.vectors[target]).sum(1, keepdim=True)
     # The product is added onto corrections and masks: each in a pass of its own would cost as much as the product.
     logits = torch.index_select(candidates.offset, 0, window, out=out).addmm_(scaled, candidates.vectors.T)
-    return logits.scatter_(1, target[:, None], right)
+    column, score = right
+    logits[each_at(column)] = score.to(logits.dtype)
+    return logits
 
 
 def candidate_loss(
@@ -96,12 +128,12 @@ def candidate_loss(
 
     Each part's gradients are taken while its logits are still in the cache, so memory is that of
     one part and nothing is computed twice. Under `torch.autocast` the products and the logits have
-    its precision; sums, and the vectors' gradients, stay in float32.
+    its precision; targets' scores, sums, and the vectors' gradients stay in float32.
 
     Args:
         loss: A loss over logits; log q is taken off only where the loss asks for it.
         queries: State of the user before each target, [b, h, d].
-        target: Column of each position's video in `candidates`, [b, h]; where weight is 0, anything.
+        target: Place of each position's video in `candidates`, [b, h]; where weight is 0, anything.
         weight: What each position counts, [b, h]; 0 leaves it out.
         candidates: What the batch is scored against.
         scale: 1 / temperature, a scalar.
@@ -116,23 +148,44 @@ def candidate_loss(
     device = queries.device.type
     precision = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else torch.float32
     loss = loss.over(candidates.log_q)
-    log_q = candidates.log_q if loss.corrected else torch.where(candidates.log_q == torch.inf, torch.inf, 0.0)
 
-    low = CandidateSet(candidates.vectors.detach().to(precision), log_q, candidates.known, candidates.bonus)
-    step = max(1, LOGITS_AT_ONCE // len(log_q))
-    room = torch.empty(min(step, len(places)), len(log_q), dtype=precision, device=queries.device)
+    shared, column = candidates.columns(precision, loss.corrected), candidates.column(right)
+    step = max(1, LOGITS_AT_ONCE // len(shared.log_q))
+    room = torch.empty(min(step, len(places)), len(shared.log_q), dtype=precision, device=queries.device)
 
-    def of_part(at: slice, scaled: Tensor) -> tuple[Tensor, Tensor]:
-        logits = corrected_logits(scaled, right[at], rows[at], low, room[: len(scaled)])
-        return loss.with_slope(logits, right[at], amount[at])
+    def of_part(at: slice, left: Tensor, score: Tensor) -> tuple[Tensor, Tensor]:
+        logits = corrected_logits(left, (column[at], score), rows[at], shared, room[: len(left)])
+        return loss.with_slope(logits, column[at], amount[at])
 
-    parts = [slice(start, start + step) for start in range(0, len(places), step)]
+    slices = [slice(start, start + step) for start in range(0, len(places), step)]
+    parts = _Parts(of_part, slices, shared.vectors, candidates.drawn, right, column)
     with torch.autocast(device, enabled=False):
         scaled = queries.flatten(0, 1)[places].float() * (scale if loss.tempered else 1.0)
         total: Tensor = _SumOfParts.apply(  # type: ignore[no-untyped-call]  # torch leaves apply untyped
-            of_part, parts, low.vectors, scaled, candidates.vectors.float()
+            parts, scaled, candidates.vectors.float()
         )
         return total / amount.sum()
+
+
+@dataclass(frozen=True)
+class _Parts:
+    """A batch's targets, a part after the other.
+
+    Attributes:
+        of: Part, queries and targets' scores → loss and slope.
+        slices: The parts.
+        shared: Vectors of the columns, [k + 1, d].
+        drawn: Places of the columns' videos, [k].
+        right: Place of each target, [n].
+        column: Column of each target, [n].
+    """
+
+    of: Callable[[slice, Tensor, Tensor], tuple[Tensor, Tensor]]
+    slices: list[slice]
+    shared: Tensor
+    drawn: Tensor
+    right: Tensor
+    column: Tensor
 
 
 class _SumOfParts(torch.autograd.Function):
@@ -140,29 +193,35 @@ class _SumOfParts(torch.autograd.Function):
 
     Corrections add constants and masks put constants in, so the slope of a score is that of its
     logit, and what a loss leaves at -inf has none: two products a part are all that is left to do.
+    A target's own score goes another way, since it may have no column but the blank.
     """
 
     @staticmethod
     def forward(
         ctx: Any,  # noqa: ANN401 - torch's own context object
-        of_part: Callable[[slice, Tensor], tuple[Tensor, Tensor]],
-        parts: list[slice],
-        low: Tensor,
+        parts: _Parts,
         scaled: Tensor,
         vectors: Tensor,
     ) -> Tensor:
-        total = torch.zeros((), device=scaled.device)
-        d_scaled, d_vectors = torch.empty_like(scaled), torch.zeros_like(vectors)
-        left = scaled.to(low.dtype)
-        for at in parts:
-            value, slope = of_part(at, left[at])
+        total, shared = torch.zeros((), device=scaled.device), parts.shared
+        wanted = vectors[parts.right]
+        score, left = (scaled * wanted).sum(1), scaled.to(shared.dtype)
+        d_score, d_scaled, d_shared = torch.empty_like(score), torch.empty_like(scaled), vectors.new_zeros(shared.shape)
+        for at in parts.slices:
+            value, slope = parts.of(at, left[at], score[at])
+            own = each_at(parts.column[at])
+            d_score[at] = slope[own].float()
+            slope[own] = 0
             total += value
-            d_scaled[at] = slope @ low
-            d_vectors += slope.T @ left[at]
+            d_scaled[at] = slope @ shared
+            d_shared += slope.T @ left[at]
+        d_scaled.addcmul_(d_score[:, None], wanted)
+        d_vectors = torch.zeros_like(vectors).index_add_(0, parts.drawn, d_shared[:-1])
+        d_vectors.index_add_(0, parts.right, d_score[:, None] * scaled)
         ctx.save_for_backward(d_scaled, d_vectors)
         return total
 
     @staticmethod
-    def backward(ctx: Any, *outer: Tensor) -> tuple[None, None, None, Tensor, Tensor]:  # noqa: ANN401
+    def backward(ctx: Any, *outer: Tensor) -> tuple[None, Tensor, Tensor]:  # noqa: ANN401
         d_scaled, d_vectors = ctx.saved_tensors
-        return None, None, None, d_scaled * outer[0], d_vectors * outer[0]
+        return None, d_scaled * outer[0], d_vectors * outer[0]

@@ -8,7 +8,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 from torch.nn import functional
 
-from towers.losses.loss import Loss
+from towers.losses.loss import Loss, each_at
 from towers.types import ConfigError
 
 
@@ -60,8 +60,9 @@ class Softmax(Loss):
         if self.label_smoothing:
             return super().with_slope(logits, target, weight)
         shares = torch.softmax(logits, 1, out=logits)
-        of_target = shares.gather(1, target[:, None])[:, 0].float()
-        shares.scatter_(1, target[:, None], (of_target - 1).to(shares.dtype)[:, None])
+        right = each_at(target)
+        of_target = shares[right].float()
+        shares[right] = (of_target - 1).to(shares.dtype)
         if (weight != 1).any():
             shares.mul_(weight[:, None].to(shares.dtype))
         return torch.dot(-of_target.clamp(min=torch.finfo(torch.float32).tiny).log(), weight), shares
