@@ -10,8 +10,7 @@ import pyarrow.parquet as pq
 import torch
 
 from towers.data import Dataset, Encoder, Encoders, Kind, write_json
-from towers.models import History, ModelConfig, PopularityTerm, RecencyHistory, TwoTower, save_towers
-from towers.types import Geometry
+from towers.models import ModelConfig, PopularityTerm, RecencyHistory, TwoTower, save_towers
 
 USERS, VIDEOS, SEEN_ALL, SEEN_NOTHING = 24, 40, 0, 1
 """The first user has watched every video, the second none."""
@@ -64,21 +63,13 @@ def _things(kind: str, count: int, string: bool) -> dict[str, object]:
     return {f"{kind}_row": rows, f"{kind}_id": ids_of(count, string), "known": np.ones(count, bool)}
 
 
-def write_run(
-    folder: Path,
-    dataset: Dataset,
-    seed: int = 0,
-    geometry: Geometry = Geometry.cosine,
-    popularity: PopularityTerm = PopularityTerm.none,
-    history: History | None = None,
-) -> Path:
-    """Write an untrained run, as `train` writes a trained one."""
+def write_run(folder: Path, dataset: Dataset, seed: int = 0, **shape: Any) -> Path:  # noqa: ANN401 - any of a model's options
+    """Write an untrained run, as `train` writes a trained one; shape holds options of the model."""
     torch.manual_seed(seed)
-    model = ModelConfig(
-        history=history or RecencyHistory(), dim=16, window=10, geometry=geometry, popularity=popularity
-    )
+    plain = {"history": RecencyHistory(), "dim": 16, "window": 10, "popularity": PopularityTerm.none}
+    model = ModelConfig(**(plain | shape))
     towers = TwoTower(model, dataset.encoders, torch.ones(len(dataset.videos), dtype=torch.bool))
-    if popularity is PopularityTerm.recent:
+    if model.leans:
         torch.nn.init.normal_(towers.lean.weight)
         towers.tell(torch.randn(len(dataset.videos)) * 9)
     for table in towers.context.children():

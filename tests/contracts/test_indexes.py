@@ -194,3 +194,15 @@ def test_a_folder_without_an_index_is_named(tmp_path: Path) -> None:
     (tmp_path / "index.json").write_text('{"kind": "tree"}')
     with pytest.raises(DataError, match="is of kind 'tree'; this version reads exact, ivf"):
         load_index(tmp_path)
+
+
+def test_users_with_several_queries_get_the_best_of_each(index: Index) -> None:
+    vectors, queries = whole_numbers(1, N), whole_numbers(2, 12).reshape(4, 3, D)
+    ids = np.arange(N) * 5
+    searcher = index.build(vectors, ids, Geometry.dot)
+    exclude = [ids[row : 40 * row] for row in range(4)]
+    scores = np.einsum("qid,nd->qin", queries, vectors).max(axis=1)
+    for row, gone in enumerate(exclude):
+        scores[row, np.isin(ids, gone)] = -np.inf
+    best = np.argsort(-scores, axis=1, kind="stable")[:, :50]
+    check_same(searcher.search(queries, 50, exclude), Hits(ids[best], np.take_along_axis(scores, best, axis=1)))

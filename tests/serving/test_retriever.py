@@ -218,6 +218,26 @@ def test_popularity_moves_candidates_but_not_what_is_similar(tmp_path: Path) -> 
     assert list(retriever.similar(VIDEOS[3], k=5).ids) == np.array(VIDEOS)[np.argsort(-alike)[:5]].tolist()
 
 
+def test_users_of_several_interests_get_the_best_of_each(tmp_path: Path) -> None:
+    dataset = tiny.write_dataset(tmp_path / "dataset")
+    run = tiny.write_run(tmp_path / "run", dataset, interests=3)
+    config = PublishConfig(run=str(run), bundle=str(tmp_path / "bundle"), index=Exact(), histories=Histories.past)
+    retriever = Retriever.open(publish(config).folder)
+    queries, vectors = retriever.embed_users(USERS), retriever.embed_videos(VIDEOS)
+    assert queries.shape == (len(USERS), 3, 16)
+    scores = np.einsum("uid,nd->uin", queries, vectors)
+    assert len(np.unique(scores.max(axis=2).argmax(axis=1))) > 1
+    for user, best in zip(USERS, scores.max(axis=1), strict=True):
+        found = retriever.candidates(user, k=6, keep_seen=True)
+        assert list(found.ids) == np.array(VIDEOS)[np.argsort(-best)[:6]].tolist()
+    users = EvaluationSet.of(dataset, Split.test)
+    bundle = retriever.bundle
+    lists = rank(bundle.towers, users, bundle.user_features, bundle.video_features, 6)
+    for user, rows in zip(dataset.users.ids(users.users), lists.ids, strict=True):
+        served = retriever.candidates(user, k=6)
+        assert bundle.videos.rows(served.ids).tolist() == rows[rows >= 0].tolist()
+
+
 def test_videos_that_are_unknown_have_no_vector(retriever: Retriever) -> None:
     with pytest.raises(UnknownIdError, match=f"video {NOTHING} is not among the bundle's 40 videos; it is mistyped"):
         retriever.embed_videos([VIDEOS[0], NOTHING])

@@ -10,6 +10,7 @@ from typing import ClassVar
 import numpy as np
 from jaxtyping import Float32, Int64
 
+from towers.index.several import merged
 from towers.types import ConfigError, DataError, Geometry, Hits
 
 _LENGTH_TOLERANCE = 1e-3
@@ -78,7 +79,7 @@ class Searcher(ABC):
 
     def search(
         self,
-        queries: Float32[np.ndarray, "q d"],
+        queries: Float32[np.ndarray, "q *i d"],
         k: int,
         exclude: Sequence[Int64[np.ndarray, " _"]] | None = None,
         allow: Int64[np.ndarray, " _"] | None = None,
@@ -86,7 +87,8 @@ class Searcher(ABC):
         """Return the best k of every query.
 
         Args:
-            queries: User vectors, or any others of the same space, [q, d].
+            queries: User vectors, or any others of the same space, [q, d]; or [q, i, d], where each user asks with
+                i queries and a video's score is the best of them.
             k: How many; slots beyond what exists and may be returned hold -1 and -inf.
             exclude: For each query the ids that it must not be given; ids that the index lacks change nothing.
             allow: The only ids that may be returned, to any query; ids that the index lacks change nothing.
@@ -97,10 +99,14 @@ class Searcher(ABC):
         """
         if k < 1:
             raise ConfigError(f"k is {k}; ask for at least 1 candidate")
-        if queries.shape[1] != self.dim:
+        if queries.shape[-1] != self.dim:
             raise DataError(
-                f"queries have {queries.shape[1]} dimensions, the index has {self.dim}; take both from one bundle"
+                f"queries have {queries.shape[-1]} dimensions, the index has {self.dim}; take both from one bundle"
             )
+        if queries.ndim == 3:
+            each = queries.shape[1]
+            lists = None if exclude is None else [ids for ids in exclude for _ in range(each)]
+            return merged(self.search(queries.reshape(-1, self.dim), k, lists, allow), each)
         _check_finite("queries", queries)
         offsets, columns = self._excluded(len(queries), exclude)
         allowed = None if allow is None else self._columns(np.unique(allow))

@@ -7,13 +7,13 @@ from towers.index.index import Searcher
 from towers.types import DataError
 
 
-def measured_recall(searcher: Searcher, reference: Searcher, queries: Float32[np.ndarray, "q d"], k: int) -> float:
+def measured_recall(searcher: Searcher, reference: Searcher, queries: Float32[np.ndarray, "q *i d"], k: int) -> float:
     """Return the share of the reference's best k that the searcher finds too, over all queries.
 
     Args:
         searcher: The index to be measured.
         reference: An exact searcher over the same vectors and ids.
-        queries: Real user vectors; made-up ones say little about a real index, [q, d].
+        queries: Real user vectors; made-up ones say little about a real index, [q, d] or [q, i, d].
         k: How many candidates of each query count.
 
     Returns:

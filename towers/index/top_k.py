@@ -5,6 +5,7 @@ import torch
 from jaxtyping import Float32, Int64
 from torch import Tensor
 
+from towers.index.several import for_each, merged
 from towers.types import ConfigError, DataError, Hits
 
 _FLOAT32_MAX = float(np.finfo(np.float32).max)
@@ -12,7 +13,7 @@ _WIDEST = 65_536
 
 
 def top_k(
-    queries: Float32[np.ndarray, "q d"] | Float32[Tensor, "q d"],
+    queries: Float32[np.ndarray, "q *i d"] | Float32[Tensor, "q *i d"],
     vectors: Float32[np.ndarray, "n e"] | Float32[Tensor, "n e"],
     k: int,
     exclude_offsets: Int64[np.ndarray, " q_plus_1"] | None = None,
@@ -26,7 +27,8 @@ def top_k(
     numpy arrays are searched on the CPU.
 
     Args:
-        queries: What to search for, [q, d].
+        queries: What to search for, [q, d]; or [q, i, d], where each of q asks with i queries and a column's
+            score is the best of them.
         vectors: What to search in, [n, e] with e = d; the number of a column is its row here.
         k: How many columns to return; slots beyond what exists hold -1 and -inf.
         exclude_offsets: Where each query's excluded columns begin, non-decreasing, [q + 1].
@@ -53,8 +55,11 @@ def top_k(
     right = as_tensor(vectors)
     left = as_tensor(queries).to(right.device)
     check_pair(left, right)
-    offsets, columns = _check_exclusions(left.shape[0], right.shape[0], exclude_offsets, exclude)
-    return search_all(left, right, k, (offsets, columns), block_mb)
+    lists = _check_exclusions(left.shape[0], right.shape[0], exclude_offsets, exclude)
+    if left.ndim == 2:
+        return search_all(left, right, k, lists, block_mb)
+    each = left.shape[1]
+    return merged(search_all(left.flatten(0, 1), right, k, for_each(*lists, each), block_mb), each)
 
 
 def search_all(
@@ -88,22 +93,22 @@ def search_all(
     return Hits(ids, scores)
 
 
-def check_pair(queries: Float32[Tensor, "q d"], vectors: Float32[Tensor, "n e"]) -> None:
+def check_pair(queries: Float32[Tensor, "q *i d"], vectors: Float32[Tensor, "n e"]) -> None:
     """Refuse queries and vectors whose inner products would be undefined.
 
     Raises:
         DataError: Dimensions that differ, values that are not finite, or lengths whose product is beyond float32.
     """
-    if queries.shape[1] != vectors.shape[1]:
+    if queries.shape[-1] != vectors.shape[1]:
         raise DataError(
-            f"queries have {queries.shape[1]} dimensions, vectors have {vectors.shape[1]}; take both from one model"
+            f"queries have {queries.shape[-1]} dimensions, vectors have {vectors.shape[1]}; take both from one model"
         )
     longest = 1.0
     for name, array in (("queries", queries), ("vectors", vectors)):
-        lengths = torch.linalg.vector_norm(array.double() if array.shape[0] < _WIDEST else array, dim=1)
+        lengths = torch.linalg.vector_norm(array.double() if array.shape[0] < _WIDEST else array, dim=-1)
         bad = (~torch.isfinite(lengths)).nonzero()
         if len(bad):
-            raise DataError(f"row {int(bad[0])} of {name} is not finite; the model that made it has diverged")
+            raise DataError(f"row {int(bad[0, 0])} of {name} is not finite; the model that made it has diverged")
         longest *= float(lengths.max()) if len(lengths) else 0.0
     if longest > _FLOAT32_MAX:
         raise DataError(f"scores can reach {longest:.3g}, beyond float32's {_FLOAT32_MAX:.3g}; scale the vectors down")

@@ -1,5 +1,6 @@
 """Batches to vectors: history encoders, the user tower, the video tower. Pure torch."""
 
+from towers.models.config import ModelConfig, PopularityTerm
 from towers.models.encode import likeness_queries, query_vectors, video_vectors
 from towers.models.feature_bag import FeatureBag
 from towers.models.history import (
@@ -17,7 +18,7 @@ from towers.models.history import (
 )
 from towers.models.run import Run, open_run
 from towers.models.storage import describe_model, load_towers, read_model, save_towers
-from towers.models.two_tower import ModelConfig, PopularityTerm, TwoTower
+from towers.models.two_tower import TwoTower
 
 __all__ = [
     "HISTORIES",

@@ -36,8 +36,8 @@ def query_vectors(
     requests: Requests,
     users: FeatureTable,
     block: int = 1024,
-) -> Float32[np.ndarray, "q d"]:
-    """Return each user's vector, [q, d].
+) -> Float32[np.ndarray, "q *i d"]:
+    """Return each user's vector, [q, d]; [q, interests, d] where the towers give several.
 
     Args:
         towers: Trained towers.
@@ -50,7 +50,8 @@ def query_vectors(
     Raises:
         TowersError: A vector is not finite.
     """
-    out = np.empty((len(requests), towers.dim), np.float32)
+    several = (towers.config.interests,) if towers.config.interests > 1 else ()
+    out = np.empty((len(requests), *several, towers.dim), np.float32)
     for start in range(0, len(requests), block):
         at = np.arange(start, min(start + block, len(requests)))
         events, time_ms, counts = _newest(requests.take(at), towers.window)
@@ -109,7 +110,7 @@ class _inference:  # noqa: N801 - reads as a statement
 
 
 def _finite(vectors: np.ndarray, what: str) -> np.ndarray:
-    bad = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
+    bad = np.flatnonzero(~np.isfinite(vectors).all(axis=tuple(range(1, vectors.ndim))))
     if len(bad):
         raise TowersError(f"the vector of {what} {bad[0]} is not finite ({len(bad)} such); the towers' weights are bad")
     return vectors

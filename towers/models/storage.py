@@ -8,8 +8,9 @@ from typing import Any
 import torch
 
 from towers.data import Encoders, atomic_folder, write_json
+from towers.models.config import ModelConfig, PopularityTerm
 from towers.models.history import HISTORIES
-from towers.models.two_tower import ModelConfig, PopularityTerm, TwoTower
+from towers.models.two_tower import TwoTower
 from towers.types import Geometry, RunError
 
 MODEL, WEIGHTS, ENCODERS = "model.json", "weights.pt", "encoders.json"

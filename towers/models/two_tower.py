@@ -1,8 +1,6 @@
 """A user tower and a video tower whose inner product says what a user will watch."""
 
 import math
-from dataclasses import dataclass
-from enum import Enum
 
 import torch
 from jaxtyping import Float, Int64
@@ -11,94 +9,13 @@ from torch.nn import functional
 
 from towers.data import TIME_UNKNOWN, Encoders
 from towers.features import CONTEXT_SIZES, Batch, FeatureTensors, context_codes
+from towers.models.config import LEAST_TEMPERATURE, ModelConfig
 from towers.models.feature_bag import FeatureBag
 from towers.models.hashing import table_size, two_places
-from towers.models.history import Clock, History
+from towers.models.history import Clock
 from towers.types import ConfigError, Geometry
 
 UNKNOWN_ROW = 1
-LEAST_TEMPERATURE = 0.01
-
-
-class PopularityTerm(Enum):
-    """What popularity is to a score."""
-
-    auto = "auto"
-    """recent where the log's events have times, else none; training chooses."""
-    none = "none"
-    """Nothing but what training makes of it."""
-    recent = "recent"
-    """A term of its own, by how often a video was watched of late: for logs whose events have times."""
-
-
-@dataclass(kw_only=True)
-class ModelConfig:
-    """Shape of both towers."""
-
-    history: History
-    """How what was watched becomes a state."""
-    dim: int = 0
-    """Size of a user's and a video's vector; 0 lets training choose by the number of events."""
-    window: int = 0
-    """Events of a history that are read, older ones are forgotten; 0 lets training choose by the histories' lengths."""
-    geometry: Geometry = Geometry.cosine
-    """How vectors are compared; cosine vectors have length 1."""
-    temperature: float = 0.07
-    """Divides the scores before the softmax; where learned, the value to begin with."""
-    learn_temperature: bool = True
-    """Whether the temperature is trained."""
-    spectral: bool = True
-    """Whether ids begin near those that the same users watched, instead of anywhere: saves several epochs."""
-    id_buckets: int = 0
-    """Size of each of two tables whose sum of two rows is a video's id, no two ids alike: for catalogues of which a
-    table would be too large. 0 gives each video a row of its own."""
-    id_min_count: int = 1
-    """Positive events of training from which on a video has an id; rarer ones share that of unknown videos, and are
-    told apart by their features alone."""
-    id_dropout: float = 0.1
-    """Share of a batch's videos that must do without their id, so that features alone can carry one."""
-    dropout: float = 0.2
-    """Share of hidden units, and of history events' coordinates, that a step leaves out."""
-    user_dropout: float = 0.1
-    """Share of training windows whose user must do without features, as an unknown user has to."""
-    context_dropout: float = 0.5
-    """Share of training queries that must do without their moment, as one that is asked at an unknown time has to."""
-    time_dropout: float = 0.1
-    """Share of training windows that must do without their events' times, as a history given without has to."""
-    history_dropout: float = 0.05
-    """Share of training queries that must do without history, as a new user has to."""
-    popularity: PopularityTerm = PopularityTerm.auto
-    """Whether scores have a term for popularity: auto, none or recent. Users lean on it as far as their state asks."""
-    popularity_days: float = 4.0
-    """After how many days a view counts half towards the popularity of late."""
-    popularity_strength: float = 1.0
-    """By how much the trained term is multiplied when vectors are made: below 1 holds back what everybody watches."""
-
-    def __post_init__(self) -> None:
-        """Check the options."""
-        for name in ("dim", "window"):
-            if getattr(self, name) < 0:
-                raise ConfigError(f"model.{name} is {getattr(self, name)}; expected at least 1, or 0 for a choice")
-        if not self.temperature >= LEAST_TEMPERATURE:
-            raise ConfigError(
-                f"model.temperature is {self.temperature}; expected at least {LEAST_TEMPERATURE}, usually .05 to .1"
-            )
-        for name in ("id_dropout", "dropout", "user_dropout", "context_dropout", "time_dropout", "history_dropout"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ConfigError(f"model.{name} is {getattr(self, name)}; expected from 0 to 1")
-        if self.id_buckets < 0 or self.id_min_count < 1:
-            name = "id_buckets" if self.id_buckets < 0 else "id_min_count"
-            least = 0 if name == "id_buckets" else 1
-            raise ConfigError(f"model.{name} is {getattr(self, name)}; expected at least {least}")
-        if not self.popularity_days > 0:
-            raise ConfigError(f"model.popularity_days is {self.popularity_days}; expected above 0")
-        if not self.popularity_strength >= 0:
-            raise ConfigError(f"model.popularity_strength is {self.popularity_strength}; expected at least 0")
-
-    @property
-    def leans(self) -> bool:
-        """Whether there is a term for popularity."""
-        return self.popularity is PopularityTerm.recent
 
 
 class TwoTower(nn.Module):
@@ -141,7 +58,7 @@ class TwoTower(nn.Module):
             nn.Linear(self.history.width + config.dim, hidden),
             nn.GELU(),
             nn.Dropout(config.dropout),
-            nn.Linear(hidden, config.dim),
+            nn.Linear(hidden, config.interests * config.dim),
         )
         self.level: Tensor
         if config.leans:
@@ -213,8 +130,8 @@ class TwoTower(nn.Module):
         state: Int64[Tensor, "b t"],
         users: FeatureTensors,
         time_ms: Int64[Tensor, "b s"],
-    ) -> Float[Tensor, "b t d"]:
-        """Return the query after the given numbers of events, [b, t, d].
+    ) -> Float[Tensor, "b t *i d"]:
+        """Return the query after the given numbers of events, [b, t, d]; [b, t, interests, d] if there are several.
 
         Args:
             events: Vectors of the watched videos, oldest first, [b, h, d].
@@ -226,7 +143,7 @@ class TwoTower(nn.Module):
         queries, known = self._ask(events[..., : self.config.dim], state, users, time_ms)
         if not self.config.leans:
             return queries
-        return torch.cat([queries, self._leaning(known) * self.config.popularity_strength], dim=-1)
+        return _beside(queries, self._leaning(known) * self.config.popularity_strength)
 
     def _ask(
         self,
@@ -234,7 +151,7 @@ class TwoTower(nn.Module):
         state: Int64[Tensor, "b t"],
         users: FeatureTensors,
         time_ms: Int64[Tensor, "b s"],
-    ) -> tuple[Float[Tensor, "b t w"], Float[Tensor, "b t k"]]:
+    ) -> tuple[Float[Tensor, "b t *i w"], Float[Tensor, "b t k"]]:
         """Return the queries without the coordinate for popularity, and all that is known of who asks."""
         clock = self._clock(time_ms)
         moment = self._moment(clock.asked_ms.gather(1, state))
@@ -247,7 +164,16 @@ class TwoTower(nn.Module):
             users = users.without(torch.rand(len(events), device=events.device) < self.config.user_dropout)
         about = self.user_features(users)[:, None] + moment
         known = torch.cat([watched, about], dim=-1)
-        return self._finish(self.join(known) + watched[..., : self.config.dim]), known
+        return self._interests(self.join(known), watched), known
+
+    def _interests(self, joined: Float[Tensor, "b t j"], watched: Float[Tensor, "b t k"]) -> Float[Tensor, "b t *i w"]:
+        """Return the queries: each adds to a vector of the state, another one as far as the state has several."""
+        dim, count = self.config.dim, self.config.interests
+        if count == 1:
+            return self._finish(joined + watched[..., :dim])
+        vectors = watched.view(*watched.shape[:2], -1, dim)
+        taken = torch.arange(count, device=watched.device) % vectors.shape[2]
+        return self._finish(joined.view(*joined.shape[:2], count, dim) + vectors[:, :, taken])
 
     def _leaning(self, known: Float[Tensor, "b t k"]) -> Float[Tensor, "b t 1"]:
         """Return how much each query leans on popularity: times the temperature, by which all scores are divided."""
@@ -269,6 +195,21 @@ class TwoTower(nn.Module):
     def forward(self, batch: Batch) -> tuple[Float[Tensor, "b h d"], Float[Tensor, "m d"]]:
         """Return the queries before each target, [b, h, d], and the batch's videos, [m, d].
 
+        Where there are several queries it is the one that scores the target best: it alone learns from it.
+
+        Source:
+            Cen et al. 2020, Controllable Multi-Interest Framework for Recommendation (ComiRec), section 3.2.
+        """
+        queries, vectors = self.queries(batch)
+        if self.config.interests == 1:
+            return queries, vectors
+        with torch.no_grad():
+            best = torch.einsum("bhid,bhd->bhi", queries, vectors[batch.target]).argmax(-1)
+        return queries.gather(2, best[..., None, None].expand(-1, -1, 1, queries.shape[-1])).squeeze(2), vectors
+
+    def queries(self, batch: Batch) -> tuple[Float[Tensor, "b h *i d"], Float[Tensor, "m d"]]:
+        """Return all queries before each target, as `states` does, and the batch's videos, [m, d].
+
         Where the batch tells how popular the videos were day by day, there is a coordinate for each day, and a
         query has its lean in that of its own day: popularity is what was known at the moment of each target.
         """
@@ -280,4 +221,11 @@ class TwoTower(nn.Module):
         events = content[batch.history[:, 1:].clamp(min=0)]
         queries, known = self._ask(events, batch.state, batch.users, batch.time_ms)
         days = functional.one_hot(batch.day, batch.levels.shape[1]) * self._leaning(known)
-        return torch.cat([queries, days], dim=-1), torch.cat([content, batch.levels], dim=1)
+        return _beside(queries, days), torch.cat([content, batch.levels], dim=1)
+
+
+def _beside(queries: Float[Tensor, "b t *i w"], more: Float[Tensor, "b t p"]) -> Float[Tensor, "b t *i wp"]:
+    """Return the queries with further coordinates, the same for all queries of a moment."""
+    if queries.ndim > more.ndim:
+        more = more[:, :, None].expand(-1, -1, queries.shape[2], -1)
+    return torch.cat([queries, more], dim=-1)

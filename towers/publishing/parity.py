@@ -25,13 +25,13 @@ class Sample:
     Attributes:
         users: User rows, [s].
         videos: Video rows, rising, those in the users' histories among them, [v].
-        queries: The users' vectors, [s, d].
+        queries: The users' vectors, [s, d] or [s, interests, d].
         hits: The users' best videos, unfiltered; ids are video rows, [s, k].
     """
 
     users: Int64[np.ndarray, " s"]
     videos: Int64[np.ndarray, " v"]
-    queries: Float32[np.ndarray, "s d"]
+    queries: Float32[np.ndarray, "s *i d"]
     hits: Hits
 
     def save(self, folder: Path) -> None:
@@ -75,7 +75,7 @@ class Material:
         known = self.positives
         return Requests.of(known.offsets, known.video_row, known.time_ms, users, self.towers.window)
 
-    def queries(self, users: Int64[np.ndarray, " q"]) -> Float32[np.ndarray, "q d"]:
+    def queries(self, users: Int64[np.ndarray, " q"]) -> Float32[np.ndarray, "q *i d"]:
         """Return the users' vectors as they are served, at an unknown moment."""
         return query_vectors(self.towers, self.vectors, self.requests(users), self.users.take(users))
 
@@ -152,7 +152,9 @@ def checked(figures: dict[str, float], when: str) -> dict[str, float]:
     return figures
 
 
-def training_form(sample: Sample, material: Material) -> tuple[Float32[np.ndarray, "s d"], Float32[np.ndarray, "v d"]]:
+def training_form(
+    sample: Sample, material: Material
+) -> tuple[Float32[np.ndarray, "s *i d"], Float32[np.ndarray, "v d"]]:
     """Return user and video vectors by the forward pass of training: all positions of a window, the last one taken."""
     requests = material.requests(sample.users)
     history = requests.history
@@ -178,16 +180,17 @@ def training_form(sample: Sample, material: Material) -> tuple[Float32[np.ndarra
     was_training = material.towers.training
     material.towers.eval()
     with torch.inference_mode():
-        states, videos = material.towers(batch)
+        states, videos = material.towers.queries(batch)
     material.towers.train(was_training)
     return states[:, -1].numpy(), videos.numpy()
 
 
 def inner_products(
-    queries: Float32[np.ndarray, "q d"], vectors: Float32[np.ndarray, "rows d"], hits: Hits
+    queries: Float32[np.ndarray, "q *i d"], vectors: Float32[np.ndarray, "rows d"], hits: Hits
 ) -> Float[np.ndarray, "q k"]:
-    """Return the inner products of the queries with their hits, in float64; -inf in empty slots."""
-    scores = np.einsum("qd,qkd->qk", queries.astype(np.float64), vectors[hits.ids].astype(np.float64))
+    """Return the inner products of queries and their hits, the best of several, in float64; -inf in empty slots."""
+    asked = queries.reshape(len(queries), -1, queries.shape[-1]).astype(np.float64)
+    scores = np.einsum("qid,qkd->qki", asked, vectors[hits.ids].astype(np.float64)).max(axis=2)
     return np.where(hits.ids >= 0, scores, -np.inf)
 
 

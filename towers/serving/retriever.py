@@ -107,8 +107,10 @@ class Retriever:
         """
         return cls(Bundle.open(folder), unknown)
 
-    def embed_users(self, user_ids: Ids) -> Float32[np.ndarray, "n d"]:
+    def embed_users(self, user_ids: Ids) -> Float32[np.ndarray, "n *i d"]:
         """Return the users' vectors at an unknown moment, [n, d]; an unknown user's is that of anybody new.
+
+        Where the towers give each user several, [n, interests, d]: a video's score is the best of them.
 
         Raises:
             ConfigError: One text in place of a list of ids.
@@ -215,7 +217,7 @@ class Retriever:
             return _known_rows(self.bundle.videos, history, "video")
         return self.bundle.videos.rows(history)
 
-    def _answers(self, queries: Float32[np.ndarray, "q d"], k: int, asked: list[_Asked]) -> list[Candidates]:
+    def _answers(self, queries: Float32[np.ndarray, "q *i d"], k: int, asked: list[_Asked]) -> list[Candidates]:
         if k < 1:
             raise ConfigError(f"k is {k}; ask for at least 1 candidate")
         hits = self._index.search(queries, min(k, max(1, len(self._index))), [each.hidden for each in asked])

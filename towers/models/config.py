@@ -1,0 +1,94 @@
+"""What the towers can be told."""
+
+from dataclasses import dataclass
+from enum import Enum
+
+from towers.models.history import History
+from towers.types import ConfigError, Geometry
+
+LEAST_TEMPERATURE = 0.01
+
+
+class PopularityTerm(Enum):
+    """What popularity is to a score."""
+
+    auto = "auto"
+    """recent where the log's events have times, else none; training chooses."""
+    none = "none"
+    """Nothing but what training makes of it."""
+    recent = "recent"
+    """A term of its own, by how often a video was watched of late: for logs whose events have times."""
+
+
+@dataclass(kw_only=True)
+class ModelConfig:
+    """Shape of both towers."""
+
+    history: History
+    """How what was watched becomes a state."""
+    dim: int = 0
+    """Size of a user's and a video's vector; 0 lets training choose by the number of events."""
+    window: int = 0
+    """Events of a history that are read, older ones are forgotten; 0 lets training choose by the histories' lengths."""
+    geometry: Geometry = Geometry.cosine
+    """How vectors are compared; cosine vectors have length 1."""
+    temperature: float = 0.07
+    """Divides the scores before the softmax; where learned, the value to begin with."""
+    learn_temperature: bool = True
+    """Whether the temperature is trained."""
+    spectral: bool = True
+    """Whether ids begin near those that the same users watched, instead of anywhere: saves several epochs."""
+    id_buckets: int = 0
+    """Size of each of two tables whose sum of two rows is a video's id, no two ids alike: for catalogues of which a
+    table would be too large. 0 gives each video a row of its own."""
+    id_min_count: int = 1
+    """Positive events of training from which on a video has an id; rarer ones share that of unknown videos, and are
+    told apart by their features alone."""
+    id_dropout: float = 0.1
+    """Share of a batch's videos that must do without their id, so that features alone can carry one."""
+    dropout: float = 0.2
+    """Share of hidden units, and of history events' coordinates, that a step leaves out."""
+    user_dropout: float = 0.1
+    """Share of training windows whose user must do without features, as an unknown user has to."""
+    context_dropout: float = 0.5
+    """Share of training queries that must do without their moment, as one that is asked at an unknown time has to."""
+    time_dropout: float = 0.1
+    """Share of training windows that must do without their events' times, as a history given without has to."""
+    history_dropout: float = 0.05
+    """Share of training queries that must do without history, as a new user has to."""
+    interests: int = 1
+    """Queries of each user; a video's score is the best of them. Each target trains the one that scores it best."""
+    popularity: PopularityTerm = PopularityTerm.auto
+    """Whether scores have a term for popularity: auto, none or recent. Users lean on it as far as their state asks."""
+    popularity_days: float = 4.0
+    """After how many days a view counts half towards the popularity of late."""
+    popularity_strength: float = 1.0
+    """By how much the trained term is multiplied when vectors are made: below 1 holds back what everybody watches."""
+
+    def __post_init__(self) -> None:
+        """Check the options."""
+        for name in ("dim", "window"):
+            if getattr(self, name) < 0:
+                raise ConfigError(f"model.{name} is {getattr(self, name)}; expected at least 1, or 0 for a choice")
+        if self.interests < 1:
+            raise ConfigError(f"model.interests is {self.interests}; expected at least 1")
+        if not self.temperature >= LEAST_TEMPERATURE:
+            raise ConfigError(
+                f"model.temperature is {self.temperature}; expected at least {LEAST_TEMPERATURE}, usually .05 to .1"
+            )
+        for name in ("id_dropout", "dropout", "user_dropout", "context_dropout", "time_dropout", "history_dropout"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ConfigError(f"model.{name} is {getattr(self, name)}; expected from 0 to 1")
+        if self.id_buckets < 0 or self.id_min_count < 1:
+            name = "id_buckets" if self.id_buckets < 0 else "id_min_count"
+            least = 0 if name == "id_buckets" else 1
+            raise ConfigError(f"model.{name} is {getattr(self, name)}; expected at least {least}")
+        if not self.popularity_days > 0:
+            raise ConfigError(f"model.popularity_days is {self.popularity_days}; expected above 0")
+        if not self.popularity_strength >= 0:
+            raise ConfigError(f"model.popularity_strength is {self.popularity_strength}; expected at least 0")
+
+    @property
+    def leans(self) -> bool:
+        """Whether there is a term for popularity."""
+        return self.popularity is PopularityTerm.recent
