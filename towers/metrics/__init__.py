@@ -1,5 +1,6 @@
-"""Ranks → numbers: ranking metrics per user, and the same as torchmetrics classes."""
+"""Ranks → numbers: ranking metrics per user, the same as torchmetrics classes, and figures of probabilities."""
 
+from towers.metrics.binary import BINARY, Judgement, best_threshold
 from towers.metrics.ranking import (
     CUTOFFS,
     PER_USER,
@@ -28,18 +29,21 @@ from towers.metrics.running import (
 )
 
 __all__ = [
+    "BINARY",
     "CUTOFFS",
     "F1",
     "METRICS",
     "PER_USER",
     "Coverage",
     "Hit",
+    "Judgement",
     "Mrr",
     "Ndcg",
     "Precision",
     "RankingMetric",
     "Recall",
     "RecallCapped",
+    "best_threshold",
     "f1",
     "found",
     "hit",
