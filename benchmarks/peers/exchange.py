@@ -80,6 +80,8 @@ class Task:
     def best(self, score: Callable[[np.ndarray], np.ndarray], block: int = 1024) -> np.ndarray:
         """Rank the catalogue exactly for every wanted user, what the user watched left out.
 
+        Videos that nobody watched before are left out too: a model of ids has learned nothing of them.
+
         Args:
             score: From users [b] to the scores of all videos [b, catalogue].
             block: How many users at a time.
@@ -89,9 +91,11 @@ class Task:
         """
         depth = min(DEPTH, self.catalogue)
         ranked = np.full((len(self.wanted), DEPTH), -1)
+        unknown = np.bincount(self.videos, minlength=self.catalogue) == 0
         for start in range(0, len(self.wanted), block):
             users = self.wanted[start : start + block]
             scores = np.array(score(users), np.float32)
+            scores[:, unknown] = -np.inf
             for row, user in enumerate(users):
                 scores[row, self.past(user)] = -np.inf
             top = np.argsort(-scores, axis=1, kind="stable")[:, :depth]

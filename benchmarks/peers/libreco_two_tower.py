@@ -34,18 +34,17 @@ def train(task: Task, settings: Mapping[str, str]) -> Fitted:
     began = time.perf_counter()
     model.fit(events, neg_sampling=True, verbose=0, shuffle=True)
     spent = time.perf_counter() - began
-    users, videos = vectors(model, info.user2id, task), vectors(model, info.item2id, task)
+    users = placed(model.user_embeds_np, info.user2id, len(task.offsets) - 1)
+    videos = placed(model.item_embeds_np, info.item2id, task.catalogue)
     examples = int(settings["epochs"]) * len(task.videos)
     return Fitted(rank=by_product(task, users, videos), fit_seconds=spent, examples=examples)
 
 
-def vectors(model: TwoTower, numbers: Mapping[int, int], task: Task) -> np.ndarray:
-    """Return the vectors in the task's order; a thing that was not in train has zeros."""
-    of_users = numbers is model.data_info.user2id
-    own = np.asarray(model.user_embeds_np if of_users else model.item_embeds_np)
-    placed = np.zeros((len(task.offsets) - 1 if of_users else task.catalogue, own.shape[1]), np.float32)
-    placed[list(numbers)] = own[list(numbers.values())]
-    return placed
+def placed(own: np.ndarray, numbers: Mapping[int, int], count: int) -> np.ndarray:
+    """Return the vectors in the task's order, [count, d]; what was not in train has zeros."""
+    vectors = np.zeros((count, own.shape[1]), np.float32)
+    vectors[list(numbers)] = own[list(numbers.values())]
+    return vectors
 
 
 if __name__ == "__main__":
