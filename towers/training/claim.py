@@ -11,8 +11,9 @@ from towers.data import write_json
 from towers.types import RunError
 
 CONFIG, LOCK = "config.json", ".lock"
-FREE = {"accelerator", "dataset", "progress", "run", "threads", "trainer"}
-"""Options that may differ when a run goes on; what the dataset holds is told by its fingerprint."""
+FREE = {"accelerator", "dataset", "engagement", "progress", "run", "threads", "trainer"}
+"""Options that may differ when a run goes on; what the dataset holds is told by its fingerprint, and
+a head can be fitted to towers that are there."""
 
 
 @contextmanager

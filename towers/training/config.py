@@ -6,6 +6,7 @@ from enum import Enum
 from towers.features.sampler import Sampler
 from towers.losses.loss import Loss
 from towers.models import ModelConfig, PopularityTerm
+from towers.models.engagement import EngagementConfig
 from towers.types import ConfigError, Geometry
 
 
@@ -147,6 +148,8 @@ class TrainConfig:
     passed_weight: float = 1.0
     """How many others a video counts for among the candidates of a user who was shown it and passed it over; above 0.
     Only a video that the sampler drew counts, so sampler=catalogue makes the most of it."""
+    engagement: EngagementConfig = field(default_factory=EngagementConfig)
+    """A head that says how likely a video that is shown is to be liked."""
     shuffle: bool = False
     """Whether every epoch puts each user's events in another order: for logs whose order means nothing."""
     seed: int = 0
@@ -169,6 +172,11 @@ class TrainConfig:
                 raise ConfigError(f"{name} is {getattr(self, name)}; expected at least 0")
         if self.refit_afresh and not self.refit_epochs:
             raise ConfigError("refit_epochs is 0, no refit, and refit_afresh asks for one; expected one or the other")
+        if self.refit_afresh and self.engagement.fit:
+            raise ConfigError(
+                "refit_afresh and engagement.fit are both true; expected one of them: the head is learned with towers "
+                "that have not seen valid, and can read those of a refit only when it went on from there"
+            )
         if not self.passed_weight > 0:
             raise ConfigError(f"passed_weight is {self.passed_weight}; expected above 0, and 1 for no difference")
         if self.passed_weight != 1 and not self.loss.corrected:

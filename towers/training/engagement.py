@@ -13,12 +13,14 @@ from torch.nn import functional
 from towers.data import Dataset, Split
 from towers.features.exposures import Exposures, context_values
 from towers.metrics import Judgement, best_threshold
-from towers.models import TwoTower
+from towers.models import TwoTower, load_towers, open_run
 from towers.models.engagement import Base, EngagementConfig, EngagementHead, Known
-from towers.models.engagement_model import ENGAGEMENT, EngagementModel
+from towers.models.engagement_model import ENGAGEMENT, EngagementModel, open_engagement
 from towers.models.occasions import Occasions
 from towers.types import DataError, RunError
 
+BEFORE = "towers-before-refit"
+"""Folder of the towers that have not seen valid, in the run of such as have."""
 BATCH, WARM_UP, FOLDS = 1024, 30, 3
 LEAST_MET, MOST_VALUES = 10, 64
 """How often a circumstance's value has to be met in train to be known by itself, and how many such there are."""
@@ -49,8 +51,7 @@ def fit_engagement(
     occasions = Occasions.of(dataset, config.context)
     exposures = occasions.exposures
     train, valid = (_newest(exposures, split, config.exposures) for split in (Split.train, Split.valid))
-    for split, places in ((Split.train, train), (Split.valid, valid)):
-        _refuse_one_sided(dataset, exposures, split, places)
+    refuse_without_exposures(config, dataset)
     values = {name: context_values(texts[train], LEAST_MET, MOST_VALUES) for name, texts in exposures.context.items()}
     known = {Split.train: occasions.known(values, train), Split.valid: occasions.known(values, valid)}
     liked = torch.from_numpy(exposures.liked.astype(np.float64))
@@ -74,9 +75,33 @@ def fit_engagement(
     return EngagementModel(head.eval(), values, occasions.so_far.names, threshold, figures)
 
 
-def save_engagement(model: EngagementModel, run: str | Path) -> None:
-    """Write the head into a run's folder."""
-    model.save(Path(run) / ENGAGEMENT)
+def add_engagement(config: EngagementConfig, folder: Path, dataset: Dataset, seed: int) -> None:
+    """Fit the head of a finished run and keep it there, unless the run has one of these options.
+
+    Raises:
+        RunError: The run was refitted and did not keep its towers of before.
+    """
+    there = open_engagement(folder)
+    if there is not None and there.head.config == config:
+        _log.info("%s has its engagement head already; nothing was fitted", folder)
+        return
+    run = open_run(folder)
+    before = run.towers
+    if run.info.get("refitted"):
+        if not (folder / BEFORE).is_dir():
+            raise RunError(
+                f"{folder} was refitted on valid and holds no {BEFORE}, the towers that had not seen it, which an "
+                "engagement head is learned with; train again"
+            )
+        before = load_towers(folder / BEFORE)
+    fit_engagement(config, dataset, before, run.towers, seed).save(folder / ENGAGEMENT)
+
+
+def refuse_without_exposures(config: EngagementConfig, dataset: Dataset) -> None:
+    """Raise a DataError where an engagement head has nothing to learn from: before hours of training, not after."""
+    exposures = Exposures.of(dataset, config.context)
+    for split in (Split.train, Split.valid):
+        _refuse_one_sided(dataset, exposures, split, _newest(exposures, split, config.exposures))
 
 
 def _newest(exposures: Exposures, split: Split, most: int) -> Int64[np.ndarray, " p"]:

@@ -25,6 +25,7 @@ from towers.models.run import RUN, TOWERS
 from towers.training.choose import Facts, settle
 from towers.training.claim import CONFIG, claimed
 from towers.training.config import TrainConfig
+from towers.training.engagement import BEFORE, add_engagement, refuse_without_exposures
 from towers.training.find import found
 from towers.training.journal import Row
 from towers.training.launch import launch
@@ -47,7 +48,8 @@ def train(config: TrainConfig) -> Run:
     them, and what is learned is what one process would learn, up to rounding and what dropout draws.
 
     Args:
-        config: What to do; `config.run` is the folder that is written.
+        config: What to do; `config.run` is the folder that is written. With `engagement.fit` a finished run
+            gets an engagement head.
 
     Returns:
         The finished run.
@@ -76,6 +78,8 @@ def _train(config: TrainConfig, ranks: Ranks) -> None:
     for line in lines if ranks.first else []:
         _log.info("chosen: %s", line)
     users = EvaluationSet.of(dataset, Split.valid)
+    if config.engagement.fit:
+        refuse_without_exposures(config.engagement, dataset)
     plain = describe(config) | {"dataset_fingerprint": ranks.same(dataset.fingerprint, "the dataset")}
     with ExitStack() as held:
         ranks.once(lambda: held.enter_context(claimed(folder, plain)))
@@ -84,6 +88,8 @@ def _train(config: TrainConfig, ranks: Ranks) -> None:
             _log.info("%s had already finished; nothing was trained", folder)
         else:
             _learn(config, dataset, users, plain, ranks)
+        if config.engagement.fit:
+            ranks.once(partial(add_engagement, config.engagement, folder, dataset, config.seed))
 
 
 def _learn(config: TrainConfig, dataset: Dataset, users: EvaluationSet, plain: dict[str, Any], ranks: Ranks) -> None:
@@ -104,14 +110,16 @@ def _learn(config: TrainConfig, dataset: Dataset, users: EvaluationSet, plain: d
         parts=ranks.count,
     )
     fit = Stage(name="fit", config=config, epochs=config.optim.epochs, validate=valid, before=[], ranks=ranks)
-    chosen, rows = _stage(fit, dataset, features, [Split.train])
-    refit_rows: list[Row] = []
+    before, rows = _stage(fit, dataset, features, [Split.train])
+    chosen, refit_rows = before, list[Row]()
     if config.refit_epochs:
-        epochs, begin = (best_epoch(rows), None) if config.refit_afresh else (config.refit_epochs, chosen)
+        epochs, begin = (best_epoch(rows), None) if config.refit_afresh else (config.refit_epochs, before)
         again = Stage(name="refit", config=config, epochs=epochs, validate=None, before=rows, ranks=ranks)
         chosen, refit_rows = _stage(again, dataset, features, [Split.train, Split.valid], begin=begin)
 
     def finish() -> None:
+        if chosen is not before:
+            save_towers(before, Path(config.run) / BEFORE)
         save_towers(chosen, Path(config.run) / TOWERS)
         write_json(Path(config.run) / RUN, _summary(plain, rows, refit_rows, time.perf_counter() - began))
 
