@@ -18,6 +18,7 @@ from towers.models import ModelConfig, RecencyHistory, Run, open_run
 from towers.training import OptimConfig, TrainConfig, launch, train
 from towers.training.checkpoint import read_checkpoint
 from towers.training.config import Accelerator, Products, Strategy, Tables, TrainerConfig
+from towers.training.journal import Journal
 from towers.types import ConfigError, RunError
 
 SABOTAGED = launch.BOOT.replace("towers.training.launch", "tests.training.saboteur")
@@ -28,7 +29,7 @@ def config(dataset: Dataset, run: Path, **options: object) -> TrainConfig:
         "model": ModelConfig(history=RecencyHistory(), dim=8, window=6, **NO_DROPOUT),  # type: ignore[arg-type]
         "loss": Softmax(),
         "sampler": Mixed(count=8),
-        "optim": OptimConfig(epochs=3, positions=64, learning_rate=0.02, tables=Tables.sparse),
+        "optim": OptimConfig(epochs=3, positions=64, learning_rate=0.02, average=0.9, tables=Tables.sparse),
         "accelerator": Accelerator.cpu,
         "precision": Products.float32,
         "progress": False,
@@ -60,17 +61,37 @@ def check_equal(run: Run, other: Run) -> None:
         torch.testing.assert_close(weights, other.towers.state_dict()[name], rtol=1e-3, atol=1e-4, msg=name)
 
 
+@pytest.mark.parametrize("strategy", [Strategy.ddp, Strategy.rows])
 def test_when_one_is_killed_all_end_and_another_number_goes_on(
-    alone: Run, tiny_dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    strategy: Strategy, alone: Run, tiny_dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(launch, "BOOT", SABOTAGED)
     monkeypatch.setenv("SABOTAGE", "1 3 self")
+    two = TrainerConfig(devices=2, strategy=strategy)
     with pytest.raises(RunError, match=r"process 1 of this training was killed by SIGKILL .* goes on after the last"):
-        train(config(tiny_dataset, tmp_path / "run", trainer=TrainerConfig(devices=2)))
+        train(config(tiny_dataset, tmp_path / "run", trainer=two))
     with pytest.raises(ChildProcessError):
         os.waitpid(-1, os.WNOHANG)
     assert read_checkpoint(tmp_path / "run" / "checkpoints" / "fit" / "last.ckpt")["epoch"] == 1
     check_equal(train(config(tiny_dataset, tmp_path / "run")), alone)
+
+
+def test_rows_are_dealt_out_where_one_process_stopped(
+    alone: Run, tiny_dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add = Journal.add
+
+    def add_and_stop(self: Journal, number: int, loss: float, valid: dict[str, float]) -> None:
+        add(self, number, loss, valid)
+        if number == 2:
+            raise RunError("the light went out")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Journal, "add", add_and_stop)
+        with pytest.raises(RunError, match="the light went out"):
+            train(config(tiny_dataset, tmp_path / "run"))
+    two = TrainerConfig(devices=2, strategy=Strategy.rows)
+    check_equal(train(config(tiny_dataset, tmp_path / "run", trainer=two)), alone)
 
 
 KILLED = """
@@ -109,7 +130,7 @@ def test_two_processes_of_torchrun_learn_what_one_learns_and_one_speaks(
     options = [
         *(f"model.{name}=0" for name in NO_DROPOUT),
         *("model.dim=8", "model.window=6", "sampler.count=8", "optim.epochs=3", "optim.positions=64", "threads=1"),
-        *("model/history=recency", "optim.tables=sparse"),
+        *("model/history=recency", "optim.tables=sparse", "optim.average=0.9"),
         *("optim.learning_rate=0.02", "accelerator=cpu", "precision=float32", "refit_epochs=1"),
     ]
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "--no-python"]

@@ -39,6 +39,8 @@ class Strategy(Enum):
     """One process where devices is 1, else ddp."""
     ddp = "ddp"
     """Each process has all weights and takes its part of every batch; their gradients are averaged."""
+    rows = "rows"
+    """As ddp, but of the video table each keeps a part of the rows: for a table that one device cannot hold."""
 
 
 class Schedule(Enum):
@@ -110,7 +112,7 @@ class TrainerConfig:
     devices: int = 1
     """Processes on this machine, one to a device; under torchrun its own number holds."""
     strategy: Strategy = Strategy.auto
-    """How they share the work: auto or ddp."""
+    """How they share the work: auto, ddp or rows."""
 
     def __post_init__(self) -> None:
         """Check the options."""
@@ -120,7 +122,7 @@ class TrainerConfig:
     @property
     def several(self) -> bool:
         """Whether processes are to be started."""
-        return self.devices > 1 or self.strategy is Strategy.ddp
+        return self.devices > 1 or self.strategy is not Strategy.auto
 
 
 @dataclass(kw_only=True)

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import pytorch_lightning as pl
 import torch
@@ -16,6 +17,7 @@ from towers.losses import CandidateSet, Loss, candidate_loss
 from towers.models import TwoTower
 from towers.training.adam import RowAdamW, shorten
 from towers.training.config import OptimConfig, Schedule, Tables
+from towers.training.shards import RowShards, change_rows
 from towers.types import RunError
 
 LARGE_TABLE = 20_000
@@ -100,7 +102,25 @@ class TowersModule(pl.LightningModule):
     ) -> None:
         """Shorten a gradient that is too long, rows of large tables included."""
         if gradient_clip_val:
-            shorten(self.parameters(), gradient_clip_val)
+            shorten(self.parameters(), gradient_clip_val, self.shards.weight if self.shards else None)
+
+    @property
+    def shards(self) -> RowShards | None:
+        """This process's rows of the video table; None where it has them all."""
+        return self.towers.ids if isinstance(self.towers.ids, RowShards) else None
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Write the video table whole: any number of processes can go on with it."""
+        if self.shards:
+            change_rows(checkpoint, self._place(self.shards.weight), self.shards.collect)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Read only this process's rows of the video table."""
+        if self.shards:
+            change_rows(checkpoint, self._place(self.shards.weight), self.shards.deal)
+
+    def _place(self, weight: nn.Parameter) -> int:
+        return next(place for place, parameter in enumerate(self.parameters()) if parameter is weight)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Return AdamW over all weights and the course of its step size."""

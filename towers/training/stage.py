@@ -15,12 +15,13 @@ from towers.features import BatchSource
 from towers.models import TwoTower
 from towers.training.average import Average
 from towers.training.checkpoint import WholeCheckpoints, read_checkpoint
-from towers.training.config import TrainConfig
+from towers.training.config import Strategy, TrainConfig
 from towers.training.data_module import TowersData
 from towers.training.journal import Journal, Row
 from towers.training.module import TowersModule
 from towers.training.precision import precision_of
 from towers.training.ranks import Ranks, strategy_of
+from towers.training.shards import dealt_out
 
 STEER = "recall@100"
 """The figure of the valid split that chooses the epoch."""
@@ -98,7 +99,8 @@ class Stage:
         kept = [self._checkpoint("last", None)]  # its own callback: save_last leaves out the epochs that are not best
         if self.validate:
             kept.insert(0, self._checkpoint("best", f"valid/{STEER}"))
-        with _quiet():
+        rows = self.ranks.met and self.config.trainer.strategy is Strategy.rows
+        with _quiet(), dealt_out(towers, module, self.ranks) if rows else nullcontext():
             trainer = self._trainer([journal, *([average] if average else []), *kept])
             trainer.fit(module, TowersData(source, self.config.seed), ckpt_path=resume, weights_only=False)
 
