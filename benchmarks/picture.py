@@ -2,8 +2,9 @@
 
     python -m benchmarks.picture
 
-Ours are rows of results/quality.csv; others' are those of results/peers.csv, each with its source. A figure whose
-training time is not known is a line across.
+Ours are rows of results/quality.csv. Others', full, are those of results/peers_measured.csv, measured beside ours in
+one run; hollow, those of results/peers.csv, each with its source, unless they were measured. A figure whose training
+time is not known is a line across.
 """
 
 import statistics
@@ -30,6 +31,17 @@ def ours(protocol: str, metric: str, folder: Path) -> dict[str, tuple[float, flo
     return found  # type: ignore[return-value]  # a pair, since there are two names
 
 
+def measured(protocol: str, metric: str, folder: Path) -> dict[str, tuple[float, float]]:
+    """Return seconds and value of each contender of the last run beside ours that came to an end, by title."""
+    rows = [row for row in read("peers_measured", folder) if row["protocol"] == protocol and row[metric]]
+    found = {}
+    for title in dict.fromkeys(row["title"] for row in rows):
+        own = [row for row in rows if row["title"] == title]
+        newest = [row for row in own if row["commit"] == own[-1]["commit"]]
+        found[title] = tuple(statistics.fmean(float(row[name]) for row in newest) for name in ("seconds", metric))
+    return found  # type: ignore[return-value]  # a pair, since there are two names
+
+
 def label(axes: Axes, text: str, at: tuple[float, float], color: str, size: int = 7) -> None:
     """Write beside a point."""
     axes.annotate(text, at, xytext=(6, 3), textcoords="offset points", fontsize=size, color=color)
@@ -38,12 +50,17 @@ def label(axes: Axes, text: str, at: tuple[float, float], color: str, size: int 
 def panel(axes: Axes, protocol: str, metric: str, folder: Path) -> None:
     """Draw one protocol."""
     across = axes.get_yaxis_transform()
+    beside = measured(protocol, metric, folder)
+    for title, at in beside.items():
+        mark, color = ("D", OURS) if title.startswith("towers") else ("o", OTHERS)
+        axes.plot(*at, mark, color=color, markersize=6)
+        label(axes, title, at, color)
     for peer in read("peers", folder):
-        if (peer["protocol"], peer["metric"]) != (protocol, metric):
+        if (peer["protocol"], peer["metric"]) != (protocol, metric) or peer["name"].startswith(tuple(beside)):
             continue
         value = float(peer["value"])
         if peer["seconds"]:
-            axes.plot(float(peer["seconds"]), value, "o", color=OTHERS, markersize=5)
+            axes.plot(float(peer["seconds"]), value, "o", color=OTHERS, fillstyle="none", markersize=5)
             label(axes, peer["name"], (float(peer["seconds"]), value), OTHERS)
         else:
             axes.axhline(value, color=OTHERS, linewidth=0.6, linestyle=":")
@@ -62,6 +79,10 @@ def draw(to: Path, folder: Path = RESULTS) -> None:
     figure, every = plt.subplots(1, len(PANELS), figsize=(16, 5.2), layout="constrained")
     for axes, (protocol, metric) in zip(every, PANELS.items(), strict=True):
         panel(axes, protocol, metric, folder)
+    figure.supxlabel(
+        "full circles: measured beside ours in one run; hollow circles and lines: taken over, sources in peers.csv",
+        fontsize=8,
+    )
     figure.savefig(to, dpi=110)
     plt.close(figure)
 

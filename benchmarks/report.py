@@ -126,6 +126,45 @@ def ablation_table(protocol: str, folder: Path) -> str:
     return "\n".join([*lines, "", f"One seed each, ± half the 95% interval over users. Commit: {last['commit']}.", ""])
 
 
+def peers_table(protocol: str, folder: Path) -> str:
+    """Write what each contender reached and took, the mean over its turns at its newest commit, best first."""
+    rows = [row for row in read("peers_measured", folder) if row["protocol"] == protocol]
+    if not rows:
+        return "Not measured yet.\n"
+    own = {
+        name: [row for row in rows if row["contender"] == name] for name in dict.fromkeys(r["contender"] for r in rows)
+    }
+    latest = {name: [row for row in turns if row["commit"] == turns[-1]["commit"]] for name, turns in own.items()}
+    shown = (("seconds", 0), ("fit_seconds", 0), ("examples_per_s", -3), ("peak_mb", 0))
+
+    def cell(turns: Rows, column: str) -> str:
+        values = [float(row[column]) for row in turns if row[column] and row["recall@100"]]
+        if not values:
+            return "–"
+        if column in PEER_METRICS:
+            return f"{statistics.fmean(values):.4f}"
+        ends = [f"{round(value, dict(shown)[column]):,.0f}" for value in (min(values), max(values))]
+        return "–".join(dict.fromkeys(ends))
+
+    columns = (*PEER_METRICS, *(column for column, _ in shown))
+    order = sorted(latest, key=lambda name: cell(latest[name], "recall@100").replace("–", "0"), reverse=True)
+    lines = [f"| {protocol} | {' | '.join(columns)} | turns | |", f"|---|{'--:|' * (len(columns) + 1)}---|"]
+    for name in order:
+        turns = latest[name]
+        notes = ", ".join(dict.fromkeys(row["note"] for row in turns if row["note"]))
+        cells = [cell(turns, column) for column in columns]
+        lines.append(f"| {turns[-1]['title']} | {' | '.join(cells)} | {len(turns)} | {notes} |")
+    last = rows[-1]
+    commits = ", ".join(dict.fromkeys(turns[-1]["commit"] for turns in latest.values()))
+    return "\n".join([
+        *lines,
+        "",
+        f"Command: `{last['command']}`. Machine: {last['machine']}, {last['threads']} threads. Commit: {commits}.",
+        "",
+    ])
+
+
+PEER_METRICS = ("recall@100", "recall@20", "ndcg@10", "hit@10")
 PLAIN = {
     "training": (
         ("protocol", "encoder", "dim"),
@@ -138,6 +177,7 @@ PLAIN = {
 TABLES: dict[str, Callable[[Path], str]] = {
     **{f"quality-{protocol}": partial(quality_table, protocol) for protocol in HEADLINES},
     **{f"ablations-{protocol}": partial(ablation_table, protocol) for protocol in HEADLINES},
+    **{f"peers-{protocol}": partial(peers_table, protocol) for protocol in ("kuairand", "ml-1m")},
     **{name: partial(plain_table, name, *columns) for name, columns in PLAIN.items()},
 }
 
