@@ -8,6 +8,9 @@ from enum import Enum
 import numpy as np
 from jaxtyping import Float32, Int64
 
+DAY_MS = 86_400_000
+"""A day in milliseconds."""
+
 
 class Geometry(Enum):
     """How two vectors are compared.

@@ -66,7 +66,7 @@ def test_of_a_long_log_only_the_newest_days_are_told() -> None:
 
 @pytest.mark.parametrize("views", [[(2, np.nan), (3, np.nan)], [(2, 0.1), (3, 0.6)]])
 def test_a_log_that_tells_no_days_apart_is_refused(views: list[tuple[int, float]]) -> None:
-    with pytest.raises(ConfigError, match=r"model\.popularity is recent, but .*; set model\.popularity=none"):
+    with pytest.raises(ConfigError, match=r"model\.popularity is recent, but .*; set model\.popularity=total, or none"):
         of(views)
 
 

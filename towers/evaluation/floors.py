@@ -18,12 +18,11 @@ from towers.evaluation.evaluation_set import EvaluationSet
 from towers.evaluation.fitted import Fitted, FromHistory, SameForAll, floor_blocks
 from towers.evaluation.past import Past
 from towers.metrics import ranking
-from towers.types import ConfigError
+from towers.types import DAY_MS, ConfigError
 
 DENSE_LIMIT = 12_000
 """Largest catalogue for which a video × video table is filled: 12,000² × 4 B = 0.6 GB."""
 SMALL_SYSTEM = 128
-DAY_MS = 86_400_000
 
 
 @dataclass(kw_only=True)

@@ -11,11 +11,11 @@ from towers.data import TIME_UNKNOWN
 from towers.evaluation.evaluation_set import FIRST_ROW, EvaluationSet
 from towers.evaluation.interval import Figure, intervals
 from towers.evaluation.measure import recall_within
+from towers.types import DAY_MS
 
 HISTORY_BOUNDS = (1, 6, 11, 21, 51, 101)
 """Where each range of history lengths begins."""
 WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
-DAY_MS = 86_400_000
 THURSDAY = 3
 """1 January 1970 was one; weekdays count from Monday."""
 

@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float32, Float64, Int64
 from towers.data import Dataset, Kind
 from towers.features.exposures import Exposures, as_text, context_code, context_values, finite, first_of_moment
 from towers.features.table import FeatureTable
-from towers.features.trend import DAY_MS
+from towers.types import DAY_MS
 
 RECENT = (1, 5, 20)
 """How many of a user's last exposures are looked at by themselves."""

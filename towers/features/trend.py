@@ -6,9 +6,8 @@ import numpy as np
 from jaxtyping import Float32, Int64
 
 from towers.data import TIME_UNKNOWN, Positives
-from towers.types import ConfigError
+from towers.types import DAY_MS, ConfigError
 
-DAY_MS = 86_400_000
 DAYS = 31
 """Of how many of the newest days a training is told the popularity; what happened before is told nothing of it."""
 PRIOR = 0.15
@@ -43,6 +42,20 @@ class Trend:
     levels: Float32[np.ndarray, "rows days_2"]
 
     @classmethod
+    def total(cls, positives: Positives, eligible: Int64[np.ndarray, " c"], rows: int) -> "Trend":
+        """Return how popular videos are by all their views, at every moment the same: where no times are known.
+
+        Example:
+            >>> views = np.array([2, 2, 3], np.int32)
+            >>> log = Positives(np.array([0, 0, 0, 3]), views, np.zeros(3, np.int64), np.ones(3, np.float32))
+            >>> Trend.total(log, np.array([2, 3]), rows=4).now[2:].round(3).tolist()
+            [0.20..., -0.20...]
+        """
+        level = np.log(np.bincount(positives.video_row, minlength=rows) + 1.0)
+        level = (level - level[eligible].mean()).astype(np.float32)
+        return cls(np.iinfo(np.int64).max, np.stack([level, level], axis=1))
+
+    @classmethod
     def of(cls, positives: Positives, eligible: Int64[np.ndarray, " c"], rows: int, half_life_days: float) -> "Trend":
         """Return what was known of the popularity of videos before and after these events.
 
@@ -65,7 +78,7 @@ class Trend:
         if not tells_days(positives.time_ms):
             raise ConfigError(
                 "model.popularity is recent, but the training events have no times, or all lie within one day; "
-                "set model.popularity=none"
+                "set model.popularity=total, or none"
             )
         timed = positives.time_ms[positives.time_ms != TIME_UNKNOWN]
         begin = int(max(timed.min(), timed.max() + 1 - DAYS * DAY_MS))

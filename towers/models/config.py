@@ -18,6 +18,8 @@ class PopularityTerm(Enum):
     """Nothing but what training makes of it."""
     recent = "recent"
     """A term of its own, by how often a video was watched of late: for logs whose events have times."""
+    total = "total"
+    """A term of its own, by how often a video was watched at all: for logs whose events have none."""
 
 
 @dataclass(kw_only=True)
@@ -44,6 +46,9 @@ class ModelConfig:
     id_min_count: int = 1
     """Positive events of training from which on a video has an id; rarer ones share that of unknown videos, and are
     told apart by their features alone."""
+    id_expiry_days: float = 0.0
+    """Days after its last positive event, counted back from the newest of all, from which on a video has no id of its
+    own any more, as if it were rare; 0 keeps all. Events without a time keep theirs."""
     id_dropout: float = 0.1
     """Share of a batch's videos that must do without their id, so that features alone can carry one."""
     dropout: float = 0.2
@@ -59,7 +64,7 @@ class ModelConfig:
     interests: int = 1
     """Queries of each user; a video's score is the best of them. Each target trains the one that scores it best."""
     popularity: PopularityTerm = PopularityTerm.auto
-    """Whether scores have a term for popularity: auto, none or recent. Users lean on it as far as their state asks."""
+    """Whether scores have a term for popularity: auto, none, recent or total. Users lean on it as their state asks."""
     popularity_days: float = 4.0
     """After how many days a view counts half towards the popularity of late."""
     popularity_strength: float = 1.0
@@ -70,8 +75,10 @@ class ModelConfig:
         for name in ("dim", "window"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"model.{name} is {getattr(self, name)}; expected at least 1, or 0 for a choice")
-        if self.interests < 1:
-            raise ConfigError(f"model.interests is {self.interests}; expected at least 1")
+        least = {"interests": 1, "id_buckets": 0, "id_min_count": 1, "id_expiry_days": 0, "popularity_strength": 0}
+        for name, value in least.items():
+            if not getattr(self, name) >= value:
+                raise ConfigError(f"model.{name} is {getattr(self, name)}; expected at least {value}")
         if not self.temperature >= LEAST_TEMPERATURE:
             raise ConfigError(
                 f"model.temperature is {self.temperature}; expected at least {LEAST_TEMPERATURE}, usually .05 to .1"
@@ -79,16 +86,10 @@ class ModelConfig:
         for name in ("id_dropout", "dropout", "user_dropout", "context_dropout", "time_dropout", "history_dropout"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"model.{name} is {getattr(self, name)}; expected from 0 to 1")
-        if self.id_buckets < 0 or self.id_min_count < 1:
-            name = "id_buckets" if self.id_buckets < 0 else "id_min_count"
-            least = 0 if name == "id_buckets" else 1
-            raise ConfigError(f"model.{name} is {getattr(self, name)}; expected at least {least}")
         if not self.popularity_days > 0:
             raise ConfigError(f"model.popularity_days is {self.popularity_days}; expected above 0")
-        if not self.popularity_strength >= 0:
-            raise ConfigError(f"model.popularity_strength is {self.popularity_strength}; expected at least 0")
 
     @property
     def leans(self) -> bool:
         """Whether there is a term for popularity."""
-        return self.popularity is PopularityTerm.recent
+        return self.popularity in {PopularityTerm.recent, PopularityTerm.total}

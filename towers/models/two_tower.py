@@ -13,6 +13,7 @@ from towers.models.config import LEAST_TEMPERATURE, ModelConfig
 from towers.models.feature_bag import FeatureBag
 from towers.models.hashing import table_size, two_places
 from towers.models.history import Clock
+from towers.models.history.dropout import ByteDropout
 from towers.types import ConfigError, Geometry
 
 UNKNOWN_ROW = 1
@@ -57,7 +58,7 @@ class TwoTower(nn.Module):
         self.join = nn.Sequential(
             nn.Linear(self.history.width + config.dim, hidden),
             nn.GELU(),
-            nn.Dropout(config.dropout),
+            ByteDropout(config.dropout),
             nn.Linear(hidden, config.interests * config.dim),
         )
         self.level: Tensor
@@ -66,7 +67,7 @@ class TwoTower(nn.Module):
             self.lean = nn.Linear(self.history.width + config.dim, 1)
             nn.init.zeros_(self.lean.weight)
             nn.init.constant_(self.lean.bias, -1.0)
-        self.event_dropout = nn.Dropout(config.dropout)
+        self.event_dropout = ByteDropout(config.dropout)
         self.log_scale = nn.Parameter(-torch.tensor(config.temperature).log(), requires_grad=config.learn_temperature)
 
     @property
@@ -159,7 +160,8 @@ class TwoTower(nn.Module):
             state = state * (torch.rand(state.shape, device=state.device) >= self.config.history_dropout)
         start = self.start.expand(len(events), 1, -1)
         watched = self.history(torch.cat([start, self.event_dropout(events)], dim=1), clock)
-        watched = watched.gather(1, state[..., None].expand(-1, -1, watched.shape[-1]))
+        window = torch.arange(len(state), device=state.device)[:, None]
+        watched = _rows(watched.flatten(0, 1), state + watched.shape[1] * window)
         if self.training and self.config.user_dropout:
             users = users.without(torch.rand(len(events), device=events.device) < self.config.user_dropout)
         about = self.user_features(users)[:, None] + moment
@@ -215,13 +217,18 @@ class TwoTower(nn.Module):
         """
         if batch.levels is None or batch.day is None:
             vectors = self.videos(batch.rows, batch.videos)
-            events = vectors[batch.history[:, 1:].clamp(min=0)]
+            events = _rows(vectors, batch.history[:, 1:].clamp(min=0))
             return self.states(events, batch.state, batch.users, batch.time_ms), vectors
         content = self._content(batch.rows, batch.videos)
-        events = content[batch.history[:, 1:].clamp(min=0)]
+        events = _rows(content, batch.history[:, 1:].clamp(min=0))
         queries, known = self._ask(events, batch.state, batch.users, batch.time_ms)
         days = functional.one_hot(batch.day, batch.levels.shape[1]) * self._leaning(known)
         return _beside(queries, days), torch.cat([content, batch.levels], dim=1)
+
+
+def _rows(table: Float[Tensor, "n w"], places: Int64[Tensor, "b t"]) -> Float[Tensor, "b t w"]:
+    """Return rows of a table; gradients are added a row at a time, where gather and indexing are far slower."""
+    return table.index_select(0, places.flatten()).view(*places.shape, -1)
 
 
 def _beside(queries: Float[Tensor, "b t *i w"], more: Float[Tensor, "b t p"]) -> Float[Tensor, "b t *i wp"]:

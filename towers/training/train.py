@@ -13,14 +13,14 @@ from typing import Any
 import numpy as np
 import pytorch_lightning as pl
 import torch
-from jaxtyping import Int64
+from jaxtyping import Bool, Int64
 
 from towers import __version__
-from towers.data import Dataset, Positives, Split, write_json
+from towers.data import TIME_UNKNOWN, Dataset, Positives, Split, write_json
 from towers.evaluation import EvaluationSet, validate
 from towers.features import SAMPLERS, BatchSource, FeatureTable, Trend, encode_table, spectral_vectors
 from towers.losses import LOSSES
-from towers.models import Run, TwoTower, describe_model, open_run, save_towers
+from towers.models import PopularityTerm, Run, TwoTower, describe_model, open_run, save_towers
 from towers.models.run import RUN, TOWERS
 from towers.training.choose import Facts, settle
 from towers.training.claim import CONFIG, claimed
@@ -32,7 +32,7 @@ from towers.training.launch import launch
 from towers.training.miner import Miner
 from towers.training.ranks import Ranks, joined, launched
 from towers.training.stage import STEER, Stage, best_epoch
-from towers.types import DataError, peak_mb
+from towers.types import DAY_MS, DataError, peak_mb
 
 _log = logging.getLogger(__name__)
 
@@ -152,9 +152,9 @@ def _stage(
     """Return the towers that a stage ends with, and its journal; it begins with given weights, or new ones."""
     config, positives = stage.config, dataset.positives(*splits)
     pl.seed_everything(config.seed, verbose=False)
-    counts = np.bincount(positives.video_row, minlength=len(dataset.videos))
-    known = torch.from_numpy(counts >= config.model.id_min_count)
-    model = TwoTower(config.model, dataset.encoders, known)
+    model = TwoTower(
+        config.model, dataset.encoders, torch.from_numpy(_admitted(positives, len(dataset.videos), config))
+    )
     if begin is not None:
         model.continue_from(begin)
     elif config.model.spectral:
@@ -165,7 +165,7 @@ def _stage(
     eligible = _eligible(dataset, positives)
     trend = None
     if config.model.leans:
-        trend = Trend.of(positives, eligible, len(dataset.videos), config.model.popularity_days)
+        trend = _trend(config, positives, eligible, len(dataset.videos))
         model.tell(torch.from_numpy(trend.now))
     source = BatchSource(
         positives,
@@ -186,6 +186,23 @@ def _stage(
     if config.optim.find:
         stage = dataclasses.replace(stage, config=found(config, model, source, stage.ranks))
     return model, stage.run(model, source)
+
+
+def _trend(config: TrainConfig, positives: Positives, eligible: Int64[np.ndarray, " c"], rows: int) -> Trend:
+    if config.model.popularity is PopularityTerm.total:
+        return Trend.total(positives, eligible, rows)
+    return Trend.of(positives, eligible, rows, config.model.popularity_days)
+
+
+def _admitted(positives: Positives, rows: int, config: TrainConfig) -> Bool[np.ndarray, " rows"]:
+    """Return which videos have an id of their own: watched often enough, and not too long ago."""
+    admitted = np.bincount(positives.video_row, minlength=rows) >= config.model.id_min_count
+    if config.model.id_expiry_days and positives.video_row.size:
+        oldest = positives.time_ms.max() - int(config.model.id_expiry_days * DAY_MS)
+        fresh = np.zeros(rows, bool)
+        fresh[positives.video_row[(positives.time_ms >= oldest) | (positives.time_ms == TIME_UNKNOWN)]] = True
+        admitted &= fresh
+    return admitted
 
 
 def _eligible(dataset: Dataset, positives: Positives) -> Int64[np.ndarray, " c"]:
