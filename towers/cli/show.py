@@ -92,6 +92,10 @@ def evaluated(config: "EvaluateConfig", report: "Report") -> None:
     """Print the towers beside the floors, and the verdict."""
     table(*report.rows())
     line(report.verdict)
+    header, lines = report.engagement_rows()
+    if lines:
+        line("")
+        table(header, lines)
     line(f"report: {config.report or Path(config.run) / 'report'}{os.sep}report.html")
     if config.lists:
         line(f"lists: {config.lists}")

@@ -35,6 +35,8 @@ class EvaluateConfig:
     """Folder for report.json and report.html; `report` inside the run's folder unless named."""
     floors: list[str] = field(default_factory=_all_floors)
     """What to compare with; more time goes into `ease` than into all else."""
+    engagement: bool = True
+    """Whether a run's engagement head, if it has one, is judged on the exposures of test."""
     draws: int = 1000
     """Bootstrap samples behind each interval."""
     examples: int = 6

@@ -1,7 +1,7 @@
 """Towers against the floors: one function from a run's folder to a report."""
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +9,7 @@ import numpy as np
 
 from towers.data import Dataset, Split
 from towers.evaluation.config import EvaluateConfig, Judged
+from towers.evaluation.engaged import engagement_of
 from towers.evaluation.evaluation_set import EvaluationSet
 from towers.evaluation.exact import DEPTH, rank
 from towers.evaluation.fitted import Fitted, floor_blocks
@@ -76,6 +77,8 @@ def evaluate(config: EvaluateConfig) -> Report:
     measured = measure([ours], users, background.new_video, config.draws, config.seed)
     rivals = _rivals(config, past, users, background)
     report = _report(config, dataset, users, measured, rivals, background)
+    if config.engagement:
+        report = replace(report, engagement=engagement_of(run, dataset, split, config.draws, config.seed))
     folder = Path(config.report) if config.report else run.folder / "report"
     folder.mkdir(parents=True, exist_ok=True)
     shown = {"towers": measured.shown, report.best_floor: rivals.measured[report.best_floor].shown}

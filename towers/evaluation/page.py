@@ -64,6 +64,7 @@ def render(showcase: Showcase, people: list[Example]) -> str:
         best_floor=escape(report.best_floor),
         slices=_slices(report),
         scatter=plots.popularity_scatter(showcase.popularity, showcase.shown, users),
+        engagement=_engagement(report),
         training=_training(showcase),
         people_note=escape(
             f"{len(people)} users drawn at random, not picked. A green line was both among the first 100 the towers "
@@ -87,8 +88,36 @@ def _numbers(report: Report) -> str:
     return "".join(f"<li><b>{value}</b> {escape(what)}</li>" for value, what in told)
 
 
+def _engagement(report: Report) -> str:
+    """Return the engagement head's part of the page, nothing where the run has none."""
+    told = report.engagement
+    if told is None:
+        return ""
+    picture = plots.calibration(told["calibration"], next(iter(told["figures"])))
+    threshold, gain = told["threshold"], told["auc gain"]
+    words = (
+        f"Of {told['exposures']:,} videos shown to {told['users']:,} users, {told['liked']:.1%} were liked. The head "
+        "says of each how likely that is, knowing what came before; from a probability of "
+        f"{threshold:.3f} on it counts as said, which had the best F1 on valid. Its AUC less that of the rates alone: "
+        f"{gain['value']:+.4f} (95% interval {gain['low']:+.4f} to {gain['high']:+.4f})."
+    )
+    caption = (
+        "Exposures in 15 groups of equal size, from the least likely on: how likely they were said to be liked, and "
+        "what share was. On the dotted line, probabilities can be taken at their word. Thin lines are 95% intervals."
+    )
+    return (
+        f"<h2>Which of the videos shown get liked</h2><p>{escape(words)}</p>"
+        f"<div class=scroll>{_table(*report.engagement_rows())}</div>"
+        f"<figure>{picture}<figcaption>{escape(caption)}</figcaption></figure>"
+    )
+
+
 def _main_table(report: Report) -> str:
-    header, lines = report.rows()
+    return _table(*report.rows())
+
+
+def _table(header: list[str], lines: list[list[str]]) -> str:
+    """Return a table whose first line is ours."""
     head = "".join(f"<th>{escape(name)}</th>" for name in header)
     body = "".join(
         f"<tr{' class=ours' if place == 0 else ''}>{''.join(f'<td>{_dim(text)}</td>' for text in line)}</tr>"

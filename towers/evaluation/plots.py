@@ -88,6 +88,22 @@ def training_lines(epochs: Sequence[dict[str, float]], best: int | None) -> str:
     return _svg(canvas)
 
 
+def calibration(groups: dict[str, list[tuple[float, float, float]]], ours: str) -> str:
+    """Draw how often exposures came true, by how likely they were said to; the dotted line is what was promised."""
+    canvas, axes = _canvas(5.0, 3.9)
+    top = 1.08 * max(max(said, was) for group in groups.values() for said, was, _ in group)
+    axes.plot([0, top], [0, top], color=INK, linewidth=0.9, linestyle=":")
+    for name, colour in zip(sorted(groups, key=lambda name: name == ours), [THEIRS, OURS], strict=False):
+        said, was, count = np.array(groups[name]).T
+        spread = 1.96 * np.sqrt(was * (1 - was) / count)
+        colour = OURS if name == ours else colour
+        axes.errorbar(said, was, yerr=spread, color=colour, linewidth=2.2 if name == ours else 1.4, elinewidth=0.9,
+                      marker="o", markersize=4.5 if name == ours else 3, label=name)  # fmt: skip
+    axes.set(xlabel="said to be liked with probability", ylabel="share that was", xlim=(0, top), ylim=(0, top))
+    axes.legend(frameon=False, fontsize=9, loc="upper left")
+    return _svg(canvas)
+
+
 def drawable(epochs: Sequence[dict[str, float]]) -> bool:
     """Return whether the epochs hold anything that `training_lines` can draw."""
     return any(name in epoch for epoch in epochs for name in CURVES)

@@ -9,6 +9,7 @@ from towers.data import write_json
 from towers.evaluation.interval import Figure, half_width
 from towers.evaluation.measure import HEADLINE
 from towers.evaluation.slices import Slice
+from towers.metrics import BINARY
 from towers.types import DataError
 
 Figures = dict[str, Figure | float]
@@ -30,6 +31,8 @@ class Report:
         slices: Recall@100 by kind of user, video and day, beside the best floor's.
         curves: Who → mean recall at k = 1 … 100.
         cost: `seconds` of wall time, `peak_mb` of memory of the process.
+        engagement: What the engagement head is worth, as :meth:`towers.evaluation.engaged.Engaged.report` tells it;
+            None where the run has none.
     """
 
     protocol: str
@@ -42,6 +45,7 @@ class Report:
     slices: list[Slice]
     curves: dict[str, list[float]]
     cost: dict[str, float]
+    engagement: dict[str, Any] | None = None
 
     @property
     def best_floor(self) -> str:
@@ -86,6 +90,12 @@ class Report:
         header = ["", *HEADLINE, COVERAGE]
         everything = {"towers": self.metrics} | self.floors
         return header, [[who, *(cell(figures, name) for name in header[1:])] for who, figures in everything.items()]
+
+    def engagement_rows(self) -> tuple[list[str], list[list[str]]]:
+        """Return a header and the lines of the engagement head's table, as text; no lines where the run has none."""
+        header = ["", *(name.replace("_", " ") for name in BINARY)]
+        figures: dict[str, Figures] = self.engagement["figures"] if self.engagement else {}
+        return header, [[who, *(cell(found, name) for name in BINARY)] for who, found in figures.items()]
 
 
 def value_of(figures: Figures, name: str) -> float:
@@ -136,6 +146,6 @@ def cell(figures: Figures, name: str, *, width: bool = True) -> str:
         return "–"
     if not isinstance(figure, dict):
         return f"{figure:,.0f}"
-    digits = 4 if name.startswith(("ndcg", "precision", "f1")) else 3
+    digits = 4 if name.startswith(("ndcg", "precision@", "f1@", "auc", "log_loss", "calibration")) else 3
     value, half = (f"{number:.{digits}f}".replace("0.", ".", 1) for number in (figure["value"], half_width(figure)))
     return f"{value} ±{half}" if width and half_width(figure) else value
