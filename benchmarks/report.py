@@ -168,7 +168,7 @@ PEER_METRICS = ("recall@100", "recall@20", "ndcg@10", "hit@10")
 PLAIN = {
     "training": (
         ("protocol", "encoder", "dim"),
-        ("positions_per_s", "overhead", "gflops", "share_of_ceiling", "threads", "precision"),
+        ("positions_per_s", "overhead", "gflops", "share_of_ceiling", "share_of_bandwidth", "threads", "precision"),
     ),
     "demo": (("what",), ("seconds", "peak_mb", "threads", "cores")),
     "evaluation": (("users", "videos", "dim"), ("ranked", "users_per_s", "hours_for_all", "threads", "peak_mb")),

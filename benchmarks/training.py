@@ -6,7 +6,9 @@
 Each row is one encoder at one width. The package's own training (Lightning, journal, checkpoints) and a bare loop
 take turns, A B A B, in one process; `positions_per_s` is the median of the package's turns, `overhead` how much
 longer they took than the loop's. Work is counted by torch's own counter of products; `share_of_ceiling` is the rate
-of all of it over that of one large product in the same precision, measured between the turns.
+of all of it over that of one large product in the same precision, measured between the turns. `share_of_bandwidth`
+is the same of the bytes that forward and backward read and write, each operation as if nothing stayed in a cache, over
+the rate of copying a block larger than the caches: above 1 means that caches did serve.
 `large` makes 2 million videos and 50 million events.
 """
 
@@ -21,6 +23,7 @@ import numpy as np
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from benchmarks.ceilings import ByteCounter, copy_rate, product_rate
 from benchmarks.record import Circumstances, record, usable_threads
 from towers.data import Dataset, Encoders, Positives, Split
 from towers.features import SAMPLERS, Batch, BatchSource, FeatureTable, encode_table
@@ -83,16 +86,6 @@ class Some(BatchSource):
         return min(self.limit, super().length(seed, number))
 
 
-def product_rate(precision: torch.dtype, size: int = 2048) -> float:
-    """Return the rate of one large product, in 10^9 operations a second."""
-    left = torch.randn(size, size).to(precision)
-    left @ left
-    began = time.perf_counter()
-    for _ in range(3):
-        left @ left
-    return 3 * 2 * size**3 / (time.perf_counter() - began) / 1e9
-
-
 def loss_of(towers: TwoTower, batch: Batch, low: bool) -> torch.Tensor:
     """Return the loss of a batch, its products in bfloat16 if asked."""
     with torch.autocast("cpu", torch.bfloat16, enabled=low):
@@ -140,17 +133,18 @@ def measure(name: str, world: World, kind: str, dim: int, steps: int) -> dict[st
     towers = TwoTower(model, world.encoders, torch.ones(rows, dtype=torch.bool))
     module = TowersModule(towers, config.loss, optim, 0, lambda *_: False)
     batch = next(source.epoch(0, 0))
-    with FlopCounterMode(display=False) as counter:
+    with FlopCounterMode(display=False) as counter, ByteCounter() as moved:
         torch.autograd.backward(loss_of(towers, batch, low))
     towers.zero_grad()
-    each = counter.get_total_flops() / batch.positions
+    each, traffic = counter.get_total_flops() / batch.positions, moved.total / batch.positions
     bare(module, replace(source, limit=3), low)
-    ours, loops, ceilings = [], [], []
+    ours, loops, ceilings, copies = [], [], [], []
     for _ in range(TURNS):
         ours.append(packaged(config, towers, source))
         loops.append(bare(module, source, low))
         ceilings.append(product_rate(torch.bfloat16 if low else torch.float32))
-    rate, ceiling = statistics.median(ours), statistics.median(ceilings)
+        copies.append(copy_rate())
+    rate, ceiling, bandwidth = (statistics.median(values) for values in (ours, ceilings, copies))
     return {
         "protocol": name,
         "encoder": kind,
@@ -161,6 +155,9 @@ def measure(name: str, world: World, kind: str, dim: int, steps: int) -> dict[st
         "gflops": f"{rate * each / 1e9:.1f}",
         "ceiling_gflops": f"{ceiling:.0f}",
         "share_of_ceiling": f"{rate * each / 1e9 / ceiling:.3f}",
+        "gb_per_s": f"{rate * traffic / 1e9:.2f}",
+        "ceiling_gb_per_s": f"{bandwidth:.1f}",
+        "share_of_bandwidth": f"{rate * traffic / 1e9 / bandwidth:.3f}",
     }
 
 
