@@ -81,6 +81,17 @@ def test_serving_repeats_training_at_every_position(
         np.testing.assert_allclose(served[0], trained[0, count].numpy(), atol=1e-6)
 
 
+def test_a_batch_in_which_nobody_has_a_past_is_one_like_others(
+    make: Make, video_table: FeatureTable, user_table: FeatureTable
+) -> None:
+    firsts = Positives(
+        np.array([0] * 4 + [1, 2, 3]), np.array([5, 6, 7], np.int32), UNTIMED[:3], np.ones(3, np.float32)
+    )
+    (batch,) = BatchSource(firsts, user_table, video_table, np.arange(2, ROWS), Catalogue(), 5, 100).epoch(0, 0)
+    queries, _ = make().eval()(batch)
+    assert queries.shape == (3, 1, 8)
+
+
 def test_only_the_newest_events_of_a_long_history_count(
     make: Make, video_table: FeatureTable, user_table: FeatureTable
 ) -> None:

@@ -228,7 +228,7 @@ class TwoTower(nn.Module):
 
 def _rows(table: Float[Tensor, "n w"], places: Int64[Tensor, "b t"]) -> Float[Tensor, "b t w"]:
     """Return rows of a table; gradients are added a row at a time, where gather and indexing are far slower."""
-    return table.index_select(0, places.flatten()).view(*places.shape, -1)
+    return table.index_select(0, places.flatten()).view(*places.shape, table.shape[-1])
 
 
 def _beside(queries: Float[Tensor, "b t *i w"], more: Float[Tensor, "b t p"]) -> Float[Tensor, "b t *i wp"]:
