@@ -121,12 +121,21 @@ def test_without_optuna_it_says_what_to_install(
     assert "needs Optuna; install it: pip install 'towers[sweep]'" in capsys.readouterr().err
 
 
-def test_towers_are_searched_for(tmp_path: Path) -> None:
+def test_towers_are_searched_for_and_finished_trials_are_not_trained_again(tmp_path: Path) -> None:
     write_dataset(tmp_path / "dataset")
     words = [f"dataset={tmp_path / 'dataset'}", f"run={tmp_path / 'sweep'}", "progress=false", "accelerator=cpu"]
     small = ["optim.epochs=1", "optim.positions=64", "model.dim=choice(4,8)", "model/history=choice(mean,recency)"]
-    assert main(["train", "-m", "sweep=recipe", "hydra.sweeper.n_trials=2", *words, *small]) == 0
-    rows = table(str(tmp_path / "sweep"))
+
+    def search(trials: int) -> list[dict[str, str]]:
+        assert main(["train", "-m", "sweep=recipe", f"hydra.sweeper.n_trials={trials}", *words, *small]) == 0
+        return table(str(tmp_path / "sweep"))
+
+    (first,) = search(1)
+    weights = tmp_path / "sweep" / "0" / "towers" / "weights.pt"
+    written = weights.stat().st_mtime_ns
+    rows = search(2)
+    assert rows[0].items() >= first.items()
+    assert weights.stat().st_mtime_ns == written
     assert [row["job"] for row in rows] == ["0", "1"]
     assert {float(row["valid recall@100"]) > 0 for row in rows} == {True}
     assert (tmp_path / "sweep" / "1" / "run.json").is_file()
