@@ -15,6 +15,7 @@ import pytest
 import torch
 
 from tests.tiny import ENCODERS, write_dataset
+from tests.worlds import Event, write_world
 from towers.data import Dataset, Split
 from towers.features import BatchSource, Catalogue, Mixed, encode_table
 from towers.losses import Bpr, Softmax
@@ -285,6 +286,12 @@ def test_ids_met_too_rarely_in_training_are_not_known(least: int, tiny_dataset: 
     counts = np.bincount(tiny_dataset.positives(Split.train).video_row)
     assert 0 < (counts >= least).sum() < len(towers.known) - 2
     assert np.flatnonzero(towers.known.numpy()).tolist() == np.flatnonzero(counts >= least).tolist()
+
+
+def test_a_batch_of_users_who_watched_one_video_is_learned_from(tmp_path: Path) -> None:
+    events: list[Event] = [("a", "v00", "train"), ("b", "v01", "train"), ("a", "v01", "valid"), ("b", "v02", "test")]
+    dataset = write_world(tmp_path / "dataset", events, 3)
+    assert len(train(config(dataset, tmp_path / "run")).info["valid"])
 
 
 def test_popularity_in_total_is_that_of_all_views(tiny_dataset: Dataset, tmp_path: Path) -> None:
