@@ -35,7 +35,7 @@ FREE = ("_unsafe_view", "_sparse_coo_tensor_with_dims_and_tensors", "empty", "ne
 """Operations that touch no memory, beside those that torch itself calls views."""
 
 
-class ByteCounter(TorchDispatchMode):
+class ByteCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leaves it without types
     """Counts the bytes that operations read and write, each as if nothing stayed in a cache; views are free.
 
     Attributes:
@@ -49,7 +49,7 @@ class ByteCounter(TorchDispatchMode):
     """
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]  # the same
         self.total = 0
 
     def __torch_dispatch__(

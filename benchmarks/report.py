@@ -170,6 +170,7 @@ PLAIN = {
         ("protocol", "encoder", "dim"),
         ("positions_per_s", "overhead", "gflops", "share_of_ceiling", "share_of_bandwidth", "threads", "precision"),
     ),
+    "startup": (("what",), ("median_s", "peak_mb", "runs")),
     "demo": (("what",), ("seconds", "peak_mb", "threads", "cores")),
     "evaluation": (("users", "videos", "dim"), ("ranked", "users_per_s", "hours_for_all", "threads", "peak_mb")),
 }

@@ -50,7 +50,7 @@ PEERS = {
         title="implicit ALS 0.7.3",
         script="implicit_factors",
         environment="implicit",
-        settings={"kind": "als", "factors": "128", "regularization": "0.01", "alpha": "1", "iterations": "15"},
+        settings={"kind": "als", "factors": "128", "regularization": "200", "alpha": "20", "iterations": "15"},
     ),
     "implicit-bpr": Peer(
         title="implicit BPR 0.7.3",
@@ -111,7 +111,6 @@ PEERS = {
             "learning_rate": "0.001",
             "batch": "1024",
         },
-        once=True,
     ),
     "recbole-bpr": Peer(
         title="RecBole 1.2.1 BPR",
