@@ -171,6 +171,10 @@ PLAIN = {
         ("positions_per_s", "overhead", "gflops", "share_of_ceiling", "share_of_bandwidth", "threads", "precision"),
     ),
     "startup": (("what",), ("median_s", "peak_mb", "runs")),
+    "engagement": (
+        ("protocol", "model"),
+        ("auc", "low auc", "high auc", "log_loss", "precision", "recall", "f1", "calibration_error", "exposures"),
+    ),
     "demo": (("what",), ("seconds", "peak_mb", "threads", "cores")),
     "evaluation": (("users", "videos", "dim"), ("ranked", "users_per_s", "hours_for_all", "threads", "peak_mb")),
 }
