@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from towers.losses import Bpr, Contrastive, Gbce, Softmax
     from towers.models import (
         AttentionHistory,
+        EngagementConfig,
         GatedHistory,
         GruHistory,
         HstuHistory,
@@ -50,6 +51,7 @@ _ROOMS = {
     "losses": ("Bpr", "Contrastive", "Gbce", "Softmax"),
     "models": (
         "AttentionHistory",
+        "EngagementConfig",
         "GatedHistory",
         "GruHistory",
         "HstuHistory",
@@ -86,6 +88,7 @@ __all__ = [
     "Contrastive",
     "DataError",
     "Dataset",
+    "EngagementConfig",
     "EvaluateConfig",
     "Exact",
     "Files",

@@ -28,18 +28,18 @@ def log(folder: Path, seed: int = 0, later: bool = True) -> Dataset:
         for moment, video in zip(moments, shown, strict=True):
             split = int(moment >= 5 * DAY) + int(moment >= 7 * DAY)
             rows.append((user, int(video), int(moment), split, bool(rng.random() < 1 / 3), rng.choice(["home", "tab"])))
-    kept, had = [], set()
+    kept, had = [], set[tuple[int, int]]()
     for row in rows:
         first = row[:2] not in had and row[4]
         had |= {row[:2]} if row[4] else set()
         if later or row[3] < 2:
             kept.append((*row[:4], first, row[5]))
     dataset = write_world(folder, [("u0", "v00", "train")], 20, [f"u{n}" for n in range(10)])
-    user, video, time_ms, split, liked, place = zip(*kept, strict=True)
+    users, videos, time_ms, splits, liked, place = zip(*kept, strict=True)
     times = pa.array([None if t == TIME_UNKNOWN else t for t in time_ms], pa.int64())
     columns = {
-        "user_row": pa.array(user, pa.int32()), "video_row": pa.array(video, pa.int32()), "time_ms": times,
-        "position": pa.array(range(len(kept)), pa.int32()), "split": pa.array(split, pa.int8()),
+        "user_row": pa.array(users, pa.int32()), "video_row": pa.array(videos, pa.int32()), "time_ms": times,
+        "position": pa.array(range(len(kept)), pa.int32()), "split": pa.array(splits, pa.int8()),
         "positive": np.array(liked), "weight": np.ones(len(kept), np.float32), "place": list(place),
     }  # fmt: skip
     pq.write_table(pa.table(columns), folder / "events.parquet")

@@ -170,7 +170,7 @@ def test_vectors_that_are_no_numbers_are_refused(world: tuple[Dataset, Path]) ->
 )  # fmt: skip
 def test_a_bad_option_is_named_with_its_value(option: str, value: float, expected: str) -> None:
     with pytest.raises(ConfigError, match=rf"engagement.{option} is {value}; expected {expected}"):
-        dataclasses.replace(SMALL, **{option: value})
+        EngagementConfig(**{option: value})  # type: ignore[arg-type]
 
 
 def test_figures_are_those_of_the_chances(world: tuple[Dataset, Path]) -> None:

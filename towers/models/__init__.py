@@ -2,6 +2,8 @@
 
 from towers.models.config import ModelConfig, PopularityTerm
 from towers.models.encode import likeness_queries, query_vectors, video_vectors
+from towers.models.engagement import EngagementConfig
+from towers.models.engagement_model import EngagementModel, open_engagement
 from towers.models.feature_bag import FeatureBag
 from towers.models.history import (
     HISTORIES,
@@ -16,6 +18,7 @@ from towers.models.history import (
     RecencyHistory,
     TransformerHistory,
 )
+from towers.models.occasions import Occasions
 from towers.models.run import Run, open_run
 from towers.models.storage import describe_model, load_towers, read_model, save_towers
 from towers.models.two_tower import TwoTower
@@ -24,6 +27,8 @@ __all__ = [
     "HISTORIES",
     "AttentionHistory",
     "AutoHistory",
+    "EngagementConfig",
+    "EngagementModel",
     "FeatureBag",
     "GatedHistory",
     "GruHistory",
@@ -32,6 +37,7 @@ __all__ = [
     "HstuHistory",
     "MeanHistory",
     "ModelConfig",
+    "Occasions",
     "PopularityTerm",
     "RecencyHistory",
     "Run",
@@ -40,6 +46,7 @@ __all__ = [
     "describe_model",
     "likeness_queries",
     "load_towers",
+    "open_engagement",
     "open_run",
     "query_vectors",
     "read_model",
