@@ -176,6 +176,7 @@ PLAIN = {
         ("auc", "low auc", "high auc", "log_loss", "precision", "recall", "f1", "calibration_error", "exposures"),
     ),
     "demo": (("what",), ("seconds", "peak_mb", "threads", "cores")),
+    "two_hosts": (("way",), ("recall@100", "figures_apart", "weights_apart", "seconds")),
     "evaluation": (("users", "videos", "dim"), ("ranked", "users_per_s", "hours_for_all", "threads", "peak_mb")),
 }
 """Of each file of results that is shown as it is: what a line is of, and what it says."""
