@@ -1,5 +1,6 @@
 """From a dataset to batches: encoded features, windows of histories, samplers of candidates."""
 
+from towers.features.aging import aged
 from towers.features.batch import Batch
 from towers.features.batches import BatchSource
 from towers.features.context import CONTEXT_SIZES, context_codes
@@ -32,6 +33,7 @@ __all__ = [
     "Trend",
     "Uniform",
     "Windows",
+    "aged",
     "context_codes",
     "encode_table",
     "pad_histories",

@@ -18,7 +18,7 @@ from jaxtyping import Bool, Int64
 from towers import __version__
 from towers.data import TIME_UNKNOWN, Dataset, Positives, Split, write_json
 from towers.evaluation import EvaluationSet, validate
-from towers.features import SAMPLERS, BatchSource, FeatureTable, Trend, encode_table, spectral_vectors
+from towers.features import SAMPLERS, BatchSource, FeatureTable, Trend, aged, encode_table, spectral_vectors
 from towers.losses import LOSSES
 from towers.models import PopularityTerm, Run, TwoTower, describe_model, open_run, save_towers
 from towers.models.run import RUN, TOWERS
@@ -151,6 +151,8 @@ def _stage(
 ) -> tuple[TwoTower, list[Row]]:
     """Return the towers that a stage ends with, and its journal; it begins with given weights, or new ones."""
     config, positives = stage.config, dataset.positives(*splits)
+    if config.half_life_days:
+        positives = aged(positives, config.half_life_days)
     pl.seed_everything(config.seed, verbose=False)
     model = TwoTower(
         config.model, dataset.encoders, torch.from_numpy(_admitted(positives, len(dataset.videos), config))
