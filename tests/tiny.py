@@ -66,7 +66,12 @@ def _things(kind: str, count: int, string: bool) -> dict[str, object]:
 def write_run(folder: Path, dataset: Dataset, seed: int = 0, **shape: Any) -> Path:  # noqa: ANN401 - any of a model's options
     """Write an untrained run, as `train` writes a trained one; shape holds options of the model."""
     torch.manual_seed(seed)
-    plain = {"history": RecencyHistory(), "dim": 16, "window": 10, "popularity": PopularityTerm.none}
+    plain: dict[str, Any] = {
+        "history": RecencyHistory(),
+        "dim": 16,
+        "window": 10,
+        "popularity": PopularityTerm.none,
+    }
     model = ModelConfig(**(plain | shape))
     towers = TwoTower(model, dataset.encoders, torch.ones(len(dataset.videos), dtype=torch.bool))
     if model.leans:

@@ -62,7 +62,9 @@ class ModelConfig:
     history_dropout: float = 0.05
     """Share of training queries that must do without history, as a new user has to."""
     interests: int = 1
-    """Queries of each user; a video's score is the best of them. Each target trains the one that scores it best."""
+    """Queries of each user; a video's score is the best of them, and each target trains the one that scores it best.
+    Recommendation: 1. On KuaiRand 4 recall .444 of valid in the first 100 where 1 recalls .452 (dim 64, three epochs),
+    for a third more processor time; try more where users' tastes are too many for one vector of the given dim."""
     popularity: PopularityTerm = PopularityTerm.auto
     """Whether scores have a term for popularity: auto, none, recent or total. Users lean on it as their state asks."""
     popularity_days: float = 4.0
