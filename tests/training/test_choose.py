@@ -1,15 +1,17 @@
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from tests.worlds import Event, write_world
 from towers.data import Dataset, Split
 from towers.features import Mixed
 from towers.losses import Contrastive, Softmax
 from towers.models import AutoHistory, GatedHistory, MeanHistory, ModelConfig, PopularityTerm, RecencyHistory
 from towers.training.choose import Facts, settle
 from towers.training.config import OptimConfig, TrainConfig
-from towers.types import ConfigError, Geometry
+from towers.types import DAY_MS, ConfigError, Geometry
 
 OPEN = TrainConfig(dataset="d", run="r", model=ModelConfig(history=AutoHistory()), loss=Softmax(), sampler=Mixed())
 
@@ -17,7 +19,7 @@ OPEN = TrainConfig(dataset="d", run="r", model=ModelConfig(history=AutoHistory()
 @pytest.mark.parametrize(
     ("facts", "window", "kind", "dim", "epochs"),
     [
-        (Facts(events=425_000, videos=7_583, long=41, timed=True), 50, RecencyHistory, 128, 5),
+        (Facts(events=425_000, videos=7_583, long=41, timed=True, days=6.0), 50, RecencyHistory, 128, 5),
         (Facts(events=987_529, videos=3_416, long=390, timed=False), 200, GatedHistory, 128, 15),
         (Facts(events=9_000, videos=800, long=3, timed=True), 20, RecencyHistory, 64, 20),
         (Facts(events=50_000_000, videos=2_000_000, long=30, timed=True), 30, RecencyHistory, 64, 5),
@@ -29,7 +31,8 @@ def test_facts_settle_what_is_open(facts: Facts, window: int, kind: type, dim: i
     assert (config.model.window, config.model.dim, config.optim.epochs) == (window, dim, epochs)
     assert type(config.model.history) is kind
     assert config.model.popularity is (PopularityTerm.recent if facts.timed else PopularityTerm.none)
-    names = ["model.window", "model/history", "model.dim", "model.popularity", "optim.epochs"]
+    assert config.half_life_days == facts.days / 2
+    names = ["model.window", "model/history", "model.dim", "model.popularity", "half_life_days", "optim.epochs"]
     assert [line.partition("=")[0] for line in lines] == names
 
 
@@ -51,6 +54,7 @@ def test_what_was_asked_for_stays() -> None:
         OPEN,
         model=ModelConfig(history=MeanHistory(), dim=5, window=7, popularity=PopularityTerm.none),
         optim=OptimConfig(epochs=3),
+        half_life_days=0.0,
     )
     assert settle(asked, Facts(events=10, videos=10, long=10, timed=True)) == (asked, [])
 
@@ -63,3 +67,13 @@ def test_facts_are_those_of_the_train_split(tiny_dataset: Dataset) -> None:
     assert facts.videos == len(tiny_dataset.video_table())
     assert (counts[counts > 0] <= facts.long).mean() >= 0.85
     assert facts.long == int(np.quantile(counts[counts > 0], 0.9))
+
+
+@pytest.mark.parametrize(("valid_day", "days"), [(9, 8.0), (8, 0.0)], ids=["valid is later", "valid is among train"])
+def test_days_are_spanned_where_valid_comes_later(tmp_path: Path, valid_day: int, days: float) -> None:
+    times = [("a", 1), ("a", 9), ("b", 3)]
+    events: list[Event] = [(user, f"v{day:02}", "train", day * DAY_MS) for user, day in times]
+    dataset = write_world(
+        tmp_path / "d", [*events, ("b", "v00", "valid", valid_day * DAY_MS), ("b", "v11", "test")], 12
+    )
+    assert Facts.of(dataset).days == days

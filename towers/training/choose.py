@@ -3,16 +3,20 @@
 from dataclasses import dataclass, replace
 
 import numpy as np
+from jaxtyping import Int64
 
-from towers.data import Dataset, Split
+from towers.data import TIME_UNKNOWN, Dataset, Split
 from towers.features import tells_days
 from towers.models import AutoHistory, GatedHistory, PopularityTerm
 from towers.training.config import TrainConfig
+from towers.types import DAY_MS
 
 SHORTEST, LONGEST = 20, 200
 """Windows that are chosen; a longer one costs attention its square and reads what hardly matters."""
 MANY_EVENTS, MANY_VIDEOS = 200_000, 1_000_000
 """Events that fill vectors of 128, and videos from which on a table of them is too large to do so by default."""
+SHARE_OF_SPAN = 0.5
+"""Half-life of an event as a share of the log's days: on KuaiRand a half beat a quarter, the whole and none."""
 ENOUGH = 2_000_000
 """Events to go through, for weights by distance, before the valid figure stands still: on three public logs."""
 
@@ -26,27 +30,35 @@ class Facts:
         videos: Videos of the catalogue.
         long: Positives of a user of whom nine in ten have no more.
         timed: Whether it is known when they happened, over more than a day.
+        days: From the first to the last that has a time, where all of valid happened later; else 0.
     """
 
     events: int
     videos: int
     long: int
     timed: bool
+    days: float = 0.0
 
     @classmethod
     def of(cls, dataset: Dataset) -> "Facts":
         """Return the facts of a dataset's train split."""
         positives = dataset.positives(Split.train)
         counts = positives.counts()
-        long = int(np.quantile(counts[counts > 0], 0.9))
-        return cls(int(counts.sum()), len(dataset.videos) - 2, long, tells_days(positives.time_ms))
+        long, timed = int(np.quantile(counts[counts > 0], 0.9)), tells_days(positives.time_ms)
+        days = _days(positives.time_ms, dataset.positives(Split.valid).time_ms) if timed else 0.0
+        return cls(int(counts.sum()), len(dataset.videos) - 2, long, timed, days)
+
+
+def _days(train_ms: Int64[np.ndarray, " n"], valid_ms: Int64[np.ndarray, " m"]) -> float:
+    known, later = train_ms[train_ms != TIME_UNKNOWN], valid_ms[valid_ms != TIME_UNKNOWN]
+    return float(np.ptp(known)) / DAY_MS if len(later) and later.min() >= known.max() else 0.0
 
 
 def settle(config: TrainConfig, facts: Facts) -> tuple[TrainConfig, list[str]]:
     """Return the config with nothing left open, and a line for each thing that was chosen.
 
     Args:
-        config: As asked; a 0 in model.window, model.dim or optim.epochs, and auto elsewhere, are open.
+        config: As asked; a 0 in model.window, model.dim or optim.epochs, no half-life, and auto elsewhere, are open.
         facts: Of the data.
 
     Example:
@@ -56,7 +68,7 @@ def settle(config: TrainConfig, facts: Facts) -> tuple[TrainConfig, list[str]]:
         >>> open_config = TrainConfig(
         ...     dataset="d", run="r", model=ModelConfig(history=AutoHistory()), loss=Softmax(), sampler=Mixed()
         ... )
-        >>> config, lines = settle(open_config, Facts(events=425_000, videos=7_583, long=41, timed=True))
+        >>> config, lines = settle(open_config, Facts(events=425_000, videos=7_583, long=41, timed=True, days=6.0))
         >>> config.model.window, config.model.dim, config.optim.epochs
         (50, 128, 5)
         >>> print(lines[0])
@@ -78,9 +90,14 @@ def settle(config: TrainConfig, facts: Facts) -> tuple[TrainConfig, list[str]]:
         reason = f"events have {times} times" if config.loss.tempered else "the loss is about cosines"
         model = replace(model, popularity=PopularityTerm.recent if wanted else PopularityTerm.none)
         lines.append(f"model.popularity={model.popularity.name}: {reason}")
+    half_life = config.half_life_days
+    if half_life is None:
+        half_life = round(SHARE_OF_SPAN * facts.days, 1)
+        reason = f"valid comes after train, which spans {facts.days:.1f} days" if half_life else "valid is no later"
+        lines.append(f"half_life_days={half_life:g}: {reason}")
     if not optim.epochs:
         slow = 3 if isinstance(model.history, GatedHistory) else 1
         epochs = slow * min(20, max(5, round(ENOUGH / max(1, facts.events))))
         optim = replace(optim, epochs=epochs)
         lines.append(f"optim.epochs={epochs}, fewer if valid stands still: there are {facts.events:,} positive events")
-    return replace(config, model=model, optim=optim), lines
+    return replace(config, model=model, optim=optim, half_life_days=half_life), lines
