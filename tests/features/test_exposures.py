@@ -85,6 +85,18 @@ def test_counting_so_far_is_counting_one_by_one() -> None:
         assert (total[at], good[at]) == (earlier.sum(), liked[earlier].sum())
 
 
+def test_of_a_video_the_days_before_are_counted(tmp_path: Path) -> None:
+    exposures, found = so_far_of(log(tmp_path / "d"))
+    day = (exposures.time_ms - exposures.time_ms.min()) // DAY
+    for at in range(0, len(exposures), 7):
+        earlier = (exposures.video_row == exposures.video_row[at]) & (day < day[at])
+        base = (exposures.liked[day < day[at]].sum() + 0.5) / ((day < day[at]).sum() + 1)
+        rate = (exposures.liked[earlier].sum() + 10 * base) / (earlier.sum() + 10)
+        assert found.video_rate[at] == pytest.approx(rate)
+        a_day = found.numbers[at, found.names.index("video's exposures")]
+        assert a_day == pytest.approx(np.log1p(earlier.sum() / (day[at] + 1)), rel=1e-5)
+
+
 def test_what_comes_later_changes_nothing(tmp_path: Path) -> None:
     whole, begun = so_far_of(log(tmp_path / "whole")), so_far_of(log(tmp_path / "begun", later=False))
     early = whole[0].split < int(Split.test)
@@ -96,14 +108,20 @@ def test_an_outcome_is_not_known_at_its_own_moment(tmp_path: Path) -> None:
     """Flipping what became of one exposure moves no statistic of it, nor of any earlier day."""
     dataset = log(tmp_path / "d")
     exposures, before = so_far_of(dataset)
-    at = int(np.flatnonzero(~exposures.liked)[50])
+    day = (exposures.time_ms - exposures.time_ms.min()) // DAY
+    at = int(np.flatnonzero(~exposures.liked & (day == 1))[0])
     flipped = exposures.liked.copy()
     flipped[at] = True
     changed = Exposures(**{**vars(exposures), "liked": flipped})
     after = SoFar.of(changed, dataset, encode_table(dataset.encoders.videos, dataset.video_table()))
     same_or_earlier = exposures.time_ms <= exposures.time_ms[at]
     assert np.array_equal(before.numbers[same_or_earlier], after.numbers[same_or_earlier])
-    assert not np.array_equal(before.numbers, after.numbers)
+    of_video = [place for place, name in enumerate(before.names) if name.startswith("video's")]
+    moved = (before.numbers[:, of_video] != after.numbers[:, of_video]).any(axis=1)
+    assert not moved[day <= day[at]].any()
+    told = (day > day[at]) & (exposures.video_row == exposures.video_row[at])
+    assert told.any()
+    assert moved[told].all()
 
 
 def test_a_circumstance_is_coded_by_its_value() -> None:
