@@ -6,7 +6,7 @@ from tests.worlds import past_of, users_of
 from towers.data import TIME_UNKNOWN
 from towers.evaluation import FLOORS, fitted, floors
 from towers.evaluation.fitted import SameForAll, rank_floor
-from towers.evaluation.floors import Ease, ItemKnn, Popular, PopularInDays, PopularInLast, ease_weights
+from towers.evaluation.floors import Ease, Ials, ItemKnn, Popular, PopularInDays, PopularInLast, ease_weights
 from towers.evaluation.past import Past
 from towers.types import ConfigError
 
@@ -75,6 +75,33 @@ def test_ease_names_the_ridge_that_valid_chose() -> None:
     assert Ease(ridges=[1.0, 10.0]).fit(past).name == f"EASE (ridge {best:g})"
 
 
+def test_ials_names_the_penalty_that_valid_chose() -> None:
+    rng = np.random.default_rng(1)
+    watched = [rng.choice(np.arange(u % 2, 300, 2), 8, replace=False).tolist() for u in range(300)]
+    asked = users_of([w[:6] for w in watched], [w[6:] for w in watched], 300)
+    past = past_of(watched, 300, training=(past_of([w[:6] for w in watched], 300), asked))
+    options = Ials(factors=4, choosing_users=200, penalties=[0.01, 0.1])
+    first = asked.pick(np.arange(200))
+    reached = {p: floors.recall_of(options._factored(past.training[0], p, 3, 4), first) for p in (0.01, 0.1)}  # type: ignore[index]
+    assert reached[0.01] != reached[0.1]
+    assert options.fit(past).name == f"iALS (penalty {max(reached, key=reached.__getitem__):g})"
+
+
+def test_ials_finds_what_a_users_own_kind_watches() -> None:
+    rng = np.random.default_rng(1)
+    watched = [rng.choice(np.arange(u % 2, 40, 2), 8, replace=False).tolist() for u in range(80)]
+    past, fitted_floor = past_of(watched, 40), Ials(factors=2, penalties=[0.01]).fit(past_of(watched, 40))
+    found = rank_floor(fitted_floor, users_of(watched, [[0]] * 80, past.catalogue), 12)
+    assert [set((row % 2).tolist()) for row in found.ids] == [{u % 2} for u in range(80)]
+
+
+def test_ials_refuses_a_log_that_would_take_minutes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(floors, "FACTORED_LIMIT", 8)
+    assert Ials().refusal(past_of(WATCHED, 5)) is None
+    monkeypatch.setattr(floors, "FACTORED_LIMIT", 7)
+    assert Ials().refusal(past_of(WATCHED, 5)) == "the past has 8 positives and is factored by iALS up to 7"
+
+
 @pytest.mark.parametrize("floor", [ItemKnn(), Ease()])
 def test_a_large_catalogue_is_refused_with_its_size(floor: floors.Floor) -> None:
     reason = floor.refusal(past_of(WATCHED, 12_001))
@@ -95,6 +122,9 @@ def test_every_floor_ranks_the_whole_catalogue_once(name: str) -> None:
     [
         (lambda: PopularInLast(events=0), "events is 0; popularity needs at least 1"),
         (lambda: PopularInDays(days=[0]), r"days is \[0\]; expected whole numbers of days, at least 1"),
+        (lambda: Ials(factors=0), "factors is 0; expected at least 1"),
+        (lambda: Ials(unobserved=0.0), r"unobserved is 0\.0; expected above 0"),
+        (lambda: Ials(penalties=[]), r"penalties is \[\]; expected numbers above 0"),
         (lambda: Ease(ridges=[0.0]), r"ridges is \[0.0\]; expected numbers above 0"),
     ],
 )

@@ -96,7 +96,7 @@ _ALL = (
         name="evaluate",
         summary="say how good a run's towers are, beside the floors they have to beat",
         story="Ranks the whole catalogue exactly for every test user and writes report.json and report.html: metrics "
-        "with intervals, slices, and the same for popularity, item-kNN and EASE.",
+        "with intervals, slices, and the same for popularity, item-kNN, EASE and iALS.",
         config="towers.evaluation:EvaluateConfig",
         function="towers.evaluation:evaluate",
         show="towers.cli.show:evaluated",

@@ -16,7 +16,7 @@ class Judged(Enum):
 
 
 def _all_floors() -> list[str]:
-    return ["popular", "popular_in_last", "popular_in_days", "item_knn", "ease"]
+    return ["popular", "popular_in_last", "popular_in_days", "item_knn", "ease", "ials"]
 
 
 @dataclass(kw_only=True)
@@ -34,7 +34,7 @@ class EvaluateConfig:
     report: str | None = None
     """Folder for report.json and report.html; `report` inside the run's folder unless named."""
     floors: list[str] = field(default_factory=_all_floors)
-    """What to compare with; more time goes into `ease` than into all else."""
+    """What to compare with; most time goes into `ease`, then into `ials`."""
     engagement: bool = True
     """Whether a run's engagement head, if it has one, is judged on the exposures of test."""
     draws: int = 1000

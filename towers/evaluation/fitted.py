@@ -10,6 +10,8 @@ from jaxtyping import Float32, Int64
 from torch import Tensor
 
 from towers.evaluation.evaluation_set import FIRST_ROW, EvaluationSet
+from towers.evaluation.ials import Squares
+from towers.evaluation.watched import Watched
 from towers.index.top_k import best_columns
 from towers.types import Hits
 
@@ -108,6 +110,31 @@ class FromHistory(Fitted):
         table = torch.nn.functional.embedding_bag(watched, self.weights, offsets, mode="sum")
         owner = torch.from_numpy(np.repeat(np.arange(len(users)), np.diff(users.history_offsets)))
         table[owner, watched] = -torch.inf
+        scores, columns = best_columns(table, min(depth, width))
+        return scores.numpy(), columns.numpy()
+
+
+@dataclass(frozen=True)
+class FromFactors(Fitted):
+    """Vectors of videos; a user's is the one that fits best to what they have watched.
+
+    Attributes:
+        squares: What fits best.
+        videos: [catalogue, d].
+    """
+
+    squares: Squares
+    videos: Float32[Tensor, "catalogue d"]
+
+    def width(self, users: EvaluationSet, depth: int) -> int:  # noqa: ARG002
+        """Return the size of the catalogue."""
+        return max(1, users.catalogue)
+
+    def best(self, users: EvaluationSet, depth: int, width: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return the best inner products, the past left out."""
+        watched = Watched.of(users.history_offsets, users.history.astype(np.int64) - FIRST_ROW, width)
+        table = self.squares.solved(watched, self.videos) @ self.videos.T
+        table[torch.from_numpy(watched.owner), torch.from_numpy(watched.column)] = -torch.inf
         scores, columns = best_columns(table, min(depth, width))
         return scores.numpy(), columns.numpy()
 

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from towers.data import Dataset, Split
 from towers.evaluation.evaluation_set import FIRST_ROW, EvaluationSet, past_of
+from towers.evaluation.watched import Watched
 from towers.types import DataError
 
 Option = TypeVar("Option", int, float)
@@ -68,7 +69,8 @@ class Past:
         touched: the cost goes with the sum of squared history lengths, not with the table.
         """
         table = torch.zeros(self.catalogue * self.catalogue)
-        offsets, column = self._distinct()
+        watched = self.watched()
+        offsets, column = watched.offsets, watched.column
         lengths = np.diff(offsets)
         bounds = np.searchsorted(np.cumsum(lengths**2), np.arange(0, int((lengths**2).sum()), PAIRS_AT_ONCE))
         for first, last in zip(bounds, [*bounds[1:], len(lengths)], strict=True):
@@ -81,12 +83,9 @@ class Past:
             table.index_add_(0, pairs, torch.ones(len(pairs)))
         return table.view(self.catalogue, self.catalogue)
 
-    def _distinct(self) -> tuple[Int64[np.ndarray, " users1"], Int64[np.ndarray, " pairs"]]:
-        """Return offsets and columns with each user's videos once each, rising."""
-        owner = np.repeat(np.arange(len(self.offsets) - 1), np.diff(self.offsets))
-        pairs = np.unique(owner * np.int64(self.catalogue) + self.column)
-        counts = np.bincount(pairs // self.catalogue, minlength=len(self.offsets) - 1)
-        return np.concatenate([[0], np.cumsum(counts)]), pairs % self.catalogue
+    def watched(self) -> Watched:
+        """Return each user's videos, once each, rising."""
+        return Watched.of(self.offsets, self.column, self.catalogue)
 
     def most_popular(self, videos: int) -> "Past":
         """Return the past as if the catalogue were its most popular videos alone, renumbered by popularity.
