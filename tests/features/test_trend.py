@@ -3,8 +3,8 @@ import pytest
 
 from towers.data import TIME_UNKNOWN, Positives
 from towers.features import BatchSource, Catalogue, FeatureTable, Trend
-from towers.features.trend import DAY_MS, DAYS
-from towers.types import ConfigError
+from towers.features.trend import DAYS
+from towers.types import DAY_MS, ConfigError
 
 ROWS = 6
 ELIGIBLE = np.arange(2, ROWS)
