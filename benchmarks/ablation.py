@@ -16,7 +16,7 @@ from benchmarks.quality import TABLES, TOWERS, quality_rows, spend, work_folder
 from benchmarks.record import Circumstances, read, record, surroundings
 
 METRICS = ("recall@20", "recall@100", "ndcg@10", "hit@10")
-BASE = ["model.dim=64", "refit_epochs=0"]
+BASE = ["model.dim=64", "refit_epochs=0", "refit_afresh=false"]
 """What every training of a table has in common beside its recipe."""
 CHANGES: dict[str, list[str]] = {
     "as it is": [],
@@ -57,7 +57,7 @@ def merged(change: list[str]) -> list[str]:
 
     Example:
         >>> merged(["model.dim=32"])
-        ['refit_epochs=0', 'model.dim=32']
+        ['refit_epochs=0', 'refit_afresh=false', 'model.dim=32']
     """
     changed = {option.split("=")[0] for option in change}
     return [option for option in BASE if option.split("=")[0] not in changed] + change

@@ -35,15 +35,20 @@ class Ours:
 
     title: str
     options: tuple[str, ...]
+    of: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
-    def words(self, protocol: str) -> list[str]:  # noqa: ARG002 - the same wherever it is asked for
-        """Return the options."""
-        return list(self.options)
+    def words(self, protocol: str) -> list[str]:
+        """Return the options on a protocol."""
+        return list(self.of.get(protocol, self.options))
 
 
 OURS = {
-    "towers-fast": Ours(title="towers: kuairand-fast", options=("experiment=kuairand-fast",)),
-    "towers-64": Ours(title="towers: kuairand, d 64", options=("experiment=kuairand", "model.dim=64")),
+    "towers-fast": Ours(
+        title="towers: fast", options=("experiment=kuairand-fast",), of={"ml-1m": ("experiment=ml-1m-fast",)}
+    ),
+    "towers-64": Ours(
+        title="towers: d 64", options=("experiment=kuairand", "model.dim=64"), of={"ml-1m": ("experiment=ml-1m",)}
+    ),
 }
 PEERS = {
     "implicit-als": Peer(

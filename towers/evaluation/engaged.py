@@ -54,6 +54,11 @@ class Engaged:
                 "judged there; evaluate with engagement=false"
             )
         liked = exposures.liked[places]
+        if liked.all() or not liked.any():
+            raise DataError(
+                f"{dataset.folder}: of {len(places)} exposures in {split.name} {int(liked.sum())} are positives, so "
+                "there is nothing to tell apart; evaluate another split, or set engagement=false"
+            )
         ours = Judgement.of(model.chances(occasions, run.towers, places), liked, model.threshold)
         floor = _floor(occasions, valid)
         floor_judged = Judgement.of(floor[places], liked, best_threshold(floor[valid], exposures.liked[valid]))
@@ -111,5 +116,7 @@ def _floor(occasions: Occasions, valid: Int64[np.ndarray, " p"]) -> Float64[np.n
 
 
 def _figure(value: float, drawn: np.ndarray) -> Figure:
-    low, high = np.quantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    # A draw of users who all liked, or none, has no AUC.
+    known = drawn[np.isfinite(drawn)]
+    low, high = np.quantile(known, [(1 - LEVEL) / 2, (1 + LEVEL) / 2]) if len(known) else (value, value)
     return {"value": float(value), "low": float(min(low, value)), "high": float(max(high, value))}

@@ -68,6 +68,7 @@ def evaluate(config: EvaluateConfig) -> Report:
     dataset = open_dataset(run, config.dataset)
     split = Split[config.split.name]
     users = EvaluationSet.of(dataset, split)
+    engaged = engagement_of(run, dataset, split, config.draws, config.seed) if config.engagement else None
     user_table = encode_table(dataset.encoders.users, dataset.user_table())
     ours = rank(run.towers, users, user_table, encode_table(dataset.encoders.videos, dataset.video_table()))
     if config.lists is not None:
@@ -76,9 +77,7 @@ def evaluate(config: EvaluateConfig) -> Report:
     background = _background(dataset, users, past, split)
     measured = measure([ours], users, background.new_video, config.draws, config.seed)
     rivals = _rivals(config, past, users, background)
-    report = _report(config, dataset, users, measured, rivals, background)
-    if config.engagement:
-        report = replace(report, engagement=engagement_of(run, dataset, split, config.draws, config.seed))
+    report = replace(_report(config, dataset, users, measured, rivals, background), engagement=engaged)
     folder = Path(config.report) if config.report else run.folder / "report"
     folder.mkdir(parents=True, exist_ok=True)
     shown = {"towers": measured.shown, report.best_floor: rivals.measured[report.best_floor].shown}

@@ -128,7 +128,7 @@ def as_text(column: np.ndarray) -> np.ndarray:
     if column.dtype.kind == "f":
         found = np.full(len(column), None, object)
         there = ~np.isnan(column)
-        found[there] = [f"{value:g}" for value in column[there]]
+        found[there] = [str(int(value)) if value.is_integer() else repr(value) for value in column[there].tolist()]
         return found
     if column.dtype.kind == "O":
         return np.array([None if value is None else str(value) for value in column], object)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float32, Float64, Int64
 
-from towers.data import Dataset, Kind
+from towers.data import TIME_UNKNOWN, Dataset, Kind, Split
 from towers.features.exposures import Exposures, as_text, context_code, context_values, finite, first_of_moment
 from towers.features.table import FeatureTable
 from towers.types import DAY_MS
@@ -19,8 +19,8 @@ USER_PRIORS, VIDEO_PRIORS, CROSS_PRIOR = (1, 4, 10), (3, 10, 30), 3
 class SoFar:
     """Numbers about exposures, each counted over what happened strictly before.
 
-    Of a user everything before the moment counts, of videos and their features everything before the day (UTC): the
-    one is part of a request, the other what a nightly job can know.
+    Of a user everything before the moment counts, of videos and their features everything before the day, where days
+    begin at the time of the first exposure: the one is part of a request, the other what a nightly job can know.
 
     Attributes:
         names: What each number is.
@@ -140,9 +140,9 @@ class _Past:
 
 
 def _untimed(dataset: Dataset) -> Int64[np.ndarray, " rows"]:
-    """Count each video's positives of unknown time, [rows]."""
-    positives = dataset.positives()
-    unknown = positives.time_ms == np.iinfo(np.int64).min
+    """Count each video's positives of unknown time in train, [rows]; elsewhere they may be what is asked for."""
+    positives = dataset.positives(Split.train)
+    unknown = positives.time_ms == TIME_UNKNOWN
     return np.bincount(positives.video_row[unknown], minlength=len(dataset.videos))
 
 

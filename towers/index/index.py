@@ -103,6 +103,10 @@ class Searcher(ABC):
             raise DataError(
                 f"queries have {queries.shape[-1]} dimensions, the index has {self.dim}; take both from one bundle"
             )
+        if exclude is not None and len(exclude) != len(queries):
+            raise DataError(
+                f"exclude holds {len(exclude)} lists for {len(queries)} queries; give one per query, empty ones too"
+            )
         if queries.ndim == 3:
             each = queries.shape[1]
             lists = None if exclude is None else [ids for ids in exclude for _ in range(each)]
@@ -145,8 +149,6 @@ class Searcher(ABC):
         """Return the exclusions of all queries as offsets and columns."""
         if exclude is None:
             return np.zeros(q + 1, np.int64), np.empty(0, np.int64)
-        if len(exclude) != q:
-            raise DataError(f"exclude holds {len(exclude)} lists for {q} queries; give one per query, empty ones too")
         columns = [self._columns(np.unique(ids)) for ids in exclude]
         offsets = np.concatenate([[0], np.cumsum([len(part) for part in columns])]).astype(np.int64)
         return offsets, np.concatenate([np.empty(0, np.int64), *columns])

@@ -9,14 +9,15 @@ from towers.data import TIME_UNKNOWN, Dataset, Split
 from towers.features import tells_days
 from towers.models import AutoHistory, GatedHistory, PopularityTerm
 from towers.training.config import TrainConfig
-from towers.types import DAY_MS
+from towers.types import DAY_MS, ConfigError
 
 SHORTEST, LONGEST = 20, 200
 """Windows that are chosen; a longer one costs attention its square and reads what hardly matters."""
 MANY_EVENTS, MANY_VIDEOS = 200_000, 1_000_000
 """Events that fill vectors of 128, and videos from which on a table of them is too large to do so by default."""
 SHARE_OF_SPAN = 0.5
-"""Half-life of an event as a share of the log's days: on KuaiRand a half beat a quarter, the whole and none."""
+"""Half-life of an event as a share of the log's days: on KuaiRand, where 93 of 100 positives have no time
+and count like the oldest that has one, a half beat a quarter, the whole and none."""
 FEW = 0.05
 """Share of events whose times may lie across the cut: logs are cut by dates that do not always tell the moment."""
 ENOUGH = 2_000_000
@@ -33,6 +34,7 @@ class Facts:
         long: Positives of a user of whom nine in ten have no more.
         timed: Whether it is known when they happened, over more than a day.
         days: From the first to the last that has a time, where valid happened later; else 0.
+        dated: Whether any event has a time.
     """
 
     events: int
@@ -40,6 +42,7 @@ class Facts:
     long: int
     timed: bool
     days: float = 0.0
+    dated: bool = True
 
     @classmethod
     def of(cls, dataset: Dataset) -> "Facts":
@@ -48,7 +51,8 @@ class Facts:
         counts = positives.counts()
         long, timed = int(np.quantile(counts[counts > 0], 0.9)), tells_days(positives.time_ms)
         days = _days(positives.time_ms, dataset.positives(Split.valid).time_ms) if timed else 0.0
-        return cls(int(counts.sum()), len(dataset.videos) - 2, long, timed, days)
+        dated = bool((positives.time_ms != TIME_UNKNOWN).any())
+        return cls(int(counts.sum()), len(dataset.videos) - 2, long, timed, days, dated)
 
 
 def _days(train_ms: Int64[np.ndarray, " n"], valid_ms: Int64[np.ndarray, " m"]) -> float:
@@ -65,6 +69,9 @@ def settle(config: TrainConfig, facts: Facts) -> tuple[TrainConfig, list[str]]:
         config: As asked; a 0 in model.window, model.dim or optim.epochs, no half-life, and auto elsewhere, are open.
         facts: Of the data.
 
+    Raises:
+        ConfigError: An option asks for times that the data do not have.
+
     Example:
         >>> from towers.features import Mixed
         >>> from towers.losses import Softmax
@@ -79,6 +86,9 @@ def settle(config: TrainConfig, facts: Facts) -> tuple[TrainConfig, list[str]]:
         model.window=50: nine in ten users have at most 41 positive events
     """
     model, optim, lines = config.model, config.optim, list[str]()
+    for name, value in (("half_life_days", config.half_life_days), ("model.id_expiry_days", model.id_expiry_days)):
+        if value and not facts.dated:
+            raise ConfigError(f"{name} is {value}, but no training event has a time; set {name}=0")
     if not model.window:
         model = replace(model, window=min(LONGEST, max(SHORTEST, -(-facts.long // 10) * 10)))
         lines.append(f"model.window={model.window}: nine in ten users have at most {facts.long} positive events")
@@ -97,7 +107,8 @@ def settle(config: TrainConfig, facts: Facts) -> tuple[TrainConfig, list[str]]:
     half_life = config.half_life_days
     if half_life is None:
         half_life = round(SHARE_OF_SPAN * facts.days, 1)
-        reason = f"valid comes after train, which spans {facts.days:.1f} days" if half_life else "valid is no later"
+        reason = f"events that have times span {facts.days:.1f} days, and valid comes later"
+        reason = reason if half_life else "valid is no later" if facts.timed else "events have no times"
         lines.append(f"half_life_days={half_life:g}: {reason}")
     if not optim.epochs:
         slow = 3 if isinstance(model.history, GatedHistory) else 1

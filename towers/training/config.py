@@ -146,10 +146,10 @@ class TrainConfig:
     count too; 0 leaves them out."""
     refit_afresh: bool = False
     """Whether the refit begins anew and takes as many epochs as valid chose, instead of refit_epochs from there:
-    twice the time, nothing left to guess, and better where events have no order or old ones count like new ones."""
+    twice the time, no number to guess, and better where events have no order or old ones count like new ones."""
     half_life_days: float | None = None
-    """Days after which a training event counts half of what the newest counts; 0 lets all count the same. null lets
-    training choose: half of the days that train spans where all of valid comes later, else 0."""
+    """Days after which a training event counts half of what the newest of its batch counts; 0 lets all count the same.
+    null lets training choose: half of the days that train's events with a time span where valid comes later, else 0."""
     passed_weight: float = 1.0
     """How many others a video counts for among the candidates of a user who was shown it and passed it over; above 0.
     Only a video that the sampler drew counts, so sampler=catalogue makes the most of it."""
@@ -178,7 +178,10 @@ class TrainConfig:
         if self.half_life_days is not None and not self.half_life_days >= 0:
             raise ConfigError(f"half_life_days is {self.half_life_days}; expected above 0, or 0 for no ageing")
         if self.refit_afresh and not self.refit_epochs:
-            raise ConfigError("refit_epochs is 0, no refit, and refit_afresh asks for one; expected one or the other")
+            raise ConfigError(
+                "refit_epochs is 0, no refit, and refit_afresh asks for one; set refit_afresh=false too, or "
+                "refit_epochs above 0"
+            )
         if self.refit_afresh and self.engagement.fit:
             raise ConfigError(
                 "refit_afresh and engagement.fit are both true; expected one of them: the head is learned with towers "

@@ -101,7 +101,14 @@ def refuse_without_exposures(config: EngagementConfig, dataset: Dataset) -> None
     """Raise a DataError where an engagement head has nothing to learn from: before hours of training, not after."""
     exposures = Exposures.of(dataset, config.context)
     for split in (Split.train, Split.valid):
-        _refuse_one_sided(dataset, exposures, split, _newest(exposures, split, config.exposures))
+        places = _newest(exposures, split, config.exposures)
+        _refuse_one_sided(dataset, exposures, split, places)
+        users = len(np.unique(exposures.user_row[places]))
+        if users < FOLDS:
+            raise DataError(
+                f"{dataset.folder}: the exposures in {split.name} are of {users} users; an engagement head needs at "
+                f"least {FOLDS}. Prepare a longer log, or leave engagement.fit=false"
+            )
 
 
 def _newest(exposures: Exposures, split: Split, most: int) -> Int64[np.ndarray, " p"]:
@@ -168,7 +175,9 @@ def _step(base: Base, optimiser: torch.optim.Optimizer, known: Known, liked: Ten
 
 def _out_of_fold(head: EngagementHead, inputs: Tensor, liked: Tensor, users: np.ndarray) -> Float64[np.ndarray, " n"]:
     """Return each valid exposure's probability by a last layer that has not seen its user, [n]."""
-    fold, out = torch.from_numpy(users.astype(np.int64) % FOLDS), torch.empty(len(inputs), dtype=torch.float64)
+    # By rank, not by row: the users of valid may all have rows of one residue.
+    fold = torch.from_numpy(np.unique(users, return_inverse=True)[1] % FOLDS)
+    out = torch.empty(len(inputs), dtype=torch.float64)
     for number in range(FOLDS):
         here = fold == number
         head.fit_last(inputs[~here], liked[~here])

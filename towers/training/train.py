@@ -118,7 +118,7 @@ def _learn(config: TrainConfig, dataset: Dataset, users: EvaluationSet, plain: d
         chosen, refit_rows = _stage(again, dataset, features, [Split.train, Split.valid], begin=begin)
 
     def finish() -> None:
-        if chosen is not before:
+        if chosen is not before and not config.refit_afresh:
             save_towers(before, Path(config.run) / BEFORE)
         save_towers(chosen, Path(config.run) / TOWERS)
         write_json(Path(config.run) / RUN, _summary(plain, rows, refit_rows, time.perf_counter() - began))
