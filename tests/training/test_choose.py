@@ -77,3 +77,13 @@ def test_days_are_spanned_where_valid_comes_later(tmp_path: Path, valid_day: int
         tmp_path / "d", [*events, ("b", "v00", "valid", valid_day * DAY_MS), ("b", "v11", "test")], 12
     )
     assert Facts.of(dataset).days == days
+
+
+@pytest.mark.parametrize("name", ["half_life_days", "model.id_expiry_days"])
+def test_times_that_are_not_there_are_not_asked_for(name: str) -> None:
+    undated = Facts(events=10, videos=10, long=10, timed=False, dated=False)
+    asked = replace(OPEN, half_life_days=2.0)
+    if name != "half_life_days":
+        asked = replace(OPEN, model=replace(OPEN.model, id_expiry_days=2.0))
+    with pytest.raises(ConfigError, match=rf"{name} is 2\.0, but no training event has a time; set {name}=0"):
+        settle(asked, undated)

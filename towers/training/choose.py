@@ -86,9 +86,7 @@ def settle(config: TrainConfig, facts: Facts) -> tuple[TrainConfig, list[str]]:
         model.window=50: nine in ten users have at most 41 positive events
     """
     model, optim, lines = config.model, config.optim, list[str]()
-    for name, value in (("half_life_days", config.half_life_days), ("model.id_expiry_days", model.id_expiry_days)):
-        if value and not facts.dated:
-            raise ConfigError(f"{name} is {value}, but no training event has a time; set {name}=0")
+    _refuse_times_that_are_not_there(config, facts)
     if not model.window:
         model = replace(model, window=min(LONGEST, max(SHORTEST, -(-facts.long // 10) * 10)))
         lines.append(f"model.window={model.window}: nine in ten users have at most {facts.long} positive events")
@@ -106,13 +104,27 @@ def settle(config: TrainConfig, facts: Facts) -> tuple[TrainConfig, list[str]]:
         lines.append(f"model.popularity={model.popularity.name}: {reason}")
     half_life = config.half_life_days
     if half_life is None:
-        half_life = round(SHARE_OF_SPAN * facts.days, 1)
-        reason = f"events that have times span {facts.days:.1f} days, and valid comes later"
-        reason = reason if half_life else "valid is no later" if facts.timed else "events have no times"
-        lines.append(f"half_life_days={half_life:g}: {reason}")
+        half_life, line = _half_life(facts)
+        lines.append(line)
     if not optim.epochs:
         slow = 3 if isinstance(model.history, GatedHistory) else 1
         epochs = slow * min(20, max(5, round(ENOUGH / max(1, facts.events))))
         optim = replace(optim, epochs=epochs)
         lines.append(f"optim.epochs={epochs}, fewer if valid stands still: there are {facts.events:,} positive events")
     return replace(config, model=model, optim=optim, half_life_days=half_life), lines
+
+
+def _half_life(facts: Facts) -> tuple[float, str]:
+    """Return how fast events age, and why."""
+    days = round(SHARE_OF_SPAN * facts.days, 1)
+    reason = f"events that have times span {facts.days:.1f} days, and valid comes later"
+    if not days:
+        reason = "valid is no later" if facts.timed else "events have no times"
+    return days, f"half_life_days={days:g}: {reason}"
+
+
+def _refuse_times_that_are_not_there(config: TrainConfig, facts: Facts) -> None:
+    asked = (("half_life_days", config.half_life_days), ("model.id_expiry_days", config.model.id_expiry_days))
+    for name, value in asked:
+        if value and not facts.dated:
+            raise ConfigError(f"{name} is {value}, but no training event has a time; set {name}=0")
