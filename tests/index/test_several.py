@@ -1,12 +1,13 @@
 """Several queries for each user: a video's score is the best that any of them gives it."""
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from towers.index import Exact, top_k
 from towers.index.several import for_each, merged
-from towers.types import Geometry, Hits
+from towers.types import DataError, Geometry, Hits
 
 
 def brute(queries: np.ndarray, vectors: np.ndarray, k: int, exclude: list[np.ndarray]) -> Hits:
@@ -48,3 +49,9 @@ def test_a_users_list_is_repeated_for_each_query() -> None:
     offsets, columns = for_each(np.array([0, 0, 2]), np.array([4, 7]), 3)
     assert offsets.tolist() == [0, 0, 0, 0, 2, 4, 6]
     assert columns.tolist() == [4, 7, 4, 7, 4, 7]
+
+
+def test_lists_are_counted_before_they_are_repeated_for_each_query() -> None:
+    index = Exact().build(np.eye(4, dtype=np.float32), np.arange(4), Geometry.cosine)
+    with pytest.raises(DataError, match="exclude holds 2 lists for 3 queries; give one per query, empty ones too"):
+        index.search(np.ones((3, 2, 4), np.float32), 1, exclude=[np.array([0]), np.array([1])])

@@ -122,8 +122,8 @@ def as_text(column: np.ndarray) -> np.ndarray:
     """Return a column of a log as texts, None where nothing is known; whole numbers are written without a point.
 
     Example:
-        >>> as_text(np.array([1.0, np.nan])).tolist(), as_text(np.array([True])).tolist()
-        (['1', None], ['True'])
+        >>> as_text(np.array([1234567.0, np.nan])).tolist(), as_text(np.array([True])).tolist()
+        (['1234567', None], ['True'])
     """
     if column.dtype.kind == "f":
         found = np.full(len(column), None, object)

@@ -17,6 +17,7 @@ from tests.tiny import write_dataset
 from towers.cli.compose import composed
 from towers.cli.verbs import VERBS
 from towers.data import Dataset, Split
+from towers.features import Catalogue, Mixed, Uniform
 
 SCORES = {"recall@100": 0.5, "recall@20": 0.25, "ndcg@10": 0.125, "hit@10": 0.75}
 FACTS = {"version": "1", "fit_seconds": 2.0, "rank_seconds": 1.0, "examples_per_s": 41_500.0}
@@ -32,9 +33,20 @@ def test_every_peer_has_a_script_requirements_and_settings(name: str) -> None:
     assert settings_of(peer.words("ml-1m")) == {**peer.settings, **peer.of.get("ml-1m", {})}
 
 
-@pytest.mark.parametrize("name", list(OURS))
-def test_ours_are_options_that_train_knows(name: str) -> None:
-    composed(VERBS["train"], ["dataset=d", "run=r", *CONTENDERS[name].words("kuairand")])
+@pytest.mark.parametrize(
+    ("name", "protocol", "epochs", "sampler"),
+    [
+        ("towers-fast", "kuairand", 1, Mixed),
+        ("towers-64", "kuairand", 6, Mixed),
+        ("towers-fast", "ml-1m", 1, Uniform),
+        ("towers-64", "ml-1m", 18, Catalogue),
+    ],
+)
+def test_ours_are_the_recipes_of_their_protocol(name: str, protocol: str, epochs: int, sampler: type) -> None:
+    config = composed(VERBS["train"], ["dataset=d", "run=r", *CONTENDERS[name].words(protocol)])
+    assert (config.model.dim, config.optim.epochs) == (64, epochs)
+    assert type(config.sampler) is sampler
+    assert name in OURS
 
 
 def test_a_command_that_fails_or_hangs_says_so(tmp_path: Path) -> None:

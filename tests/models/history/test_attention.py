@@ -18,7 +18,7 @@ def parts(count: int) -> list[Tensor]:
     return [torch.randn(*shape, generator=draw, requires_grad=True) for shape in shapes]
 
 
-def agree(got: Tensor, wanted: Tensor, inputs: list[Tensor]) -> None:
+def assert_agree(got: Tensor, wanted: Tensor, inputs: list[Tensor]) -> None:
     torch.testing.assert_close(got, wanted, atol=1e-5, rtol=1e-4)
     slope = torch.randn(got.shape, generator=torch.Generator().manual_seed(9))
     for mine, theirs in zip(
@@ -32,7 +32,7 @@ def test_softmax_attention_is_that_of_torch(count: int) -> None:
     query, key, value, by_distance = inputs = parts(count)
     bias = by_pair(by_distance, -torch.inf)
     wanted = functional.scaled_dot_product_attention(query, key, value, attn_mask=bias)
-    agree(attend(query, key, value, Terms(bias)), wanted, inputs)
+    assert_agree(attend(query, key, value, Terms(bias)), wanted, inputs)
 
 
 @COUNTS
@@ -41,7 +41,7 @@ def test_silu_attention_is_what_it_says(count: int) -> None:
     logits = query @ key.transpose(-1, -2) / 2 + by_pair(by_distance, 0.0)
     wanted = functional.silu(logits).tril() @ value
     terms = Terms(by_pair(by_distance, Weighting.silu.value))
-    agree(attend(query, key, value, terms, Weighting.silu), wanted, inputs)
+    assert_agree(attend(query, key, value, terms, Weighting.silu), wanted, inputs)
 
 
 @pytest.mark.parametrize("weighting", list(Weighting))
@@ -54,7 +54,7 @@ def test_a_term_of_the_time_since_is_added_to_the_logit_of_its_pair(count: int, 
     logits = query @ key.transpose(-1, -2) / 2 + by_pair(by_distance, -torch.inf) + by_time[since.long()][:, None]
     weights = logits.softmax(-1) if weighting is Weighting.softmax else functional.silu(logits.clamp(min=-1e4))
     terms = Terms(by_pair(by_distance, weighting.value), by_time, since)
-    agree(attend(query, key, value, terms, weighting), weights @ value, [*inputs, by_time])
+    assert_agree(attend(query, key, value, terms, weighting), weights @ value, [*inputs, by_time])
 
 
 def test_a_pair_has_the_value_of_its_distance() -> None:
