@@ -18,6 +18,7 @@ from towers.cli.compose import composed
 from towers.cli.verbs import VERBS
 from towers.data import Dataset, Split
 from towers.features import Catalogue, Mixed, Uniform
+from towers.training import TrainConfig
 
 SCORES = {"recall@100": 0.5, "recall@20": 0.25, "ndcg@10": 0.125, "hit@10": 0.75}
 FACTS = {"version": "1", "fit_seconds": 2.0, "rank_seconds": 1.0, "examples_per_s": 41_500.0}
@@ -44,6 +45,7 @@ def test_every_peer_has_a_script_requirements_and_settings(name: str) -> None:
 )
 def test_ours_are_the_recipes_of_their_protocol(name: str, protocol: str, epochs: int, sampler: type) -> None:
     config = composed(VERBS["train"], ["dataset=d", "run=r", *CONTENDERS[name].words(protocol)])
+    assert isinstance(config, TrainConfig)
     assert (config.model.dim, config.optim.epochs) == (64, epochs)
     assert type(config.sampler) is sampler
     assert name in OURS
