@@ -39,6 +39,7 @@ CHANGES: dict[str, list[str]] = {
     "dim 32": ["model.dim=32"],
     "dim 128": ["model.dim=128"],
     "random start": ["model.spectral=false"],
+    "no features": ["model.features=false"],
     "no popularity": ["model.popularity=none"],
     "no ageing": ["half_life_days=0"],
     "4 interests": ["model.interests=4"],

@@ -129,9 +129,10 @@ def test_the_check_for_dead_options_sees_one() -> None:
     assert "max_grad_norm" not in READ
 
 
-def test_a_feature_may_be_named_that_no_schema_knows(capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("way", ["data.video_features.tag=multi", "data.video_features={tag: multi}"])
+def test_a_feature_may_be_named_that_no_schema_knows(way: str, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["data=files", "data.events=views.csv", "dataset=d"]
-    config = composed(VERBS["prepare"], [*words, "data.video_features.tag=multi"])
+    config = composed(VERBS["prepare"], [*words, way])
     assert isinstance(config, PrepareConfig)
     assert isinstance(config.data, Files)
     assert config.data.video_features == {"tag": Kind.multi}

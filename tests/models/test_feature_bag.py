@@ -58,3 +58,8 @@ def test_rows_alone_get_a_gradient_where_the_table_is_sparse(bag: FeatureBag) ->
     assert bag.table.weight.grad is not None
     assert bag.table.weight.grad.is_sparse
     torch.testing.assert_close(bag.table.weight.grad.to_dense(), dense)
+
+
+def test_a_bag_that_reads_nothing_gives_nothing() -> None:
+    found = FeatureBag((), 3)(table([2, 3], [2, 3, 0], [3.0, 4.0]).tensors())
+    assert found.tolist() == [[0.0, 0.0, 0.0]]

@@ -43,6 +43,13 @@ def test_a_video_unseen_in_training_is_carried_by_its_features(make: Make, video
     assert not np.allclose(video_vectors(towers, video_table)[late[0]], video_vectors(towers, video_table)[late[1]])
 
 
+def test_towers_without_features_tell_videos_apart_by_their_ids_alone(make: Make, video_table: FeatureTable) -> None:
+    vectors = video_vectors(make(features=False), video_table)
+    np.testing.assert_array_equal(vectors, video_vectors(make(features=False), video_table.take(np.zeros(ROWS, int))))
+    np.testing.assert_array_equal(vectors[-4:], vectors[[1] * 4])
+    assert not np.allclose(vectors[2], vectors[3])
+
+
 def test_id_dropout_replaces_ids_in_training_alone(make: Make, video_table: FeatureTable) -> None:
     towers = make()
     towers.config.id_dropout = 1.0

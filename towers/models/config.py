@@ -40,6 +40,8 @@ class ModelConfig:
     """Whether the temperature is trained."""
     spectral: bool = True
     """Whether ids begin near those that the same users watched, instead of anywhere: saves several epochs."""
+    features: bool = True
+    """Whether the towers read the features of users and videos; without them a new video is like any other new one."""
     id_buckets: int = 0
     """Size of each of two tables whose sum of two rows is a video's id, no two ids alike: for catalogues of which a
     table would be too large. 0 gives each video a row of its own."""

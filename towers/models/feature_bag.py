@@ -17,7 +17,7 @@ class FeatureBag(nn.Module):
     has a vector of its own.
 
     Args:
-        encoders: As fitted by `prepare`.
+        encoders: As fitted by `prepare`; none: the result is 0, whatever features there are.
         dim: Size of the result.
     """
 
@@ -27,7 +27,7 @@ class FeatureBag(nn.Module):
         several = [e.size for e in encoders if e.kind is Kind.multi]
         starts = torch.tensor([0, *single, *several]).cumsum(0)
         self.register_buffer("starts", starts[:-1], persistent=False)
-        self.singles = len(single)
+        self.singles, self.reads = len(single), bool(encoders)
         self.dim = dim
         self.table = nn.Embedding(int(starts[-1]), dim)
         nn.init.normal_(self.table.weight, std=dim**-0.5 / max(1, len(single) + len(several)) ** 0.5)
@@ -37,8 +37,10 @@ class FeatureBag(nn.Module):
 
     def forward(self, features: FeatureTensors) -> Float[Tensor, "n d"]:
         """Return one vector per line, [n, d]."""
-        places, amounts = self._gather(features)
         out = torch.zeros(len(features.codes), self.dim, device=self.table.weight.device)
+        if not self.reads:
+            return out
+        places, amounts = self._gather(features)
         if places.shape[1]:
             weight, sparse = self.table.weight, self.table.sparse
             out = functional.embedding_bag(places, weight, per_sample_weights=amounts, mode="sum", sparse=sparse)

@@ -46,10 +46,10 @@ class TwoTower(nn.Module):
         self.register_buffer("known", known)
         self.ids = nn.Embedding(table_size(len(known), config.id_buckets), config.dim)
         nn.init.normal_(self.ids.weight, std=(2 * config.dim if config.id_buckets else config.dim) ** -0.5)
-        self.video_features = FeatureBag(encoders.videos, config.dim)
+        self.video_features = FeatureBag(encoders.videos if config.features else (), config.dim)
         self.start = nn.Parameter(torch.randn(config.dim) * config.dim**-0.5)
         self.history = config.history.build(config.dim, config.window)
-        self.user_features = FeatureBag(encoders.users, config.dim)
+        self.user_features = FeatureBag(encoders.users if config.features else (), config.dim)
         tables = [nn.Embedding(size, config.dim, padding_idx=0) for size in CONTEXT_SIZES]
         for table in tables:
             nn.init.zeros_(table.weight)
