@@ -15,7 +15,6 @@ from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.record import CHECKOUT, usable_threads
 from benchmarks.training import SETTINGS, Some, World, loss_of
-from towers.features import SAMPLERS
 from towers.models import HISTORIES, ModelConfig, TwoTower
 from towers.training.adam import RowAdamW, shorten
 
@@ -74,7 +73,7 @@ def main() -> None:
     window, positions, sampler = SETTINGS[arguments.name]
     candidates = np.arange(2, len(world.videos))
     source = Some(
-        *(world.positives, world.users, world.videos, candidates, SAMPLERS[sampler](), window, positions),
+        *(world.positives, world.users, world.videos, candidates, sampler, window, positions),
         limit=arguments.steps,
     )
     model = ModelConfig(history=HISTORIES[arguments.encoder](), dim=arguments.dim, window=window)
