@@ -26,7 +26,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from benchmarks.ceilings import ByteCounter, copy_rate, product_rate
 from benchmarks.record import Circumstances, record, usable_threads
 from towers.data import Dataset, Encoders, Positives, Split
-from towers.features import SAMPLERS, Batch, BatchSource, FeatureTable, encode_table
+from towers.features import Batch, BatchSource, Catalogue, FeatureTable, Mixed, Uniform, encode_table
 from towers.losses import CandidateSet, Softmax, candidate_loss
 from towers.models import HISTORIES, ModelConfig, TwoTower
 from towers.training.adam import RowAdamW, shorten
@@ -38,10 +38,10 @@ from towers.types import peak_mb
 
 TURNS = 3
 SETTINGS = {
-    "kuairand": (50, 1024, SAMPLERS["mixed"]()),
-    "kuairand-fast": (50, 4096, SAMPLERS["uniform"](count=512)),
-    "ml-1m": (200, 8192, SAMPLERS["catalogue"]()),
-    "large": (50, 4096, SAMPLERS["mixed"]()),
+    "kuairand": (50, 1024, Mixed()),
+    "kuairand-fast": (50, 4096, Uniform(count=512)),
+    "ml-1m": (200, 8192, Catalogue()),
+    "large": (50, 4096, Mixed()),
 }
 """Window, positions of a step, sampler: of kuairand as `towers train` comes, and as fast as its recipes are."""
 
