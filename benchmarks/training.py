@@ -41,9 +41,10 @@ SETTINGS = {
     "kuairand": (50, 1024, Mixed()),
     "kuairand-fast": (50, 4096, Uniform(count=512)),
     "ml-1m": (200, 8192, Catalogue()),
+    "ml-1m-fast": (200, 8192, Uniform(count=512)),
     "large": (50, 4096, Mixed()),
 }
-"""Window, positions of a step, sampler: of kuairand as `towers train` comes, and as fast as its recipes are."""
+"""Window, positions of a step, sampler: as the recipes have them, and as fast as they go."""
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,13 @@ from towers.cli.compose import composed
 from towers.cli.verbs import VERBS
 
 
-@pytest.mark.parametrize("change", list(ablation.CHANGES))
-def test_every_change_is_something_that_train_can_be_told(change: str) -> None:
-    plain = composed(VERBS["train"], ["dataset=d", "run=r", *ablation.BASE])
-    changed = composed(VERBS["train"], ["dataset=d", "run=r", *ablation.merged(ablation.CHANGES[change])])
+@pytest.mark.parametrize(
+    ("table", "change"), [(table, change) for table in ablation.RECIPES for change in ablation.changes_of(table)]
+)
+def test_every_change_is_something_that_train_can_be_told(table: str, change: str) -> None:
+    words = ["dataset=d", "run=r", *ablation.RECIPES[table]]
+    plain = composed(VERBS["train"], [*words, *ablation.BASE])
+    changed = composed(VERBS["train"], [*words, *ablation.merged(ablation.CHANGES[change])])
     assert (plain == changed) == (change == "as it is")
 
 
