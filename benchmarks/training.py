@@ -9,11 +9,13 @@ longer they took than the loop's. Work is counted by torch's own counter of prod
 of all of it over that of one large product in the same precision, measured between the turns. `share_of_bandwidth`
 is the same of the bytes that forward and backward read and write, each operation as if nothing stayed in a cache, over
 the rate of copying a block larger than the caches: above 1 means that caches did serve.
-`large` makes 2 million videos and 50 million events.
+`large` makes 2 million videos and 50 million events. Each row has a process of its own; `peak_mb` is its largest
+memory after a first turn of the package, the log included, before the loop adds an optimiser of its own.
 """
 
 import argparse
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -24,6 +26,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.ceilings import ByteCounter, copy_rate, product_rate
+from benchmarks.quality import spend
 from benchmarks.record import Circumstances, record, usable_threads
 from towers.data import Dataset, Encoders, Positives, Split
 from towers.features import Batch, BatchSource, Catalogue, FeatureTable, Mixed, Uniform, encode_table
@@ -122,8 +125,8 @@ def packaged(config: TrainConfig, towers: TwoTower, source: Some) -> float:
     return float(row["positions_per_s"])
 
 
-def measure(name: str, world: World, kind: str, dim: int, steps: int) -> dict[str, object]:
-    """Return the row of an encoder at a width."""
+def measure(name: str, world: World, kind: str, dim: int, steps: int) -> tuple[dict[str, object], float]:
+    """Return the row of an encoder at a width, and the package's peak memory in MB."""
     window, positions, sampler = SETTINGS[name]
     rows = len(world.videos)
     model = ModelConfig(history=HISTORIES[kind](), dim=dim, window=window)
@@ -141,6 +144,8 @@ def measure(name: str, world: World, kind: str, dim: int, steps: int) -> dict[st
         torch.autograd.backward(loss_of(towers, batch, low))
     towers.zero_grad()
     each, traffic = counter.get_total_flops() / batch.positions, moved.total / batch.positions
+    packaged(config, towers, replace(source, limit=3))
+    peak = peak_mb()
     bare(module, replace(source, limit=3), low)
     ours, loops, ceilings, copies = [], [], [], []
     for _ in range(TURNS):
@@ -149,7 +154,7 @@ def measure(name: str, world: World, kind: str, dim: int, steps: int) -> dict[st
         ceilings.append(product_rate(torch.bfloat16 if low else torch.float32))
         copies.append(copy_rate())
     rate, ceiling, bandwidth = (statistics.median(values) for values in (ours, ceilings, copies))
-    return {
+    row: dict[str, object] = {
         "protocol": name,
         "encoder": kind,
         "dim": dim,
@@ -163,10 +168,11 @@ def measure(name: str, world: World, kind: str, dim: int, steps: int) -> dict[st
         "ceiling_gb_per_s": f"{bandwidth:.1f}",
         "share_of_bandwidth": f"{rate * traffic / 1e9 / bandwidth:.3f}",
     }
+    return row, peak
 
 
 def main() -> None:
-    """Measure what is asked for and record a row for each."""
+    """Measure what is asked for, each encoder and width in a process of its own, and record a row for each."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("name", choices=list(SETTINGS), help="which settings")
     parser.add_argument("--dataset", help="folder that `towers prepare` wrote; not for large")
@@ -176,16 +182,22 @@ def main() -> None:
     arguments = parser.parse_args()
     if (arguments.name == "large") == bool(arguments.dataset):
         parser.error("--dataset FOLDER goes with every name but large")
+    pairs = [(dim, kind) for dim in arguments.dims for kind in arguments.encoders]
+    if len(pairs) > 1:
+        common = [arguments.name, "--steps", str(arguments.steps)]
+        common += ["--dataset", arguments.dataset] if arguments.dataset else []
+        for dim, kind in pairs:
+            spend([sys.executable, "-m", "benchmarks.training", *common, "--encoders", kind, "--dims", str(dim)])
+        return
     torch.set_num_threads(usable_threads())
     world = World.large() if arguments.name == "large" else World.of(arguments.dataset)
-    for dim in arguments.dims:
-        for kind in arguments.encoders:
-            began = time.perf_counter()
-            row = measure(arguments.name, world, kind, dim, arguments.steps)
-            spent = time.perf_counter() - began
-            command = f"python -m benchmarks.training {arguments.name} --encoders {kind} --dims {dim}"
-            record("training", [row], Circumstances(command=command, seed=0, seconds=spent, peak_mb=peak_mb()))
-            print(", ".join(f"{key} {value}" for key, value in row.items()), flush=True)
+    ((dim, kind),) = pairs
+    began = time.perf_counter()
+    row, peak = measure(arguments.name, world, kind, dim, arguments.steps)
+    spent = time.perf_counter() - began
+    command = f"python -m benchmarks.training {arguments.name} --encoders {kind} --dims {dim}"
+    record("training", [row], Circumstances(command=command, seed=0, seconds=spent, peak_mb=peak))
+    print(", ".join(f"{key} {value}" for key, value in row.items()), flush=True)
 
 
 if __name__ == "__main__":

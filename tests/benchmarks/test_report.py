@@ -35,6 +35,18 @@ def test_a_newer_row_of_the_same_seed_takes_the_place_of_the_older(tmp_path: Pat
     assert "| kuairand | 0.4000 |" in report.rewritten(PAGE, tmp_path)
 
 
+@pytest.mark.parametrize(("alike", "said"), [(("older", "newer"), "0.3500 ± 0.0500"), (("older", "other"), "0.4000 |")])
+def test_seeds_of_commits_that_learn_alike_stand_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, alike: tuple[str, str], said: str
+) -> None:
+    keep(tmp_path, "kuairand", 0, 0.30)
+    keep(tmp_path, "kuairand", 1, 0.40)
+    rows = [row | {"commit": ("older", "newer")[place]} for place, row in enumerate(report.read("quality", tmp_path))]
+    monkeypatch.setattr(report, "read", lambda *_: rows)
+    monkeypatch.setattr(report, "ALIKE", {"kuairand": alike})
+    assert f"| kuairand | {said}" in report.quality_table("kuairand", tmp_path)
+
+
 def test_without_rows_the_table_says_so(tmp_path: Path) -> None:
     assert "Not measured yet." in report.rewritten(PAGE, tmp_path)
 
