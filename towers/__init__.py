@@ -28,8 +28,7 @@ if TYPE_CHECKING:
     from towers.publishing import Bundle, PublishConfig
     from towers.publishing.publish import publish
     from towers.serving import Retriever
-    from towers.training import OptimConfig, TrainConfig
-    from towers.training.train import train
+    from towers.training import OptimConfig, TrainConfig, train
     from towers.types import (
         BundleError,
         ConfigError,

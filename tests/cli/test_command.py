@@ -57,6 +57,19 @@ def test_threads_wait_without_spinning_long_unless_the_user_says_so(own: str | N
     assert told.stdout.splitlines() == ["False", f"towers {__version__}", used]
 
 
+HELPFUL = """
+import sys
+from towers.cli import main
+main(["train", "--help"])
+print([name for name in ("pytorch_lightning", "torchmetrics") if name in sys.modules])
+"""
+
+
+def test_help_for_training_loads_nothing_that_trains() -> None:
+    told = subprocess.run([sys.executable, "-c", HELPFUL], capture_output=True, text=True, check=True)
+    assert told.stdout.splitlines()[-1] == "[]"
+
+
 def test_options_arrive_typed_and_nothing_is_written(baked: list[Any], elsewhere: Path) -> None:
     words = ["pie=here", "filling=plum", "filling.stones=true", "oven.degrees=200", "crust=thick", "guests=[ann,7]"]
     assert main(["bake", *words]) == 0

@@ -116,7 +116,7 @@ def work() -> None:
     logging.basicConfig(stream=sys.stderr, format="%(message)s", level=logging.WARNING)
     logging.getLogger("towers").setLevel(level if first else logging.ERROR)
     threading.Thread(target=_end_with, args=[link], daemon=True).start()
-    from towers.training.train import train  # which imports this module
+    from towers.training.training import train  # which imports this module
 
     try:
         train(config)
