@@ -19,7 +19,6 @@ from pathlib import Path
 
 from benchmarks.record import Circumstances, record
 from towers.models import open_run
-from towers.training.stage import STEER
 
 HOSTS = ("towers-one", "towers-two")
 NO_DROPOUT = [
@@ -28,6 +27,7 @@ NO_DROPOUT = [
 ]
 OPTIONS = ["optim.epochs=2", "refit_epochs=1", "model.dim=16", "threads=1", "accelerator=cpu", "precision=float32"]
 TRAIN = ["-c", "import sys; from towers.cli import main; sys.exit(main())", "train", *OPTIONS, *NO_DROPOUT]
+FIGURE = "recall@100"
 FAR = 1e-3
 """What rounding may come to in a figure or a weight after some hundred steps."""
 
@@ -95,13 +95,13 @@ def compared(run: Path, alone: Path) -> dict[str, object]:
     if max(figures_apart, weights_apart) > FAR:
         raise ValueError(f"{run}: a figure is {figures_apart:.2g}, a weight {weights_apart:.2g} away; expected ≤ {FAR}")
     best = f"{max(mine):.6f}"
-    return {STEER: best, "figures_apart": f"{figures_apart:.1e}", "weights_apart": f"{weights_apart:.1e}"}
+    return {FIGURE: best, "figures_apart": f"{figures_apart:.1e}", "weights_apart": f"{weights_apart:.1e}"}
 
 
 def _figures(run: Path) -> list[float]:
     """Return recall@100 on valid after each epoch that was measured."""
     with (run / "history.csv").open(newline="") as file:
-        return [float(row[STEER]) for row in csv.DictReader(file) if row[STEER]]
+        return [float(row[FIGURE]) for row in csv.DictReader(file) if row[FIGURE]]
 
 
 def main() -> None:

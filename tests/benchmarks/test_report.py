@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import report
-from benchmarks.record import Circumstances, record
+from benchmarks.record import Circumstances, read, record
 
 PAGE = "before\n<!-- table: quality-kuairand -->\nold\n<!-- end of table -->\nafter\n"
 
@@ -41,7 +41,7 @@ def test_seeds_of_commits_that_learn_alike_stand_in_one_line(
 ) -> None:
     keep(tmp_path, "kuairand", 0, 0.30)
     keep(tmp_path, "kuairand", 1, 0.40)
-    rows = [row | {"commit": ("older", "newer")[place]} for place, row in enumerate(report.read("quality", tmp_path))]
+    rows = [row | {"commit": ("older", "newer")[place]} for place, row in enumerate(read("quality", tmp_path))]
     monkeypatch.setattr(report, "read", lambda *_: rows)
     monkeypatch.setattr(report, "ALIKE", {"kuairand": alike})
     assert f"| kuairand | {said}" in report.quality_table("kuairand", tmp_path)

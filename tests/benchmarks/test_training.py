@@ -4,12 +4,14 @@ import pytest
 
 from benchmarks import training
 from benchmarks.training import World, measure
+from towers.features import Mixed
 
 
 @pytest.mark.parametrize("kind", ["mean", "gated"])
 def test_a_row_is_of_one_encoder_at_one_width(kind: str, tiny_dataset: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(training.SETTINGS, "kuairand", (5, 32, "mixed"))
-    row = measure("kuairand", World.of(str(tiny_dataset)), kind, 8, 2)
+    monkeypatch.setitem(training.SETTINGS, "kuairand", (5, 32, Mixed()))
+    row, peak = measure("kuairand", World.of(str(tiny_dataset)), kind, 8, 2)
+    assert peak > 50
     assert (row["protocol"], row["encoder"], row["dim"]) == ("kuairand", kind, 8)
     assert int(str(row["positions_per_s"])) > 0
     assert float(str(row["share_of_ceiling"])) < 1

@@ -16,12 +16,14 @@ import torch
 
 from tests.tiny import ENCODERS, write_dataset
 from tests.worlds import Event, write_world
+from towers.cli.show import figures_of_run
 from towers.data import Dataset, Split
 from towers.features import BatchSource, Catalogue, Mixed, encode_table
 from towers.losses import Bpr, Softmax
 from towers.models import MeanHistory, ModelConfig, PopularityTerm, RecencyHistory, TwoTower, load_towers
 from towers.training import Accelerator, OptimConfig, TrainConfig, train
 from towers.training.checkpoint import WholeCheckpoints, read_checkpoint
+from towers.training.journal import Row
 from towers.training.module import TowersModule
 from towers.training.stage import best_epoch
 from towers.types import DAY_MS, ConfigError, DataError, RunError
@@ -163,6 +165,17 @@ def test_training_stops_when_valid_no_longer_improves(tiny_dataset: Dataset, tmp
     assert epochs < 50
 
 
+@pytest.mark.parametrize("figure", ["recall@100", "recall@20", "ndcg@10", "hit@10"])
+def test_the_figure_that_steers_chooses_the_epoch(tiny_dataset: Dataset, tmp_path: Path, figure: str) -> None:
+    optim = OptimConfig(epochs=6, patience=6, positions=64, learning_rate=0.05, steer=figure)
+    run = train(config(tiny_dataset, tmp_path / "run", optim=optim, refit_epochs=0))
+    figures = [float(row[figure]) for row in journal(run.folder)]
+    assert run.info["best_epoch"] == 1 + figures.index(max(figures))
+    assert run.info["chosen_by"] == f"valid {figure}"
+    assert run.info["valid"][figure] == max(figures)
+    assert next(iter(figures_of_run(run))) == f"valid {figure}"
+
+
 def test_a_loss_that_is_no_number_stops_with_step_and_cause(tiny_dataset: Dataset, tmp_path: Path) -> None:
     optim = OptimConfig(epochs=3, positions=64, learning_rate=1e30, clip=0.0)
     with pytest.raises(
@@ -274,9 +287,11 @@ def reweighed(folder: Path, weight: Callable[[int], float]) -> Dataset:
 
 
 def test_the_earliest_of_equal_epochs_is_the_best() -> None:
-    rows = [{"epoch": 1, "recall@100": 0.1}, {"epoch": 2, "recall@100": 0.3}, {"epoch": 3, "recall@100": 0.3}]
-    assert best_epoch(rows) == 2  # type: ignore[arg-type]
-    assert best_epoch([]) == 0
+    rows: list[Row] = [
+        {"epoch": place + 1, "hit@10": hit, "ndcg@10": -hit} for place, hit in enumerate((0.1, 0.3, 0.3))
+    ]
+    assert [best_epoch(rows, figure) for figure in ("hit@10", "ndcg@10")] == [2, 1]
+    assert best_epoch([], "hit@10") == 0
 
 
 @pytest.mark.parametrize("least", [1, 3])
@@ -320,10 +335,11 @@ def test_a_video_not_watched_for_long_has_no_id_of_its_own(tiny_dataset: Dataset
     [
         ({"learning_rate": 0.0}, r"optim\.learning_rate is 0\.0; expected above 0"),
         ({"epochs": -1}, r"optim\.epochs is -1; expected at least 0"),
+        ({"steer": "mrr"}, r"optim\.steer is 'mrr'; expected recall@100, recall@20, ndcg@10 or hit@10"),
         ({"clip": -1.0}, r"optim\.clip is -1\.0; expected at least 0"),
     ],
 )
-def test_options_out_of_range_are_refused(options: dict[str, float], message: str) -> None:
+def test_options_out_of_range_are_refused(options: dict[str, object], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         OptimConfig(**options)  # type: ignore[arg-type]
 

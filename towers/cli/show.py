@@ -84,7 +84,8 @@ def trained(config: "TrainConfig", run: "Run") -> None:
 def figures_of_run(run: "Run") -> dict[str, float]:
     """Return what runs of one sweep are compared by."""
     info: dict[str, Any] = run.info
-    valid = {f"valid {name}": float(info["valid"][name]) for name in ("recall@100", "ndcg@10")}
+    names = dict.fromkeys([str(info["config"]["optim"]["steer"]), "recall@100", "ndcg@10"])
+    valid = {f"valid {name}": float(info["valid"][name]) for name in names}
     return valid | {"best epoch": float(info["best_epoch"]), "seconds": float(info["cost"]["training_seconds"])}
 
 

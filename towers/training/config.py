@@ -63,6 +63,10 @@ class Tables(Enum):
     """Only the rows that a step has touched."""
 
 
+FIGURES = ("recall@100", "recall@20", "ndcg@10", "hit@10")
+"""What is measured on valid after every epoch."""
+
+
 @dataclass(kw_only=True)
 class OptimConfig:
     """How the weights move."""
@@ -79,8 +83,10 @@ class OptimConfig:
     """Decoupled weight decay of AdamW."""
     epochs: int = 0
     """Passes over the training events, at most; 0 lets training choose by their number."""
+    steer: str = "recall@100"
+    """Figure of valid that chooses the epoch: recall@100, recall@20, ndcg@10 or hit@10."""
     patience: int = 3
-    """Epochs without a better valid recall@100 before training stops."""
+    """Epochs without a better figure of valid before training stops."""
     positions: int = 1024
     """Targets of one batch, padding included."""
     accumulate: int = 1
@@ -101,6 +107,8 @@ class OptimConfig:
         for name in ("weight_decay", "clip", "epochs"):
             if not getattr(self, name) >= 0:
                 raise ConfigError(f"optim.{name} is {getattr(self, name)}; expected at least 0")
+        if self.steer not in FIGURES:
+            raise ConfigError(f"optim.steer is {self.steer!r}; expected {', '.join(FIGURES[:-1])} or {FIGURES[-1]}")
         if not 0 <= self.average < 1:
             raise ConfigError(f"optim.average is {self.average}; expected from 0 to below 1, as .999")
 

@@ -23,8 +23,6 @@ from towers.training.precision import precision_of
 from towers.training.ranks import Ranks, strategy_of
 from towers.training.shards import dealt_out
 
-STEER = "recall@100"
-"""The figure of the valid split that chooses the epoch."""
 Figures = dict[str, float]
 
 
@@ -83,7 +81,10 @@ class Stage:
         """Say whether the epochs so far are all that are needed."""
         if len(rows) >= self.epochs:
             return True
-        return self.validate is not None and len(rows) - best_epoch(rows) >= self.config.optim.patience
+        return (
+            self.validate is not None
+            and len(rows) - best_epoch(rows, self.config.optim.steer) >= self.config.optim.patience
+        )
 
     def _fit(self, towers: TwoTower, source: BatchSource, journal: Journal, resume: Path | None) -> None:
         average = Average(towers, self.config.optim.average) if self.config.optim.average else None
@@ -98,7 +99,7 @@ class Stage:
         module = TowersModule(towers, self.config.loss, self.config.optim, self.config.seed, on_epoch)
         kept = [self._checkpoint("last", None)]  # its own callback: save_last leaves out the epochs that are not best
         if self.validate:
-            kept.insert(0, self._checkpoint("best", f"valid/{STEER}"))
+            kept.insert(0, self._checkpoint("best", f"valid/{self.config.optim.steer}"))
         rows = self.ranks.met and self.config.trainer.strategy is Strategy.rows
         with _quiet(), dealt_out(towers, module, self.ranks) if rows else nullcontext():
             trainer = self._trainer([journal, *([average] if average else []), *kept])
@@ -152,11 +153,12 @@ def _quiet() -> Iterator[None]:
         logger.setLevel(level)
 
 
-def best_epoch(rows: list[Row]) -> int:
+def best_epoch(rows: list[Row], figure: str) -> int:
     """Return the epoch with the best valid figure, the earliest of equals; 0 before the first.
 
     Example:
-        >>> best_epoch([{"epoch": 1, STEER: 0.2}, {"epoch": 2, STEER: 0.3}, {"epoch": 3, STEER: 0.3}])
+        >>> rows = [{"epoch": 1, "hit@10": 0.2}, {"epoch": 2, "hit@10": 0.3}, {"epoch": 3, "hit@10": 0.3}]
+        >>> best_epoch(rows, "hit@10")
         2
     """
-    return max((float(row[STEER]), -int(row["epoch"])) for row in rows)[1] * -1 if rows else 0
+    return max((float(row[figure]), -int(row["epoch"])) for row in rows)[1] * -1 if rows else 0

@@ -31,7 +31,7 @@ from towers.training.journal import Row
 from towers.training.launch import launch
 from towers.training.miner import Miner
 from towers.training.ranks import Ranks, joined, launched
-from towers.training.stage import STEER, Stage, best_epoch
+from towers.training.stage import Stage, best_epoch
 from towers.types import DAY_MS, DataError, peak_mb
 
 _log = logging.getLogger(__name__)
@@ -113,7 +113,8 @@ def _learn(config: TrainConfig, dataset: Dataset, users: EvaluationSet, plain: d
     before, rows = _stage(fit, dataset, features, [Split.train])
     chosen, refit_rows = before, list[Row]()
     if config.refit_epochs:
-        epochs, begin = (best_epoch(rows), None) if config.refit_afresh else (config.refit_epochs, before)
+        best = best_epoch(rows, config.optim.steer)
+        epochs, begin = (best, None) if config.refit_afresh else (config.refit_epochs, before)
         again = Stage(name="refit", config=config, epochs=epochs, validate=None, before=rows, ranks=ranks)
         chosen, refit_rows = _stage(again, dataset, features, [Split.train, Split.valid], begin=begin)
 
@@ -216,7 +217,8 @@ def _eligible(dataset: Dataset, positives: Positives) -> Int64[np.ndarray, " c"]
 
 def _summary(plain: dict[str, Any], rows: list[Row], refit_rows: list[Row], seconds: float) -> dict[str, Any]:
     """Return run.json."""
-    epochs = best_epoch(rows)
+    figure = plain["optim"]["steer"]
+    epochs = best_epoch(rows, figure)
     best = next(row for row in rows if row["epoch"] == epochs)
     spent = sum(float(row["seconds"]) for row in [*rows, *refit_rows])
     rate = [float(row["positions_per_s"]) for row in [*rows, *refit_rows]]
@@ -226,7 +228,7 @@ def _summary(plain: dict[str, Any], rows: list[Row], refit_rows: list[Row], seco
         "config": plain,
         "seed": plain["seed"],
         "best_epoch": epochs,
-        "chosen_by": f"valid {STEER}",
+        "chosen_by": f"valid {figure}",
         "refitted": bool(refit_rows),
         "valid": {name: best[name] for name in best if "@" in name},
         "positions_per_second": float(np.median(rate)),
