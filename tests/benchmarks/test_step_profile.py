@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import step_profile, training
+from towers.features import Mixed
 
 
 def test_the_shares_of_a_step_are_drawn_and_add_up_to_one(
@@ -18,7 +19,7 @@ def test_the_shares_of_a_step_are_drawn_and_add_up_to_one(
 
     monkeypatch.setattr(step_profile, "draw", draw)
     monkeypatch.setattr(step_profile, "CHECKOUT", tmp_path)
-    monkeypatch.setitem(training.SETTINGS, "kuairand", (5, 32, "mixed"))
+    monkeypatch.setitem(training.SETTINGS, "kuairand", (5, 32, Mixed()))
     (tmp_path / "benchmarks").mkdir()
     words = ["step_profile", "kuairand", "--dataset", str(tiny_dataset), "--dim", "8", "--steps", "2"]
     monkeypatch.setattr(sys, "argv", words)
