@@ -67,7 +67,7 @@ SAMPLERS = {"sampler inbatch", "sampler uniform", "sampler catalogue"}
 """None for a recipe that says how many candidates its own draws."""
 LEFT_OUT = {
     "kuairand": {"encoder recency"},
-    "gowalla-m1": {"encoder mean", "temperature .05, fixed", "window 100"} | TIMELESS | SAMPLERS,
+    "gowalla-m1": {"encoder mean", "window 100", "loss contrastive"} | TIMELESS - {"no popularity"} | SAMPLERS,
     "ml-1m": {"encoder recency"} | TIMELESS | SAMPLERS,
 }
 """Changes that are none for a table."""

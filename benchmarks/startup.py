@@ -16,7 +16,7 @@ COMMANDS = {
     "python alone": [sys.executable, "-c", "pass"],
     "import towers": [sys.executable, "-c", "import towers"],
     "import torch": [sys.executable, "-c", "import torch"],
-    "import towers.training": [sys.executable, "-c", "import towers.training"],
+    "towers.train": [sys.executable, "-c", "from towers import train"],
     "import towers.serving": [sys.executable, "-c", "import towers.serving"],
     "towers train --help": [TOWERS, "train", "--help"],
 }

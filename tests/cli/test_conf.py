@@ -129,6 +129,13 @@ def test_the_check_for_dead_options_sees_one() -> None:
     assert "max_grad_norm" not in READ
 
 
+@pytest.mark.parametrize("option", ["data.user_features.tag=multi", "data.user_features={tag: multi}"])
+def test_features_are_not_named_in_vain(option: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["prepare", "data=kuairand", "dataset=d", option]) == 2
+    told = "error: data.user_features was given, but what was chosen there has no such option\n"
+    assert capsys.readouterr().err == told
+
+
 @pytest.mark.parametrize("way", ["data.video_features.tag=multi", "data.video_features={tag: multi}"])
 def test_a_feature_may_be_named_that_no_schema_knows(way: str, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["data=files", "data.events=views.csv", "dataset=d"]

@@ -18,6 +18,7 @@ from tests.tiny import ENCODERS, write_dataset
 from tests.worlds import Event, write_world
 from towers.cli.show import figures_of_run
 from towers.data import Dataset, Split
+from towers.evaluation import EvaluationSet, validate
 from towers.features import BatchSource, Catalogue, Mixed, encode_table
 from towers.losses import Bpr, Softmax
 from towers.models import MeanHistory, ModelConfig, PopularityTerm, RecencyHistory, TwoTower, load_towers
@@ -174,6 +175,12 @@ def test_the_figure_that_steers_chooses_the_epoch(tiny_dataset: Dataset, tmp_pat
     assert run.info["chosen_by"] == f"valid {figure}"
     assert run.info["valid"][figure] == max(figures)
     assert next(iter(figures_of_run(run))) == f"valid {figure}"
+    encoders, users = tiny_dataset.encoders, EvaluationSet.of(tiny_dataset, Split.valid)
+    tables = (
+        encode_table(encoders.users, tiny_dataset.user_table()),
+        encode_table(encoders.videos, tiny_dataset.video_table()),
+    )
+    assert validate(run.towers, users, *tables)[figure] == pytest.approx(max(figures))
 
 
 def test_a_loss_that_is_no_number_stops_with_step_and_cause(tiny_dataset: Dataset, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from copy import deepcopy
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 from unittest import mock
 
@@ -133,7 +134,19 @@ def _converted(verb: Verb, options: DictConfig) -> object:
     if missing:
         needed = " and ".join(f"{path}=…" for path in missing)
         raise ConfigError(f"towers {verb.name} needs {needed}; for example `{verb.examples[0]}`")
-    return OmegaConf.to_object(options)
+    found = OmegaConf.to_object(options)
+    for path in _strays(found):
+        raise ConfigError(f"{path} was given, but what was chosen there has no such option")
+    return found
+
+
+def _strays(node: object, path: str = "") -> Iterator[str]:
+    """Yield what a dataclass, or one within it, was told without having a field for it: OmegaConf takes it silently."""
+    if not is_dataclass(node):
+        return
+    names = {field.name for field in fields(node)}
+    for name, value in vars(node).items():
+        yield from _strays(value, f"{path}{name}.") if name in names else [f"{path}{name}"]
 
 
 @contextmanager

@@ -101,8 +101,8 @@ def _checked(verb: Verb, schema: Schema, option: str, *, sweeps: bool) -> str:
     if path not in groups and path.replace(".", "/") in groups:
         raise ConfigError(f"{option} names a choice; write {path.replace('.', '/')}={value}")
     mappings = [o.path for o in schema.every_option() if o.kind.startswith("name: ")]
-    if path in mappings or any(path.startswith(f"{mapping}.") for mapping in mappings):
-        return f"++{path}={value}" if equals else option
+    if any(path == mapping or path.startswith(f"{mapping}.") for mapping in mappings):
+        return option if name.startswith("~") else f"++{path}={value}"
     if path not in known:
         raise ConfigError(
             f"towers {verb.name} has no option {path!r}{nearest(path, known)} (`towers {verb.name} --help` lists them)"

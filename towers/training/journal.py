@@ -24,11 +24,13 @@ class Journal(pl.Callback):
         stage: "fit" or "refit".
         before: Rows of earlier stages.
         show: Whether to tell the terminal.
+        figure: The figure of valid by which the epoch is chosen, told first.
     """
 
-    def __init__(self, path: Path | None, stage: str, before: list[Row], *, show: bool) -> None:
+    def __init__(self, path: Path | None, stage: str, before: list[Row], *, show: bool, figure: str) -> None:
         self.path, self.stage, self.before = path, stage, before
         self.rows: list[Row] = []
+        self.shown = dict.fromkeys([figure, "recall@100", "ndcg@10"])
         self.console = Console(stderr=True, quiet=not show)
         self.bar: Progress | None = None
         self.positions, self.began, self.spent = 0, 0.0, 0.0
@@ -91,7 +93,7 @@ class Journal(pl.Callback):
         self.rows.append(row)
         if self.path is not None:
             self._write(self.path)
-        figures = "".join(f"  {name} {row[name]:.4f}" for name in ("recall@100", "ndcg@10") if name in row)
+        figures = "".join(f"  {name} {row[name]:.4f}" for name in self.shown if name in row)
         self.console.print(
             f"{self.stage} {epoch:>3}  loss {row['loss']:.4f}{figures}"
             f"  {row['positions_per_s']:>9,} examples/s  {row['seconds']:.1f} s",

@@ -58,7 +58,8 @@ class Stage:
             The journal's rows of this stage.
         """
         path = Path(self.config.run) / "history.csv" if self.ranks.first else None
-        journal = Journal(path, self.name, self.before, show=self.config.progress and self.ranks.first)
+        show, figure = self.config.progress and self.ranks.first, self.config.optim.steer
+        journal = Journal(path, self.name, self.before, show=show, figure=figure)
         last = self.folder / "last.ckpt"
         begun = self.ranks.same(last.is_file(), f"the existence of {last}")
         if begun:

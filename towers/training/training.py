@@ -40,7 +40,7 @@ _log = logging.getLogger(__name__)
 def train(config: TrainConfig) -> Run:
     """Train the towers of a dataset; go on with a run that was interrupted.
 
-    The epoch is chosen by exact recall@100 on the valid split. Its towers are then trained for
+    The epoch is chosen by a figure of the valid split, `optim.steer`, exactly measured. Its towers are then trained for
     `refit_epochs` more on train and valid together, since what was watched last says most about what
     comes next; with `refit_afresh` new towers learn from both, for as many epochs as were chosen.
 
