@@ -11,8 +11,9 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from towers.features import Batch
+from towers.training.config import FIGURES
 
-FIELDS = ("stage", "epoch", "loss", "recall@100", "recall@20", "ndcg@10", "hit@10", "seconds", "positions_per_s")
+FIELDS = ("stage", "epoch", "loss", *FIGURES, "seconds", "positions_per_s")
 Row = dict[str, float | int | str]
 
 
