@@ -204,7 +204,7 @@ def test_a_sweep_ends_with_its_jobs_side_by_side(capsys: Captured, elsewhere: Pa
     assert main(["bake", "pie='my pies'", "filling.count=2,-1,4", "oven.degrees=200", "-m"]) == 2
     assert [line.split() for line in capsys.readouterr().out.splitlines()] == [
         [],
-        ["job", "filling.count", "weight", "guests"],
+        ["job", "count", "weight", "guests"],
         ["─" * 37],
         ["2", "4", "0.8000", "0"],
         ["0", "2", "0.4000", "0"],

@@ -1,6 +1,7 @@
 """What the jobs of a sweep came to, side by side: a table on the terminal, a CSV file and a picture in its folder."""
 
 import csv
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,11 +43,12 @@ def compare(jobs: Sequence[Job]) -> None:
     best_first = sorted(jobs, key=lambda job: -job.figures.get(figures[0], float("-inf")))
     unbeaten = {job.number for job in trade_off(jobs)}
     lines = [
-        [f"{job.number}{' *' * (job.number in unbeaten)}", *_told(job, swept), *_shown(job, figures)]
+        [f"{job.number}{' *' * (job.number in unbeaten)}", *map(_brief, _told(job, swept)), *_shown(job, figures)]
         for job in best_first
     ]
     show.line("")
-    show.table(["job", *swept, *figures], lines, left=swept)
+    names = short_names(swept)
+    show.table(["job", *names, *figures], lines, left=names)
     if unbeaten:
         show.line(f"* no other job is both better and quicker ({figures[0]} against {COST})")
     folder = jobs[0].within
@@ -93,6 +95,22 @@ def swept_options(jobs: Sequence[Job]) -> list[str]:
     return [name for name in names if len({job.told.get(name) for job in jobs}) > 1]
 
 
+def short_names(options: Sequence[str]) -> list[str]:
+    """Return the last part of each option's name, or all of it where another ends alike: a terminal is narrow.
+
+    Example:
+        >>> short_names(["model.dim", "optim.epochs", "fit.epochs"])
+        ['dim', 'optim.epochs', 'fit.epochs']
+    """
+    last = [re.split(r"[./]", option)[-1] for option in options]
+    return [name if last.count(name) == 1 else option for name, option in zip(last, options, strict=True)]
+
+
+def _brief(value: str) -> str:
+    """Return a number that a search has drawn with as many digits as anybody reads."""
+    return f"{float(value):.3g}" if re.fullmatch(r"-?\d+\.\d{4,}(e-?\d+)?", value) else value
+
+
 def _told(job: Job, swept: list[str]) -> list[str]:
     return [job.told.get(name, "") for name in swept]
 
@@ -112,6 +130,7 @@ def _text(figure: float) -> str:
 def _draw(jobs: Sequence[Job], path: Path, quality: str) -> None:
     """Write the picture of the first figure against the seconds; those that no other beats are joined."""
     from matplotlib.figure import Figure
+    from matplotlib.ticker import LogFormatter
 
     axes = (picture := Figure(figsize=(7, 4.5), layout="constrained")).subplots()
     done = [job for job in jobs if COST in job.figures]
@@ -121,6 +140,8 @@ def _draw(jobs: Sequence[Job], path: Path, quality: str) -> None:
     for job in best:
         axes.annotate(str(job.number), (job.figures[COST], _quality(job)), (4, -10), textcoords="offset points")
     axes.set(xscale="log", xlabel=f"{COST} of training", ylabel=quality)
+    axes.xaxis.set_major_formatter(LogFormatter())
+    axes.xaxis.set_minor_formatter(LogFormatter())
     axes.grid(visible=True, which="both", alpha=0.2)
     picture.savefig(path, dpi=120)
 
