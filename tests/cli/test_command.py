@@ -9,6 +9,7 @@ import pytest
 
 from towers import __version__
 from towers.cli import main
+from towers.cli.sweep import Job, compare
 from towers.cli.verbs import VERBS
 
 Captured = pytest.CaptureFixture[str]
@@ -205,7 +206,7 @@ def test_a_sweep_ends_with_its_jobs_side_by_side(capsys: Captured, elsewhere: Pa
     assert [line.split() for line in capsys.readouterr().out.splitlines()] == [
         [],
         ["job", "count", "weight", "guests"],
-        ["─" * 37],
+        ["─" * 29],
         ["2", "4", "0.8000", "0"],
         ["0", "2", "0.4000", "0"],
         ["1", "-1", "failed"],
@@ -213,6 +214,25 @@ def test_a_sweep_ends_with_its_jobs_side_by_side(capsys: Captured, elsewhere: Pa
     ]
     rows = (elsewhere / "my pies" / "sweep.csv").read_text().splitlines()
     assert rows == ["job,filling.count,weight,guests", "0,2,0.4,0", "1,-1,,", "2,4,0.8,0"]
+
+
+def test_a_sweeps_table_is_brief_and_its_file_is_not(capsys: Captured, elsewhere: Path) -> None:
+    told = {"model.dim": "8", "optim.rate": "0.00677457", "seed": "1"}
+    jobs = [Job(number=0, told=told, figures={"recall": 0.5}, within=elsewhere)]
+    jobs.append(
+        Job(
+            number=1, told=told | {"model.dim": "16", "optim.rate": "0.0123"}, figures={"recall": 0.4}, within=elsewhere
+        )
+    )
+    compare(jobs)
+    assert [line.split() for line in capsys.readouterr().out.splitlines()[1:5:3]] == [
+        ["job", "dim", "rate", "recall"],
+        ["1", "16", "0.0123", "0.4000"],
+    ]
+    assert (elsewhere / "sweep.csv").read_text().splitlines()[:2] == [
+        "job,model.dim,optim.rate,recall",
+        "0,8,0.00677457,0.5",
+    ]
 
 
 @pytest.mark.usefixtures("judged")
