@@ -42,10 +42,12 @@ def video_table() -> FeatureTable:
 
 @pytest.fixture
 def make(encoders: Encoders) -> Make:
-    def make_towers(kind: str = "recency", geometry: Geometry = Geometry.cosine, window: int = 5) -> TwoTower:
+    def make_towers(
+        kind: str = "recency", geometry: Geometry = Geometry.cosine, window: int = 5, *, features: bool = True
+    ) -> TwoTower:
         torch.manual_seed(0)
         known = torch.arange(ROWS) < ROWS - 4
-        config = ModelConfig(history=HISTORIES[kind](), dim=8, window=window, geometry=geometry)
+        config = ModelConfig(history=HISTORIES[kind](), dim=8, window=window, geometry=geometry, features=features)
         towers = TwoTower(config, encoders, known)
         for parameter in towers.parameters():
             if parameter.ndim:
