@@ -12,6 +12,7 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
+from matplotlib.transforms import Bbox
 
 from benchmarks.record import CHECKOUT, RESULTS, read
 
@@ -64,7 +65,17 @@ def panel(axes: Axes, protocol: str, metric: str, folder: Path) -> None:
             label(axes, peer["name"], (float(peer["seconds"]), value), OTHERS)
         else:
             axes.axhline(value, color=OTHERS, linewidth=0.6, linestyle=":")
-            axes.text(0.99, value, peer["name"], ha="right", va="bottom", transform=across, fontsize=7, color=OTHERS)
+            axes.annotate(
+                peer["name"],
+                (0.99, value),
+                xycoords=across,
+                xytext=(0, 1),
+                textcoords="offset points",
+                ha="right",
+                va="bottom",
+                fontsize=7,
+                color=OTHERS,
+            )
     for recipe, (seconds, value) in ours(protocol, metric, folder).items():
         axes.plot(seconds, value, "D", color=OURS, markersize=8)
         label(axes, f"towers: {recipe}", (seconds, value), OURS, size=9)
@@ -72,6 +83,16 @@ def panel(axes: Axes, protocol: str, metric: str, folder: Path) -> None:
     axes.set_xlim(0.7, 6000)
     axes.margins(y=0.12)
     axes.spines[["top", "right"]].set_visible(False)
+
+
+def part(axes: Axes) -> None:
+    """Move labels that lie on each other down, the lowest furthest, until none does."""
+    placed: list[Bbox] = []
+    for note in sorted(axes.texts, key=lambda note: -note.get_window_extent().y1):
+        while any(note.get_window_extent().overlaps(other) for other in placed):
+            across, up = note.get_position()
+            note.set_position((across, up - 1))
+        placed.append(note.get_window_extent())
 
 
 def draw(to: Path, folder: Path = RESULTS) -> None:
@@ -83,6 +104,10 @@ def draw(to: Path, folder: Path = RESULTS) -> None:
         "full circles: measured beside ours in one run; hollow circles and lines: taken over, sources in peers.csv",
         fontsize=8,
     )
+    figure.canvas.draw()  # only what has been drawn has its place
+    figure.set_layout_engine("none")
+    for axes in every:
+        part(axes)
     figure.savefig(to, dpi=110)
     plt.close(figure)
 
