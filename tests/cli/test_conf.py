@@ -132,7 +132,7 @@ def test_the_check_for_dead_options_sees_one() -> None:
 @pytest.mark.parametrize("option", ["data.user_features.tag=multi", "data.user_features={tag: multi}"])
 def test_features_are_not_named_in_vain(option: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["prepare", "data=kuairand", "dataset=d", option]) == 2
-    told = "error: data.user_features was given, but what was chosen there has no such option\n"
+    told = "error: data.user_features: the chosen data has no such option; `towers prepare --help` says which has\n"
     assert capsys.readouterr().err == told
 
 

@@ -136,7 +136,8 @@ def _converted(verb: Verb, options: DictConfig) -> object:
         raise ConfigError(f"towers {verb.name} needs {needed}; for example `{verb.examples[0]}`")
     found = OmegaConf.to_object(options)
     for path in _strays(found):
-        raise ConfigError(f"{path} was given, but what was chosen there has no such option")
+        group = path.rpartition(".")[0].replace(".", "/")
+        raise ConfigError(f"{path}: the chosen {group} has no such option; `towers {verb.name} --help` says which has")
     return found
 
 

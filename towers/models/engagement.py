@@ -25,8 +25,7 @@ class EngagementConfig:
 
     fit: bool = False
     """Whether to fit it after the towers; needs a log that also holds what users were shown and passed over, with
-    times. A finished run gets one when its command is given again with this,
-    unless it was refitted afresh."""
+    times. A finished run gets one when its command is given again with this, unless it was refitted afresh."""
     context: list[str] = field(default_factory=list)
     """Columns of the log, kept as labels, that were known when the video was shown, such as the place in the app;
     never what came of it."""

@@ -82,10 +82,8 @@ class Stage:
         """Say whether the epochs so far are all that are needed."""
         if len(rows) >= self.epochs:
             return True
-        return (
-            self.validate is not None
-            and len(rows) - best_epoch(rows, self.config.optim.steer) >= self.config.optim.patience
-        )
+        optim = self.config.optim
+        return self.validate is not None and len(rows) - best_epoch(rows, optim.steer) >= optim.patience
 
     def _fit(self, towers: TwoTower, source: BatchSource, journal: Journal, resume: Path | None) -> None:
         average = Average(towers, self.config.optim.average) if self.config.optim.average else None
@@ -156,6 +154,10 @@ def _quiet() -> Iterator[None]:
 
 def best_epoch(rows: list[Row], figure: str) -> int:
     """Return the epoch with the best valid figure, the earliest of equals; 0 before the first.
+
+    Args:
+        rows: Of the journal, from 1.
+        figure: One of `towers.training.config.FIGURES`.
 
     Example:
         >>> rows = [{"epoch": 1, "hit@10": 0.2}, {"epoch": 2, "hit@10": 0.3}, {"epoch": 3, "hit@10": 0.3}]
