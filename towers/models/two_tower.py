@@ -165,7 +165,7 @@ class TwoTower(nn.Module):
         if self.training and self.config.user_dropout:
             users = users.without(torch.rand(len(events), device=events.device) < self.config.user_dropout)
         about = self.user_features(users)[:, None] + moment
-        known = torch.cat([watched, about], dim=-1)
+        known = torch.cat([watched, about.to(watched.dtype)], dim=-1)
         return self._interests(self.join(known), watched), known
 
     def _interests(self, joined: Float[Tensor, "b t j"], watched: Float[Tensor, "b t k"]) -> Float[Tensor, "b t *i w"]:
