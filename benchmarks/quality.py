@@ -173,7 +173,7 @@ def work_folder(parent: Path, name: str) -> Path:
 
 
 def quality_rows(protocol: str, recipe: str, figures: Figures) -> list[dict[str, object]]:
-    """Return one row for each metric at a cut-off."""
+    """Return one row for each metric at a cut-off, and for that of new videos among themselves."""
     rows: list[dict[str, object]] = []
     for name in figures:
         figure = figures[name]
@@ -181,7 +181,7 @@ def quality_rows(protocol: str, recipe: str, figures: Figures) -> list[dict[str,
         row: dict[str, object] = {"protocol": protocol, "recipe": recipe, "metric": name}
         row["value"] = f"{value_of(figures, name):.6f}"
         row |= {end: f"{ends[end]:.6f}" if end in ends else "" for end in ("low", "high")}
-        if "@" in name:
+        if "@" in name or name == "cold videos: auc":
             rows.append(row)
     return rows
 

@@ -23,18 +23,19 @@ HEADLINES = {
     "gowalla-m1": ("recall@20", "ndcg@20", "precision@20", "f1@20", "hit@20", "coverage@100"),
     "ml-1m": ("hit@10", "ndcg@10", "recall@100", "precision@10", "f1@10", "mrr@100"),
 }
+COLD = ("cold users: recall@100", "cold videos: recall@100", "cold videos: auc")
+"""Of users without a past, of videos that nobody had watched, and of the latter among themselves."""
 Rows = list[dict[str, str]]
 ALIKE = {"ml-1m": ("17cf73f043", "3fc16948db", "caa31c8768")}
 """Commits whose seeds of a recipe stand in one line: its towers learn the same in all, but for how sums are rounded and
 what dropout draws. Of every other recipe the newest commit alone counts."""
 
 
-def quality_table(protocol: str, folder: Path) -> str:
-    """Write one protocol's latest rows as a table: a line for each recipe, the mean over its seeds."""
+def quality_table(protocol: str, metrics: tuple[str, ...], folder: Path) -> str:
+    """Write metrics of one protocol's latest rows as a table: a line for each recipe, the mean over its seeds."""
     rows = [row for row in read("quality", folder) if row["protocol"] == protocol]
     if not rows:
         return "Not measured yet.\n"
-    metrics = HEADLINES[protocol]
     lines = [
         f"| {protocol} | {' | '.join(metrics)} | seeds | seconds | peak MB |",
         f"|---|{'--:|' * (len(metrics) + 3)}",
@@ -174,6 +175,7 @@ PLAIN = {
         ("protocol", "encoder", "dim"),
         ("positions_per_s", "overhead", "gflops", "share_of_ceiling", "share_of_bandwidth", "threads", "precision"),
     ),
+    "order": (("what",), ("cosine",)),
     "startup": (("what",), ("median_s", "peak_mb", "runs")),
     "engagement": (
         ("protocol", "model"),
@@ -185,7 +187,8 @@ PLAIN = {
 }
 """Of each file of results that is shown as it is: what a line is of, and what it says."""
 TABLES: dict[str, Callable[[Path], str]] = {
-    **{f"quality-{protocol}": partial(quality_table, protocol) for protocol in HEADLINES},
+    **{f"quality-{protocol}": partial(quality_table, protocol, metrics) for protocol, metrics in HEADLINES.items()},
+    "cold-kuairand": partial(quality_table, "kuairand", COLD),
     **{f"ablations-{protocol}": partial(ablation_table, protocol) for protocol in HEADLINES},
     **{f"peers-{protocol}": partial(peers_table, protocol) for protocol in ("kuairand", "ml-1m")},
     **{name: partial(plain_table, name, *columns) for name, columns in PLAIN.items()},

@@ -44,7 +44,7 @@ def test_seeds_of_commits_that_learn_alike_stand_in_one_line(
     rows = [row | {"commit": ("older", "newer")[place]} for place, row in enumerate(read("quality", tmp_path))]
     monkeypatch.setattr(report, "read", lambda *_: rows)
     monkeypatch.setattr(report, "ALIKE", {"kuairand": alike})
-    assert f"| kuairand | {said}" in report.quality_table("kuairand", tmp_path)
+    assert f"| kuairand | {said}" in report.TABLES["quality-kuairand"](tmp_path)
 
 
 def test_without_rows_the_table_says_so(tmp_path: Path) -> None:

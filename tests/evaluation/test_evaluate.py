@@ -47,7 +47,7 @@ def test_report_json_has_what_its_readers_rely_on(run: Path, report: Report) -> 
         assert name in read["metrics"], name
     assert set(read["floors"]) >= {"popular", "popular in each user's last 5", "item-kNN (cosine)"}
     for figures in read["floors"].values():
-        assert figures.keys() == read["metrics"].keys()
+        assert figures.keys() == read["metrics"].keys() - {"cold videos: auc"}
     assert read["verdict"] == report.verdict
     assert read["cost"]["seconds"] > 0
     assert read["cost"]["peak_mb"] > 0

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from towers.data import Dataset, Split
+from towers.evaluation.cold import cold_auc
 from towers.evaluation.config import EvaluateConfig, Judged
 from towers.evaluation.engaged import engagement_of
 from towers.evaluation.evaluation_set import EvaluationSet
@@ -69,13 +70,15 @@ def evaluate(config: EvaluateConfig) -> Report:
     split = Split[config.split.name]
     users = EvaluationSet.of(dataset, split)
     engaged = engagement_of(run, dataset, split, config.draws, config.seed) if config.engagement else None
-    user_table = encode_table(dataset.encoders.users, dataset.user_table())
-    ours = rank(run.towers, users, user_table, encode_table(dataset.encoders.videos, dataset.video_table()))
+    encoders = dataset.encoders
+    tables = encode_table(encoders.users, dataset.user_table()), encode_table(encoders.videos, dataset.video_table())
+    ours = rank(run.towers, users, *tables)
     if config.lists is not None:
         write_lists(ours, users, dataset, Path(config.lists))
     past = Past.of(dataset, split)
     background = _background(dataset, users, past, split)
     measured = measure([ours], users, background.new_video, config.draws, config.seed)
+    measured.figures.update(cold_auc(run.towers, users, tables, background.new_video, config.draws, config.seed))
     rivals = _rivals(config, past, users, background)
     report = replace(_report(config, dataset, users, measured, rivals, background), engagement=engaged)
     folder = Path(config.report) if config.report else run.folder / "report"

@@ -145,6 +145,11 @@ def _cold(report: Report) -> str:
             "users without a past" if what == "cold users" else "users with a past who watched a video new to everybody"
         )
         told.append(f"{number:,} {who}, recall@100 over these: {figures}.")
+    if "cold videos: auc" in report.metrics:
+        share = value_of(report.metrics, "cold videos: auc")
+        told.append(
+            f"Among new videos alone, the towers put those watched above {share:.0%} of the others (chance: 50%)."
+        )
     return f"<p>{escape(' '.join(told))}</p>" if told else ""
 
 
