@@ -160,7 +160,7 @@ def _stage(
     )
     if begin is not None:
         model.continue_from(begin)
-    elif config.model.spectral:
+    elif config.model.spectral and not config.model.id_buckets:
         if stage.ranks.first:
             _log.info("laying out the videos by who watched them")
         began = spectral_vectors(positives, len(dataset.videos), config.model.dim, config.seed)
