@@ -183,8 +183,9 @@ def _stage(
         parts=stage.ranks.count,
         hardest=Miner(model, positives, *features, eligible),
         trend=trend,
-        passed=dataset.passed(*splits) if config.passed_weight != 1 else None,
+        passed=dataset.passed(*splits) if config.passed_weight != 1 or config.passed_each else None,
         passed_weight=config.passed_weight,
+        passed_each=config.passed_each,
     )
     if config.optim.find:
         stage = dataclasses.replace(stage, config=found(config, model, source, stage.ranks))
