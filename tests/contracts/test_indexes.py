@@ -15,7 +15,7 @@ VARIANTS: dict[str, Index] = {
     "exact": Exact(),
     "ivf": Ivf(nlist=4, nprobe=4),
     "auto_small": Auto(),
-    "auto_large": Auto(exact_below=0, nprobe=10_000),
+    "auto_large": Auto(exact_below=0, reach=50.0),
 }
 N, D = 240, 8
 

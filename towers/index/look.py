@@ -1,4 +1,4 @@
-"""Where a search looks: everywhere, into the lists nearest to a query, or at a few vectors alone."""
+"""A search of all vectors, or of a few alone; the answer is the true best k."""
 
 from typing import NamedTuple
 
@@ -6,9 +6,9 @@ import numpy as np
 from jaxtyping import Float32, Int32, Int64, UInt16
 
 from towers.index.block import TOGETHER, compiled
-from towers.index.codes import Blocks, Frame
-from towers.index.places import set_of, slots_of
-from towers.index.scan import Gone, begin, best_of, scan, shrink
+from towers.index.codes import Blocks, Frame, blocks_of
+from towers.index.places import among, places_of, set_of, slots_of
+from towers.index.scan import Found, Gone, begin, best_of, scan, shrink
 
 _CHUNK = 128
 
@@ -29,20 +29,12 @@ class Stock(NamedTuple):
     order: Int32[np.ndarray, " blocks"]
 
 
-class Lists(NamedTuple):
-    """Vectors that are near each other stand together.
-
-    Attributes:
-        begins: The first block of each list, and one more, [lists + 1].
-        centers: The middle of each list, [lists] of them.
-        frame: How the centers became bytes.
-        order: All blocks of centers.
-    """
-
-    begins: Int32[np.ndarray, " lists_1"]
-    centers: Blocks
-    frame: Frame
-    order: Int32[np.ndarray, " blocks"]
+def stock_of(
+    vectors: Float32[np.ndarray, "n d"], ids: Int64[np.ndarray, " n"], slots: Int64[np.ndarray, " n"] | None = None
+) -> Stock:
+    """Return the stock that holds vectors in the slots given, or one after the other."""
+    blocks, frame = blocks_of(vectors, ids, slots)
+    return Stock(blocks, frame, places_of(blocks.ids), np.arange(len(blocks.alive), dtype=np.int32))
 
 
 class Request(NamedTuple):
@@ -70,7 +62,7 @@ def look_everywhere(stock: Stock, request: Request) -> None:
     """Find the true best k of every query."""
     q, k = request.ids.shape
     asked, bounds = begin(request.queries, stock.frame, k)
-    found = (asked, bounds, _gone(stock, request))
+    found = (asked, bounds, gone_of(stock, request))
     together = q // TOGETHER * TOGETHER
     for start in range(0, stock.order.size, _CHUNK):
         order = stock.order[start : start + _CHUNK]
@@ -79,66 +71,56 @@ def look_everywhere(stock: Stock, request: Request) -> None:
         for row in range(together, q):
             scan(stock.blocks, request.may, order, found, (row, row + 1), k)
     for row in range(q):
-        _answer(stock, request, found, row)
+        answer(stock, request, found, row)
 
 
 @compiled
-def look_in_lists(stock: Stock, lists: Lists, request: Request, probes: int) -> None:
-    """Find the best k of every query among the vectors of the lists nearest to it."""
+def look_at(stock: Stock, slots: Int32[np.ndarray, " m"], request: Request) -> None:
+    """Find the true best k of every query among a few slots, all different."""
     q, k = request.ids.shape
-    centers, doubts = begin(request.queries, lists.frame, probes)
-    nearest = (centers, doubts, Gone(np.zeros(q + 1, np.int64), np.zeros(0, np.int32)))
-    asked, bounds = begin(request.queries, stock.frame, k)
-    found = (asked, bounds, _gone(stock, request))
+    gone = gone_of(stock, request)
     for row in range(q):
-        scan(lists.centers, lists.centers.alive, lists.order, nearest, (row, row + 1), probes)
-        shrink(lists.centers, nearest, row, probes)
-        slots = centers.slots[row, : centers.count[row]]
-        chosen, scores = best_of(lists.centers, request.queries[row], slots, probes)
-        order = _blocks_of(lists, chosen, request.may)
-        scan(stock.blocks, request.may, order, found, (row, row + 1), k)
-        _answer(stock, request, found, row)
+        left, count = slots.copy(), slots.size
+        own = gone.table[gone.begins[row] : gone.begins[row + 1]]
+        if own.size:
+            count = 0
+            for slot in slots:
+                left[count] = slot
+                count += not among(own, slot)
+        _write(stock, request, row, best_of(stock.blocks, request.queries[row], left[:count], k))
 
 
 @compiled
-def _blocks_of(
-    lists: Lists, chosen: Int32[np.ndarray, " m"], may: UInt16[np.ndarray, " blocks"]
-) -> Int32[np.ndarray, " n"]:
-    """Return the blocks of lists that hold anything that may be returned, one list after the other."""
-    room = 0
-    for each in chosen:
-        room += lists.begins[each + 1] - lists.begins[each]
-    order, count = np.empty(room, np.int32), 0
-    for each in chosen:
-        for block in range(lists.begins[each], lists.begins[each + 1]):
-            order[count] = block
-            count += may[block] != 0
-    return order[:count]
-
-
-@compiled
-def _gone(stock: Stock, request: Request) -> Gone:
+def gone_of(stock: Stock, request: Request) -> Gone:
     """Return the sets of slots that the queries must not be given."""
     q = request.queries.shape[0]
     begins = np.zeros(q + 1, np.int64)
     if request.excluded.size == 0:
         return Gone(begins, np.zeros(0, np.int32))
-    table = np.empty(8 * request.excluded.size + 4 * q, np.int32)
+    table = np.empty(4 * (request.offsets[q] - request.offsets[0]) + 4 * q, np.int32)
     for row in range(q):
         excluded = request.excluded[request.offsets[row] : request.offsets[row + 1]]
         own = set_of(slots_of(stock.places, stock.blocks.ids, excluded))
         begins[row + 1] = begins[row] + own.size
-        table[begins[row] : begins[row + 1]] = own
+        for place in range(own.size):
+            table[begins[row] + place] = own[place]
     return Gone(begins, table[: begins[q]])
 
 
 @compiled
-def _answer(stock: Stock, request: Request, found: tuple, row: int) -> None:
-    """Write the best k of a query, and -1 and -inf where there are fewer."""
-    k, asked = request.ids.shape[1], found[0]
+def answer(stock: Stock, request: Request, found: Found, row: int) -> None:
+    """Write the best k that have been found for a query."""
+    asked, k = found[0], request.ids.shape[1]
     shrink(stock.blocks, found, row, k)
-    slots, scores = best_of(stock.blocks, request.queries[row], asked.slots[row, : asked.count[row]], k)
-    for place in range(k):
+    slots = asked.slots[row, : asked.count[row]]
+    _write(stock, request, row, best_of(stock.blocks, request.queries[row], slots, k))
+
+
+@compiled
+def _write(stock: Stock, request: Request, row: int, best: tuple) -> None:
+    """Write slots and scores as the answer to a query, and -1 and -inf where they are fewer."""
+    slots, scores = best
+    for place in range(request.ids.shape[1]):
         some = place < slots.size
         request.ids[row, place] = stock.blocks.ids[slots[place]] if some else -1
         request.scores[row, place] = scores[place] if some else np.float32(-np.inf)

@@ -59,7 +59,8 @@ def set_of(slots: Int32[np.ndarray, " m"]) -> Int32[np.ndarray, " places"]:
     size = 4
     while size < 2 * slots.size:
         size *= 2
-    table = np.full(size if slots.size else 0, np.int32(-1), np.int32)
+    table = np.empty(size if slots.size else 0, np.int32)
+    table[:] = -1
     for slot in slots:
         place = home(slot, size)
         while slot >= 0 and table[place] >= 0 and table[place] != slot:

@@ -79,12 +79,13 @@ def begin(queries: Float32[np.ndarray, "q d"], frame: Frame, k: int) -> tuple[As
     asked = Asked(
         np.zeros((q, width), np.int8),
         np.empty(q, np.int32),
-        np.full(q, np.float32(-np.inf), np.float32),
+        np.empty(q, np.float32),
         np.empty((q, room), np.int32),
         np.empty((q, room), np.float32),
         np.zeros(q, np.int64),
     )
     bounds = Bounds(queries, np.empty(q, np.float32), np.empty(q, np.float32), np.empty(q), np.empty(q))
+    asked.least[:] = -np.inf
     for row in range(q):
         _as_bytes(asked, bounds, frame, row)
     return asked, bounds
@@ -209,15 +210,19 @@ def best_of(
             places[back] = places[back - 1]
             back -= 1
         places[back] = here
-    return slots[places[:k]], scores[places[:k]]
+    best, worth = np.empty(min(k, places.size), np.int32), np.empty(min(k, places.size), np.float32)
+    for place in range(best.size):
+        best[place], worth[place] = slots[places[place]], scores[places[place]]
+    return best, worth
 
 
 @compiled
 def falling(scores: Float32[np.ndarray, " n"]) -> Int32[np.ndarray, " n"]:
     """Return the places of scores, the highest first: sorted byte by byte, which has no branch to be guessed wrong."""
     n = scores.size
-    keys, places, counts = np.empty(n, np.uint32), np.arange(n).astype(np.int32), np.zeros((4, 256), np.int32)
+    keys, places, counts = np.empty(n, np.uint32), np.empty(n, np.int32), np.zeros((4, 256), np.int32)
     for place in range(n):
+        places[place] = place
         key = ~np.uint32(ordered(scores[place]) ^ np.int32(-(2**31)))
         keys[place] = key
         for byte in range(4):
