@@ -32,7 +32,7 @@ _LINE = 64
 _KERNELS = hashlib.sha256(b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py"))))
 
 
-def compiled(function: Callable[..., Any]) -> Any:  # noqa: ANN401
+def compiled(function: Callable[..., Any]) -> Any:
     """Return a function as machine code that other threads run beside, kept on disk for the next process.
 
     Sums of floats may be taken in any order, always the same one; NaN and infinity keep their meaning.
@@ -44,7 +44,7 @@ def compiled(function: Callable[..., Any]) -> Any:  # noqa: ANN401
     return numba.njit(nogil=True, cache=True, fastmath=reorder, error_model="numpy")(bare)
 
 
-def machine_code(function: Callable[..., Any]) -> Any:  # noqa: ANN401
+def machine_code(function: Callable[..., Any]) -> Any:
     """Return an intrinsic: a function that writes the instructions of a call, instead of being called."""
     return intrinsic(inspect.unwrap(function))
 
@@ -56,17 +56,21 @@ class _Step(NamedTuple):
     store: Callable[[ir.IRBuilder, ir.Value, ir.Value, ir.Value], None]
 
 
-def _tile(step: _Step, queries: int) -> Any:  # noqa: ANN401
+def _tile(step: _Step, queries: int) -> Any:
     """Return the function that scores a block for so many queries, which read it once."""
 
-    def tile(_context: Any, codes: Any, scales: Any, may: Any, block: Any, asked: Any, first: Any) -> Any:  # noqa: ANN401, ARG001, PLR0913
-        def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> ir.Value:  # noqa: ANN401
-            kinds = [*signature.args[:3], *signature.args[4].types]
-            values = [*arguments[:3], *cgutils.unpack_tuple(builder, arguments[4])]
-            arrays = [context.make_array(of)(context, builder, value) for of, value in zip(kinds, values, strict=True)]
-            return _Tile(builder, step, queries, arguments[3], arguments[5]).generate(arrays)
+    def tile(_context: Any, blocks: Any, may: Any, block: Any, asked: Any, first: Any) -> Any:
+        def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> ir.Value:
+            of, allowed, _, queried, _ = signature.args
+            kinds = [*of.types[:2], allowed, *queried.types]
+            codes, scales = (builder.extract_value(arguments[0], place) for place in (0, 1))
+            values = [codes, scales, arguments[1], *cgutils.unpack_tuple(builder, arguments[3])]
+            arrays = [
+                context.make_array(kind)(context, builder, each) for kind, each in zip(kinds, values, strict=True)
+            ]
+            return _Tile(builder, step, queries, arguments[2], arguments[4]).generate(arrays)
 
-        return types.int64(codes, scales, may, types.intp, asked, types.intp), generate
+        return types.int64(blocks, may, types.intp, asked, types.intp), generate
 
     return machine_code(tile)
 
@@ -146,7 +150,7 @@ class _Tile:
         half = len(parts) // 2
         return self.builder.add(self._total(parts[:half]), self._total(parts[half:]))
 
-    def _number(self, array: Any, row: ir.Value, kind: ir.Type) -> ir.Value:  # noqa: ANN401
+    def _number(self, array: Any, row: ir.Value, kind: ir.Type) -> ir.Value:
         return self.builder.load(_at(self.builder, array.data, self.builder.mul(row, _long(4)), kind))
 
 
@@ -218,12 +222,11 @@ keep_one, keep_several = fast_tiles if FAST else portable_tiles
 A score is (sum of code × query - bias) × scale.
 
 Args:
-    codes: uint8 [blocks, width * 16].
-    scales: float32 [blocks * 16].
+    blocks: The vectors; see codes.Blocks.
     may: uint16 [blocks], a bit set where a slot may be kept.
     block: Which block.
     asked: Of all queries: numbers int8 [q, width], bias int32 [q], least float32 [q]; what is kept, slots int32
-        [q, room], high float32 [q, room] and count int64 [q], is written. There must be room for 16 more.
+        [q, room], high float32 [q, room] and kept int64 [q], is written. There must be room for 16 more.
     first: Which query is the first.
 
 Returns:
@@ -232,10 +235,10 @@ Returns:
 
 
 @machine_code
-def ordered(_context: Any, _score: Any) -> Any:  # noqa: ANN401
+def ordered(_context: Any, _score: Any) -> Any:
     """Return an int32 for a float32, in the same order; not for NaN."""
 
-    def generate(_context: Any, builder: ir.IRBuilder, _signature: Any, arguments: Any) -> ir.Value:  # noqa: ANN401
+    def generate(_context: Any, builder: ir.IRBuilder, _signature: Any, arguments: Any) -> ir.Value:
         bits = builder.bitcast(arguments[0], _WORD)
         sign = builder.ashr(bits, ir.Constant(_WORD, 31))
         return builder.xor(bits, builder.and_(sign, ir.Constant(_WORD, 0x7FFFFFFF)))
@@ -244,10 +247,10 @@ def ordered(_context: Any, _score: Any) -> Any:  # noqa: ANN401
 
 
 @machine_code
-def prefetch(_context: Any, array: Any, row: Any) -> Any:  # noqa: ANN401
+def prefetch(_context: Any, array: Any, row: Any) -> Any:
     """Ask memory for a row of an array [rows, columns], without waiting for it."""
 
-    def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:  # noqa: ANN401
+    def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
         of = context.make_array(signature.args[0])(context, builder, arguments[0])
         stride = cgutils.unpack_tuple(builder, of.strides)[0]
         begin = builder.mul(arguments[1], stride)

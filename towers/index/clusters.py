@@ -39,7 +39,11 @@ def clustered(vectors: Float32[np.ndarray, "n d"], lists: int, geometry: Geometr
         return np.zeros(0, np.int64)
     points = vectors if geometry is Geometry.cosine else lift(vectors)
     means = faiss.Kmeans(
-        points.shape[1], lists, niter=_ROUNDS, spherical=True, max_points_per_centroid=_SAMPLE,
+        points.shape[1],
+        lists,
+        niter=_ROUNDS,
+        spherical=True,
+        max_points_per_centroid=_SAMPLE,
         min_points_per_centroid=1,
     )
     means.train(points)
@@ -72,3 +76,9 @@ def lift(vectors: Float32[np.ndarray, "n d"]) -> Float32[np.ndarray, "n e"]:
     lifted[:, : vectors.shape[1]] = vectors / longest
     lifted[:, vectors.shape[1]] = np.sqrt(np.maximum(1 - (lengths / longest) ** 2, 0))
     return lifted
+
+
+def padded(vectors: Float32[np.ndarray, "n d"]) -> Float32[np.ndarray, "n e"]:
+    """Return vectors with zeros behind them, up to the width of FAISS's fastest code."""
+    width = -(-vectors.shape[1] // _ALIGNED) * _ALIGNED
+    return np.pad(vectors, ((0, 0), (0, width - vectors.shape[1])))

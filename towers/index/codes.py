@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float32, Float64, Int32, Int64, UInt8, UInt16
+from jaxtyping import Float32, Float64, Int64, UInt8, UInt16
 
 from towers.index.block import BYTES, SLOTS, compiled
 
@@ -53,7 +53,8 @@ def frame_of(vectors: Float32[np.ndarray, "n d"]) -> Frame:
     """Return the frame that suits vectors; fill widens it by what it writes."""
     sample = vectors[:: -(-len(vectors) // _SAMPLE) or 1].astype(np.float64)
     if not len(sample):
-        return Frame(*np.zeros((2, vectors.shape[1]), np.float32), np.zeros(3))
+        nothing = np.zeros(vectors.shape[1], np.float32)
+        return Frame(nothing, nothing, np.zeros(3))
     spread = sample.std(axis=0).astype(np.float32)
     return Frame(sample.mean(axis=0).astype(np.float32), np.where(spread > 0, spread, np.float32(1)), np.zeros(3))
 

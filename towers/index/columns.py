@@ -1,5 +1,6 @@
 """Filters in columns: which rows of a matrix of vectors a search may return."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -39,6 +40,31 @@ class Filters:
             return np.subtract(n, np.diff(self.offsets))
         inside = np.concatenate([[0], np.cumsum(np.isin(self.columns, self.allowed))]).astype(np.int64)
         return len(self.allowed) - np.diff(inside[self.offsets])
+
+
+def columns_of(
+    ids: Int64[np.ndarray, " n"], q: int, exclude: Sequence[np.ndarray] | None, allow: np.ndarray | None
+) -> Filters:
+    """Return filters by ids as filters by columns.
+
+    Args:
+        ids: Of the columns, rising, [n].
+        q: How many queries there are.
+        exclude: For each query the ids that it must not be given; None for none.
+        allow: The only ids that may be returned; None for all.
+    """
+
+    def columns(wanted: np.ndarray) -> Int64[np.ndarray, " found"]:
+        wanted = np.unique(wanted)
+        where = np.minimum(np.searchsorted(ids, wanted), max(len(ids) - 1, 0))
+        return where[ids[where] == wanted] if len(ids) else where[:0]
+
+    allowed = None if allow is None else columns(allow)
+    if exclude is None:
+        return Filters(np.zeros(q + 1, np.int64), np.empty(0, np.int64), allowed)
+    gone = [columns(each) for each in exclude]
+    offsets = np.concatenate([[0], np.cumsum([len(part) for part in gone])]).astype(np.int64)
+    return Filters(offsets, np.concatenate([np.empty(0, np.int64), *gone]), allowed)
 
 
 def find_exactly(

@@ -120,4 +120,3 @@ class Ivf(Index):
         slots, begins = slots_in_lists(assigned, count)
         lists = lists_of(vectors, assigned, begins)
         return IvfSearcher(stock_of(vectors, ids, slots), lists, geometry, self.nprobe, self.reach)
-

@@ -129,13 +129,18 @@ def _aim(query: Float32[np.ndarray, " d"], shape: Float32[np.ndarray, "d d"], re
             total += shape[axis, other] * query[other]
         square += total * query[axis]
         aim[0, axis] = query[axis]
-    aim[0, query.size] = reach * np.sqrt(max(square, 0))
+    aim[0, query.size] = reach * np.sqrt(np.maximum(square, np.float32(0)))
     return aim
 
 
 @compiled
 def _look_for(
-    stock: Stock, lists: Lists, may: UInt16[np.ndarray, " blocks"], found: Found, task: tuple, aim: np.ndarray
+    stock: Stock,
+    lists: Lists,
+    may: UInt16[np.ndarray, " blocks"],
+    found: Found,
+    task: tuple[int, int, Effort],
+    aim: np.ndarray,
 ) -> None:
     """Look into the lists of one query, in rounds that grow: after each it is known better what is worth a look."""
     row, k, effort = task
@@ -166,7 +171,7 @@ def _nearest(lists: Lists, aim: np.ndarray, count: int) -> tuple[np.ndarray, np.
     found = (asked, bounds, Gone(np.zeros(2, np.int64), np.zeros(0, np.int32)))
     scan(lists.centers, lists.centers.alive, lists.order, found, (np.int64(0), np.int64(1)), np.int64(count))
     shrink(lists.centers, found, np.int64(0), np.int64(count))
-    return best_of(lists.centers, aim[0], asked.slots[0, : asked.count[0]], count)
+    return best_of(lists.centers, aim[0], asked.slots[0, : asked.kept[0]], count)
 
 
 @compiled

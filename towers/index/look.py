@@ -1,6 +1,6 @@
 """A search of all vectors, or of a few alone; the answer is the true best k."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float32, Int32, Int64, UInt16
@@ -112,12 +112,12 @@ def answer(stock: Stock, request: Request, found: Found, row: int) -> None:
     """Write the best k that have been found for a query."""
     asked, k = found[0], request.ids.shape[1]
     shrink(stock.blocks, found, row, k)
-    slots = asked.slots[row, : asked.count[row]]
+    slots = asked.slots[row, : asked.kept[row]]
     _write(stock, request, row, best_of(stock.blocks, request.queries[row], slots, k))
 
 
 @compiled
-def _write(stock: Stock, request: Request, row: int, best: tuple) -> None:
+def _write(stock: Stock, request: Request, row: int, best: tuple[Any, Any]) -> None:
     """Write slots and scores as the answer to a query, and -1 and -inf where they are fewer."""
     slots, scores = best
     for place in range(request.ids.shape[1]):

@@ -24,7 +24,7 @@ def places_of(ids: Int64[np.ndarray, " slots"]) -> Int32[np.ndarray, " places"]:
 
 
 @compiled
-def home(key: int, size: int) -> int:
+def home(key: int, size: int) -> np.int64:
     """Return where in a table of a power of 2 to begin to look."""
     return np.int64((np.uint64(key) * _SPREAD) >> np.uint64(32)) & (size - 1)
 

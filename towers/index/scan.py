@@ -6,7 +6,13 @@ import numpy as np
 from jaxtyping import Float32, Float64, Int8, Int32, Int64, UInt16
 
 from towers.index.block import (
-    BYTES, SLOTS, compiled, keep_one, keep_several, ordered, prefetch,
+    BYTES,
+    SLOTS,
+    compiled,
+    keep_one,
+    keep_several,
+    ordered,
+    prefetch,
 )
 from towers.index.codes import Blocks, Frame
 from towers.index.places import among
@@ -25,7 +31,7 @@ class Asked(NamedTuple):
         least: Score from which on a vector may be among the best k, [q].
         slots: Which vectors are kept, [q, room].
         high: The highest that their scores can be, in the queries' units, [q, room].
-        count: How many they are, [q].
+        kept: How many they are, [q].
     """
 
     numbers: Int8[np.ndarray, "q width"]
@@ -33,7 +39,7 @@ class Asked(NamedTuple):
     least: Float32[np.ndarray, " q"]
     slots: Int32[np.ndarray, "q room"]
     high: Float32[np.ndarray, "q room"]
-    count: Int64[np.ndarray, " q"]
+    kept: Int64[np.ndarray, " q"]
 
 
 class Bounds(NamedTuple):
@@ -102,7 +108,7 @@ def _as_bytes(asked: Asked, bounds: Bounds, frame: Frame, row: int) -> None:
         base += number * frame.center[axis]
     unit = highest / _HIGHEST if highest > 0 else 1.0
     left = norm = 0.0
-    total = 0
+    total = np.int64(0)
     for axis in range(dim):
         exact = np.float64(bounds.queries[row, axis]) * frame.step[axis] / unit
         code = np.rint(exact)
@@ -140,12 +146,12 @@ def scan(
         block = order[place]
         prefetch(blocks.codes, order[min(place + _AHEAD, order.size - 1)])
         if last - first == 1:
-            most = keep_one(blocks.codes, blocks.scales, may, block, asked, first)
+            most = keep_one(blocks, may, block, asked, first)
         else:
-            most = keep_several(blocks.codes, blocks.scales, may, block, asked, first)
+            most = keep_several(blocks, may, block, asked, first)
         if most > full:
             for row in range(first, last):
-                if asked.count[row] > full:
+                if asked.kept[row] > full:
                     make_room(blocks, found, row, k)
 
 
@@ -154,27 +160,27 @@ def make_room(blocks: Blocks, found: Found, row: int, k: int) -> None:
     """Drop what cannot be among the best k any more; where that is little, settle what stays."""
     shrink(blocks, found, row, k)
     asked, bounds, _ = found
-    if asked.count[row] > asked.slots.shape[1] - 4 * SLOTS:
-        slots, scores = best_of(blocks, bounds.queries[row], asked.slots[row, : asked.count[row]], k)
+    if asked.kept[row] > asked.slots.shape[1] - 4 * SLOTS:
+        slots, scores = best_of(blocks, bounds.queries[row], asked.slots[row, : asked.kept[row]], k)
         for place in range(slots.size):
             exact = (np.float64(scores[place]) - bounds.base[row]) / bounds.unit[row]
             asked.slots[row, place] = slots[place]
             asked.high[row, place] = exact + bounds.slack[row]
-        asked.count[row] = slots.size
+        asked.kept[row] = slots.size
 
 
 @compiled
 def shrink(blocks: Blocks, found: Found, row: int, k: int) -> None:
     """Drop what the query must not be given, and what cannot be among its best k any more."""
     asked, bounds, gone = found
-    slots, high, count = asked.slots[row], asked.high[row], asked.count[row]
+    slots, high, count = asked.slots[row], asked.high[row], asked.kept[row]
     own = gone.table[gone.begins[row] : gone.begins[row + 1]]
     if own.size:
         kept = 0
         for place in range(count):
             slots[kept], high[kept] = slots[place], high[place]
             kept += not among(own, slots[place])
-        asked.count[row] = count = kept
+        asked.kept[row] = count = kept
     if count < k:
         return
     low = np.empty(count, np.float32)
@@ -186,7 +192,7 @@ def shrink(blocks: Blocks, found: Found, row: int, k: int) -> None:
         here = high[place]
         slots[kept], high[kept] = slots[place], here
         kept += here >= least
-    asked.count[row], asked.least[row] = kept, least
+    asked.kept[row], asked.least[row] = kept, least
 
 
 @compiled
@@ -204,8 +210,10 @@ def best_of(
     places = falling(scores)
     for place in range(1, places.size):
         here, back = places[place], place
-        while back > 0 and scores[places[back - 1]] == scores[here] and (
-            blocks.ids[slots[places[back - 1]]] > blocks.ids[slots[here]]
+        while (
+            back > 0
+            and scores[places[back - 1]] == scores[here]
+            and (blocks.ids[slots[places[back - 1]]] > blocks.ids[slots[here]])
         ):
             places[back] = places[back - 1]
             back -= 1
@@ -231,9 +239,11 @@ def falling(scores: Float32[np.ndarray, " n"]) -> Int32[np.ndarray, " n"]:
     for byte in range(4):
         if counts[byte].max() == n:
             continue
-        begin = 0
+        begin = np.int32(0)
         for digit in range(256):
-            begin, counts[byte, digit] = begin + counts[byte, digit], begin
+            here = counts[byte, digit]
+            counts[byte, digit] = begin
+            begin += here
         for place in places:
             digit = (keys[place] >> np.uint32(8 * byte)) & np.uint32(255)
             other[counts[byte, digit]] = place
