@@ -239,15 +239,15 @@ def falling(scores: Float32[np.ndarray, " n"]) -> Int32[np.ndarray, " n"]:
     for byte in range(4):
         if counts[byte].max() == n:
             continue
-        begin = np.int32(0)
+        begin = 0
         for digit in range(256):
-            here = counts[byte, digit]
+            size = counts[byte, digit]
             counts[byte, digit] = begin
-            begin += here
-        for place in places:
-            digit = (keys[place] >> np.uint32(8 * byte)) & np.uint32(255)
-            other[counts[byte, digit]] = place
-            counts[byte, digit] += 1
+            begin += size
+        for each in places:
+            figure = (keys[each] >> np.uint32(8 * byte)) & np.uint32(255)
+            other[counts[byte, figure]] = each
+            counts[byte, figure] += 1
         places, other = other, places
     return places
 
