@@ -42,6 +42,13 @@ def test_filters_cost_no_recall(clusters: np.ndarray, share: float) -> None:
     assert np.mean([np.isin(a, b).mean() for a, b in zip(wanted, given, strict=True)]) > 0.99
 
 
+def test_many_allowed_ids_of_a_wide_range_are_the_same_as_of_a_narrow_one(clusters: np.ndarray) -> None:
+    near, far = (Ivf(nlist=50).build(clusters, np.arange(4000) * step, Geometry.cosine) for step in (1, 2**40))
+    allow = np.random.default_rng(3).choice(4000, 3000, replace=False)
+    found = far.search(clusters[:9], 30, allow=allow * 2**40)
+    np.testing.assert_array_equal(near.search(clusters[:9], 30, allow=allow).ids * 2**40, found.ids)
+
+
 def test_lengths_that_differ_cost_little_recall(clusters: np.ndarray) -> None:
     # Without the lift the lists hold directions, and long vectors of other directions are missed: .83 here.
     vectors = clusters * np.exp(np.random.default_rng(1).normal(0, 2, (4000, 1))).astype(np.float32)

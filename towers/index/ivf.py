@@ -61,9 +61,10 @@ class IvfSearcher(BlockSearcher):
 
         few = 0 < self.nprobe < self.nlist
         effort = Effort(self.nprobe if few else self.nlist, self.reach, self.nprobe == 0)
-        look, everywhere = ready(look_in_lists, self._stock, self._lists, effort), super()._look
+        look = ready(look_in_lists, self._stock, self._lists, effort)
         if not few:
             return look
+        everywhere = super()._look
 
         def filled(request: "Request") -> None:
             look(request)

@@ -1,7 +1,7 @@
 """Where the vector of an id stands: a hash table from ids to slots."""
 
 import numpy as np
-from jaxtyping import Int32, Int64
+from jaxtyping import Int32, Int64, UInt16
 
 from towers.index.block import compiled
 
@@ -51,6 +51,21 @@ def slots_of(
             place = (place + 1) & (table.size - 1)
         slots[row] = table[place]
     return slots
+
+
+@compiled
+def bits_of(ids: Int64[np.ndarray, " slots"], wanted: Int64[np.ndarray, " m"]) -> UInt16[np.ndarray, " blocks"]:
+    """Return one bit per slot, set where its id is wanted: for many ids, of no wide range, faster than slots_of."""
+    lowest = wanted.min()
+    known = np.zeros(wanted.max() - lowest + 1, np.uint8)
+    for each in wanted:
+        known[each - lowest] = 1
+    words = np.zeros((ids.size + 15) // 16, np.uint16)
+    for slot in range(ids.size):
+        place = ids[slot] - lowest
+        if 0 <= place < known.size:
+            words[slot // 16] |= np.uint16(known[place] << (slot % 16))
+    return words
 
 
 @compiled

@@ -20,6 +20,7 @@ Look = Callable[["Request"], None]
 """What answers a request, by writing its ids and scores."""
 _FEW = 2048
 _FEW_OF = 64
+_DENSE = 8
 _NONE = np.zeros(0, np.int64)
 
 
@@ -32,7 +33,7 @@ class BlockSearcher(Searcher):
     def __init__(self, stock: "Stock", geometry: Geometry, why: str = "") -> None:
         super().__init__(geometry, why)
         self._stock = stock
-        self._n = int((stock.blocks.ids >= 0).sum())
+        self._n = int(np.bitwise_count(stock.blocks.alive).sum())
 
     def __len__(self) -> int:
         return self._n
@@ -85,16 +86,18 @@ class BlockSearcher(Searcher):
         """Return what answers requests when only some ids may be returned, and the bits of these."""
         from towers.index.codes import set_bits
         from towers.index.look import look_at
-        from towers.index.places import slots_of
+        from towers.index.places import bits_of, slots_of
 
-        blocks = self._stock.blocks
-        slots = slots_of(self._stock.places, blocks.ids, np.array(allow, np.int64))
-        slots = slots[slots >= 0]
-        if len(slots) <= max(_FEW, len(self) // _FEW_OF):
-            few = np.unique(slots)
-            return lambda request: look_at(self._stock, few, request), blocks.alive
+        blocks, allowed = self._stock.blocks, np.array(allow, np.int64)
+        if len(allowed) <= max(_FEW, len(self) // _FEW_OF):
+            slots = np.unique(slots_of(self._stock.places, blocks.ids, allowed))
+            slots = slots[slots >= 0]
+            return lambda request: look_at(self._stock, slots, request), blocks.alive
+        if int(allowed.max()) - int(allowed.min()) < _DENSE * len(self):
+            return self._look, bits_of(blocks.ids, allowed) & blocks.alive
         may = np.zeros_like(blocks.alive)
-        set_bits(may, slots)
+        slots = slots_of(self._stock.places, blocks.ids, allowed)
+        set_bits(may, slots[slots >= 0])
         return self._look, may & blocks.alive
 
     @staticmethod
