@@ -1,0 +1,26 @@
+"""How a function becomes machine code."""
+
+import hashlib
+import inspect
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numba
+
+REORDERED = frozenset({"reassoc", "contract", "nsz"})
+"""Sums of floats may be taken in any order, always the same one; NaN and infinity keep their meaning."""
+_SOURCES = hashlib.sha256(b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py"))))
+
+
+def compiled(function: Callable[..., Any], freedoms: frozenset[str] = REORDERED) -> Any:  # noqa: ANN401
+    """Return a function as machine code that other threads run beside, kept on disk for the next process.
+
+    Args:
+        function: What numba understands; nothing in it checks a place, so those who call it must have.
+        freedoms: What LLVM may take for granted of floats.
+    """
+    bare = inspect.unwrap(function)
+    # Numba asks only a function's own file whether what it keeps is stale; the name tells it about the others.
+    bare.__qualname__ += f"_{_SOURCES.hexdigest()[:12]}"
+    return numba.njit(nogil=True, cache=True, fastmath=set(freedoms), error_model="numpy")(bare)

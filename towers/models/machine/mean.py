@@ -1,0 +1,22 @@
+"""The last state of :class:`towers.models.history.MeanHistory`."""
+
+import numpy as np
+from jaxtyping import Float32
+from numpy import ndarray
+
+from towers.models.machine.compiled import compiled
+from towers.models.machine.seen import Seen, window_of
+
+
+@compiled
+def last_states(seen: Seen) -> Float32[ndarray, "q d"]:
+    """Return the mean of each user's events."""
+    states = np.zeros((len(seen.asked_ms), seen.events.shape[1]), np.float32)
+    for user in range(len(states)):
+        events, state = window_of(seen, user), states[user]
+        for event in range(len(events)):
+            for place in range(len(state)):
+                state[place] += events[event, place]
+        for place in range(len(state)):
+            state[place] /= np.float32(len(events))
+    return states
