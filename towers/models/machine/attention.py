@@ -12,7 +12,7 @@ from towers.models.history.attention import CausalAttention, Weighting
 from towers.models.machine.compiled import compiled
 from towers.models.machine.floats import ONE, sigmoid, softmax
 from towers.models.machine.weights import stacked
-from towers.models.machine.product import ROWS, one_row, several_rows
+from towers.models.machine.product import LANES, ROWS, rows
 
 
 class Terms(NamedTuple):
@@ -65,60 +65,44 @@ def attend(
         out: Where to write, [m, d].
     """
     (m, d), h, heads = query.shape, len(key), len(terms.by_place)
-    size = d // heads
-    keys, weights = np.empty((size, h), np.float32), np.empty((m, h), np.float32)
-    nothing, scales = np.zeros(max(h, size), np.float32), np.empty(m, np.float32)
+    size, padded = d // heads, (h + LANES - 1) // LANES * LANES
+    keys, weights = np.zeros((size, padded), np.float32), np.empty((m, padded), np.float32)
+    nowhen = np.zeros(0, np.uint8)
+    nothing, scales = np.zeros(max(padded, size), np.float32), np.empty(m, np.float32)
     for head in range(heads):
         here = slice(head * size, (head + 1) * size)
+        mine, to = key[:, here], out[:, here]
         for event in range(h):
             for place in range(size):
-                keys[place, event] = key[event, head * size + place]
-        _causal(query[:, here], keys, nothing, weights, False)
+                keys[place, event] = mine[event, place]
+        for row in range(0, m, ROWS):
+            reach = (h - m + min(row + ROWS, m) + LANES - 1) // LANES * LANES
+            rows(query[:, here], keys, nothing, weights, (row, reach, size))
         for row in range(m):
-            scales[row] = _weigh(weights, row, terms, head, codes)
-        _causal(weights, value[:, here], nothing, out[:, here], True)
+            ago = codes[row] if len(codes) else nowhen
+            scales[row] = _weigh(weights[row], terms.by_place[head], terms, ago, h - m + row + 1)
+        for row in range(0, m, ROWS):
+            rows(weights, value[:, here], nothing, to, (row, size, h - m + min(row + ROWS, m)))
         for row in range(m):
             for place in range(size):
-                out[row, head * size + place] *= scales[row]
+                to[row, place] *= scales[row]
 
 
 @compiled
 def _weigh(
-    weights: Float32[ndarray, "m h"], row: int, terms: Terms, head: int, codes: UInt8[ndarray, "c h"]
+    line: Float32[ndarray, " h"], by_place: Float32[ndarray, " length_1"], terms: Terms, codes: UInt8[ndarray, " c"], count: int
 ) -> float:
     """Replace a query's products by weights, those of later events by 0; return what their sum is multiplied by."""
-    (m, h), line, by_place = weights.shape, weights[row], terms.by_place[head]
-    count = h - m + row + 1
-    begin = len(by_place) - count
+    by_place = by_place[len(by_place) - count :]
     for event in range(count):
-        line[event] = line[event] * terms.scale + by_place[begin + event]
+        line[event] = line[event] * terms.scale + by_place[event]
     if len(codes):
         for event in range(count):
-            line[event] += terms.by_time[codes[row, event]]
-    for event in range(count, min(count + ROWS, h)):
+            line[event] += terms.by_time[codes[event]]
+    for event in range(count, min(count + ROWS, len(line))):
         line[event] = 0
     if not terms.silu:
         return softmax(line, count)
     for event in range(count):
         line[event] *= sigmoid(line[event])
     return ONE / np.float32(count)
-
-
-@compiled
-def _causal(
-    x: Float32[ndarray, "m d"],
-    w: Float32[ndarray, "d e"],
-    bias: Float32[ndarray, " e"],
-    out: Float32[ndarray, "m e"],
-    summing: bool,
-) -> None:
-    """Write `x @ w` to out as far as the rows, the last of a window, reach: in its columns or, summing, in its depth."""
-    (m, depth), width = x.shape, w.shape[1]
-    before = (depth if summing else width) - m
-    whole = m - m % ROWS
-    for row in range(0, whole, ROWS):
-        reach = before + row + ROWS
-        several_rows(x, w, bias, out, (row, width, reach) if summing else (row, reach, depth))
-    for row in range(whole, m):
-        reach = before + row + 1
-        one_row(x, w, bias, out, (row, width, reach) if summing else (row, reach, depth))

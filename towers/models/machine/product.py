@@ -94,12 +94,8 @@ def affine(
     x: Float32[ndarray, "n d"], w: Float32[ndarray, "d e"], bias: Float32[ndarray, " e"], out: Float32[ndarray, "n e"]
 ) -> None:
     """Write `x @ w + bias` to out."""
-    n = x.shape[0]
-    whole = n - n % ROWS
-    for row in range(0, whole, ROWS):
-        several_rows(x, w, bias, out, (row, w.shape[1], w.shape[0]))
-    for row in range(whole, n):
-        one_row(x, w, bias, out, (row, w.shape[1], w.shape[0]))
+    for row in range(0, len(x), ROWS):
+        rows(x, w, bias, out, (row, w.shape[1], w.shape[0]))
 
 
 @compiled
@@ -109,58 +105,43 @@ def product(x: Float32[ndarray, "n d"], w: Float32[ndarray, "d e"], out: Float32
 
 
 @compiled
-def several_rows(
+def rows(
     x: Float32[ndarray, "n d"],
     w: Float32[ndarray, "d e"],
     bias: Float32[ndarray, " e"],
     out: Float32[ndarray, "n e"],
     at: tuple[int, int, int],
 ) -> None:
-    """Write `x @ w + bias` to six rows of out: from a row on, so many columns, from so much of the depth."""
+    """Write `x @ w + bias` to six rows of out, or what is left of them, as far as asked.
+
+    Args:
+        x: Left side, [n, d].
+        w: Right side, [d, e].
+        bias: What to begin with, [e].
+        out: Where to write, [n, e].
+        at: The first row, how many columns, and how much of the depth.
+    """
     row, width, depth = at
-    column = 0
-    while column + WIDE * LANES <= width:
-        _wide_rows(x, w, bias, out, (row, column, depth))
-        column += WIDE * LANES
-    while column + LANES <= width:
-        _rows(x, w, bias, out, (row, column, depth))
-        column += LANES
-    for line in range(row, row + ROWS):
-        _rest(x[line], w, bias, out[line], (column, width, depth))
-
-
-@compiled
-def one_row(
-    x: Float32[ndarray, "n d"],
-    w: Float32[ndarray, "d e"],
-    bias: Float32[ndarray, " e"],
-    out: Float32[ndarray, "n e"],
-    at: tuple[int, int, int],
-) -> None:
-    """Write `x @ w + bias` to one row of out, otherwise as several_rows."""
-    row, width, depth = at
-    column = 0
-    while column + WIDE * LANES <= width:
-        _wide_row(x, w, bias, out, (row, column, depth))
-        column += WIDE * LANES
-    while column + LANES <= width:
-        _row(x, w, bias, out, (row, column, depth))
-        column += LANES
-    _rest(x[row], w, bias, out[row], (column, width, depth))
-
-
-@compiled
-def _rest(
-    x: Float32[ndarray, " d"],
-    w: Float32[ndarray, "d e"],
-    bias: Float32[ndarray, " e"],
-    out: Float32[ndarray, " e"],
-    at: tuple[int, int, int],
-) -> None:
-    """Write the columns of one row that fill no register."""
-    column, width, depth = at
-    for place in range(column, width):
-        total = bias[place]
-        for step in range(depth):
-            total += x[step] * w[step, place]
-        out[place] = total
+    if row + ROWS <= len(x):
+        column = 0
+        while column + WIDE * LANES <= width:
+            _wide_rows(x, w, bias, out, (row, column, depth))
+            column += WIDE * LANES
+        while column + LANES <= width:
+            _rows(x, w, bias, out, (row, column, depth))
+            column += LANES
+    else:
+        for line in range(row, len(x)):
+            column = 0
+            while column + WIDE * LANES <= width:
+                _wide_row(x, w, bias, out, (line, column, depth))
+                column += WIDE * LANES
+            while column + LANES <= width:
+                _row(x, w, bias, out, (line, column, depth))
+                column += LANES
+    for line in range(row, min(row + ROWS, len(x))):
+        for place in range(width - width % LANES, width):
+            total = bias[place]
+            for step in range(depth):
+                total += x[line, step] * w[step, place]
+            out[line, place] = total
