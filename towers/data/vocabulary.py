@@ -1,6 +1,7 @@
 """What the app calls a thing, and our dense number for it."""
 
 import hashlib
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,6 +19,7 @@ UNKNOWN_ROW = 1
 FIRST_ROW = 2
 """The row of the first known id."""
 
+_INT64 = np.iinfo(np.int64)
 _SORT = {True: "string", False: "int64"}
 
 
@@ -46,7 +48,7 @@ class Vocabulary:
         Raises:
             DataError: An id appears twice, or is neither int64 nor string.
         """
-        array = _as_ids(ids)
+        array = np.array(_as_ids(ids))
         vocabulary = cls(array)
         order = vocabulary._order
         same = array[order][1:] == array[order][:-1]
@@ -90,14 +92,35 @@ class Vocabulary:
         if not len(self.known):
             found, hit = np.zeros(len(wanted), np.int64), np.zeros(len(wanted), bool)
         else:
-            place = np.minimum(np.searchsorted(self._sorted, wanted), len(self.known) - 1)
-            found, hit = self._order[place].astype(np.int64), self._sorted[place] == wanted
+            place = self._sorted.searchsorted(wanted)
+            hit = (self._sorted.take(place, mode="clip") == wanted).astype(bool, copy=False)
+            found = self._sorted_rows.take(place, mode="clip")
         if strict and not hit.all():
             raise UnknownIdError(
                 f"id {wanted[~hit][0]!r} is not among the {len(self.known)} known ids; "
                 "it came after the data was prepared, or is mistyped"
             )
-        return np.where(hit.astype(bool), found + FIRST_ROW, UNKNOWN_ROW).astype(np.int64)
+        found[~hit] = UNKNOWN_ROW
+        return found
+
+    def row(self, id: Any) -> int:  # noqa: A002, ANN401 - what rows takes a list of
+        """Return the row of one id, 1 where it is not held: what `rows` says, in a tenth of the time.
+
+        Raises:
+            DataError: A string was given for int64 ids, or the other way round.
+
+        Example:
+            >>> Vocabulary.from_ids(["b", "a"]).row("a")
+            3
+        """
+        if type(id) is str and self.is_string:
+            place = bisect_left(self._sorted, id)
+        elif type(id) is int and not self.is_string and _INT64.min <= id <= _INT64.max:
+            place = int(self._sorted.searchsorted(id))
+        else:
+            return int(self.rows([id])[0])
+        held = place < len(self.known) and self._sorted[place] == id
+        return int(self._sorted_rows[place]) if held else UNKNOWN_ROW
 
     def ids(self, rows: np.ndarray | Sequence[int]) -> Int64[np.ndarray, " n"] | list[str]:
         """Return the id at each row: an int64 array [n], or a list of strings.
@@ -106,10 +129,10 @@ class Vocabulary:
             UnknownIdError: A row has no id: 0, 1, or outside the vocabulary.
         """
         rows = np.asarray(rows, np.int64)
-        outside = (rows < FIRST_ROW) | (rows >= len(self))
-        if outside.any():
+        if len(rows) and not FIRST_ROW <= rows.min() <= rows.max() < len(self):
+            outside = (rows < FIRST_ROW) | (rows >= len(self))
             raise UnknownIdError(f"row {rows[outside][0]} has no id; rows {FIRST_ROW} to {len(self) - 1} have one")
-        found = self.known[rows - FIRST_ROW]
+        found = self.known.take(rows - FIRST_ROW)
         return [str(value) for value in found] if self.is_string else found
 
     @cached_property
@@ -121,6 +144,10 @@ class Vocabulary:
         in_order: np.ndarray = self.known[self._order]
         return in_order
 
+    @cached_property
+    def _sorted_rows(self) -> Int64[np.ndarray, " n"]:
+        return self._order.astype(np.int64) + FIRST_ROW
+
 
 def _as_ids(ids: np.ndarray | Sequence[Any], like: np.ndarray | None = None) -> np.ndarray:
     values = ids if isinstance(ids, np.ndarray) else list(ids)
@@ -130,7 +157,7 @@ def _as_ids(ids: np.ndarray | Sequence[Any], like: np.ndarray | None = None) -> 
     if array.dtype.kind in "US":
         array = array.astype(object)
     if array.dtype.kind in "iu":
-        array = array.astype(np.int64)
+        array = array.astype(np.int64, copy=False)
     elif array.dtype != object or not all(isinstance(value, str) for value in array):
         raise DataError(f"ids such as {values[0]!r} ({array.dtype}); expected int64 or all strings")
     if like is not None and array.dtype != like.dtype:
