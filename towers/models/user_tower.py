@@ -1,6 +1,6 @@
 """The user tower as requests run it: machine code for a user at a time, where evaluation and training run torch."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 from jaxtyping import Float32, Int64
@@ -33,12 +33,12 @@ class UserTower:
         self._last_states = towers.history.last_states()
         if self._last_states is None:
             return
-        from towers.models.machine import ask, seen
+        from towers.models.machine.ask import queries
+        from towers.models.machine.seen import Asked
         from towers.models.machine.weights import array
 
-        self._ask, self._seen, self._start = ask, seen.seen, array(towers.start)
-        self._features, self._knowing = _features(towers, users), _knowing(towers)
-        self._joining = _joining(towers)
+        self._asked, self._ask, self._start = Asked, queries, array(towers.start)
+        self._features, self._weights = _features(towers, users), (_knowing(towers), _joining(towers))
 
     def queries(self, requests: Requests, users: Int64[np.ndarray, " q"]) -> Float32[np.ndarray, "q *i d"]:
         """Return each user's vector, [q, d]; [q, interests, d] where the towers give several.
@@ -52,13 +52,17 @@ class UserTower:
         """
         if self._last_states is None:
             return query_vectors(self._towers, self._vectors, requests, self._users.take(users))
-        config = self._towers.config
-        seen = self._seen(
-            *(requests.history, requests.history_ms, requests.asked_ms, self._vectors, self._start, config.window)
-        )
-        states = self._last_states(seen)
-        known = self._ask.known(self._knowing, self._features, users, requests.asked_ms, states)
-        queries, bad = self._ask.queries(self._joining, known, config.dim)
+        asked_ms, config = requests.asked_ms, self._towers.config
+        asked = self._asked(*(
+            requests.history,
+            requests.history_ms,
+            asked_ms,
+            self._vectors,
+            self._start,
+            config.window,
+        ))
+        states = self._last_states(asked)
+        queries, bad = self._ask(self._weights, self._features, users, asked_ms, states)
         if bad >= 0:
             raise TowersError(f"the vector of user {bad} is not finite; the towers' weights are bad")
         return queries if config.interests > 1 else queries[:, 0]
@@ -94,8 +98,8 @@ def _knowing(towers: TwoTower) -> "Knowing":
 
     bag: FeatureBag = towers.user_features
     nothing = np.zeros((0, towers.config.dim), np.float32)
-    projections = [array(layer.weight.T) for layer in bag.projections]
-    hours, weekdays = (array(table.weight) for table in towers.context)
+    projections = [array(layer.weight.T) for layer in cast("list[nn.Linear]", list(bag.projections))]
+    hours, weekdays = (array(table.weight) for table in cast("list[nn.Embedding]", list(towers.context)))
     return Knowing(
         array(bag.table.weight),
         bag.get_buffer("starts").cpu().numpy().astype(np.int64),

@@ -149,7 +149,7 @@ def prove_again(sample: Sample, opened: Material) -> dict[str, float]:
 
 
 def _served_difference(sample: Sample, material: Material) -> float:
-    """Return how far vectors are from the sample's when they are made as for requests; and at a known moment, from torch's."""
+    """Return how far requests' vectors are from the sample's and, asked for at a known moment, from torch's."""
     requests = material.requests(sample.users)
     asked_ms = np.maximum(requests.history_ms.max(axis=1, initial=0), 0) + _LATER_MS * (1 + np.arange(len(requests)))
     then = replace(requests, asked_ms=asked_ms)

@@ -97,7 +97,7 @@ class Retriever:
         self.bundle, self.unknown = bundle, unknown
         self._towers, self._vectors, self._index = bundle.towers, bundle.vectors, bundle.index
         self._user_tower, self._version = bundle.material.user_tower, bundle.version
-        known = bundle.positives
+        self._users, self._videos, known = bundle.users, bundle.videos, bundle.positives
         self._offsets, self._watched, self._when = map(np.asarray, (known.offsets, known.video_row, known.time_ms))
 
     @classmethod
@@ -192,7 +192,7 @@ class Retriever:
         return self.bundle.users.rows(user_ids)
 
     def _user_row(self, user_id: Id) -> int:
-        row = self.bundle.users.row(user_id)
+        row = self._users.row(user_id)
         return int(self._user_rows([user_id])[0]) if row == _UNKNOWN_ROW else row
 
     def _queries(self, users: Int64[np.ndarray, " q"]) -> Float32[np.ndarray, "q *i d"]:
@@ -237,15 +237,18 @@ class Retriever:
         if k < 1:
             raise ConfigError(f"k is {k}; ask for at least 1 candidate")
         hits = self._index.search(queries, min(k, max(1, len(self._index))), [each.hidden for each in asked])
-        counts = hits.found.tolist()
-        lists = zip(hits.ids, hits.scores, counts, asked, strict=True)
-        return [self._answer(rows[:count], scores[:count], k, each) for rows, scores, count, each in lists]
+        lists = zip(hits.ids, hits.scores, asked, strict=True)
+        return [self._answer(rows, scores, k, each) for rows, scores, each in lists]
 
     def _answer(
         self, rows: Int64[np.ndarray, " n"], scores: Float32[np.ndarray, " n"], k: int, asked: _Asked
     ) -> Candidates:
+        """Return a row of hits without its empty slots, which come last."""
+        if rows[-1] < 0:
+            found = np.count_nonzero(rows >= 0)
+            rows, scores = rows[:found], scores[:found]
         why = self._why_short(k, len(rows), asked) if len(rows) < k else ""
-        return Candidates(self.bundle.videos.ids(rows), scores, asked.way, why, asked.dropped, self._version)
+        return Candidates(self._videos.ids_of_known(rows), scores, asked.way, why, asked.dropped, self._version)
 
     def _why_short(self, k: int, found: int, asked: _Asked) -> str:
         seen = len(np.unique(asked.seen))

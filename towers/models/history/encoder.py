@@ -11,12 +11,11 @@ from torch import Tensor, nn
 
 from towers.types import ConfigError
 
-
 if TYPE_CHECKING:
-    from towers.models.machine.seen import Seen
+    from towers.models.machine.seen import Asked
 
-LastStates = Callable[["Seen"], Float32[np.ndarray, "q w"]]
-"""What users have watched to each user's last state, without torch."""
+LastStates = Callable[["Asked"], Float32[np.ndarray, "q w"]]
+"""Requests to each one's last state, without torch."""
 
 
 @dataclass(frozen=True)

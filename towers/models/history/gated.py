@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from functools import partial
+from typing import cast
 
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
@@ -74,7 +75,7 @@ class _Gated(HistoryEncoder):
         from towers.models.machine.attention import terms_of
         from towers.models.machine.weights import array, biases, maps, stacked
 
-        dim, blocks = self.width, list(self.blocks)
+        dim, blocks = self.width, cast("list[_Block]", list(self.blocks))
         query, key, value, gate = (slice(place * dim, (place + 1) * dim) for place in range(4))
         attends, wides = [block.attend for block in blocks], [block.wide for block in blocks]
         norms = [stacked(getattr(block, name).weight for block in blocks)[:, :, None] for name in _NORMS]

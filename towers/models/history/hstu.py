@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from functools import partial
+from typing import cast
 
 import torch
 from jaxtyping import Float, UInt8
@@ -71,7 +72,10 @@ class _Hstu(HistoryEncoder):
         from towers.models.machine.attention import terms_of
         from towers.models.machine.weights import array, biases, maps, norms, stacked
 
-        blocks, (gate, query, key, value) = list(self.blocks), (slice(p * self.width, (p + 1) * self.width) for p in range(4))
+        blocks, (gate, query, key, value) = (
+            cast("list[_Block]", list(self.blocks)),
+            (slice(p * self.width, (p + 1) * self.width) for p in range(4)),
+        )
         wides, outs = [block.wide for block in blocks], [block.out for block in blocks]
         weights = hstu.Weights(
             norms=stacked(norms(block.before, block.after) for block in blocks),

@@ -36,4 +36,4 @@ class _Mean(HistoryEncoder):
     def last_states(self) -> LastStates:
         from towers.models.machine import mean
 
-        return mean.last_states  # type: ignore[no-any-return]  # machine code
+        return mean.last_states

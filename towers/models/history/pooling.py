@@ -66,10 +66,8 @@ class _Attention(HistoryEncoder):
         from towers.models.machine.weights import array
 
         heads, dim = self.attention.heads, self.query.in_features
-        query, bias, key = (
-            part.detach().double().unflatten(0, (heads, -1))
-            for part in (self.query.weight, self.query.bias, self.key.weight)
-        )
+        query, key = (layer.weight.detach().double().view(heads, -1, dim) for layer in (self.query, self.key))
+        bias = self.query.bias.detach().double().view(heads, -1)
         scale = dim**0.5 / (dim / heads) ** 0.5
         asks = torch.einsum("hei,heo->iho", query, key).flatten(1) * dim**0.5 * scale
         always = torch.einsum("he,heo->ho", bias, key).flatten() * scale

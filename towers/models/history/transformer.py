@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from functools import partial
+from typing import cast
 
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
@@ -75,7 +76,7 @@ class _Transformer(HistoryEncoder):
         from towers.models.machine.attention import terms_of
         from towers.models.machine.weights import array, biases, maps, norms, stacked
 
-        blocks = list(self.blocks)
+        blocks = cast("list[_Block]", list(self.blocks))
         named = {
             "ask": [block.query for block in blocks],
             "give": [block.key_value for block in blocks],

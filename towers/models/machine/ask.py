@@ -1,4 +1,4 @@
-"""From a user's state, features and moment to what they ask: :meth:`towers.models.TwoTower.states` after the history."""
+"""From state, features and moment to what a user asks: :meth:`towers.models.TwoTower.states` after the history."""
 
 import math
 from typing import NamedTuple
@@ -80,7 +80,7 @@ class Joining(NamedTuple):
 
 
 @compiled
-def known(
+def _known(
     knowing: Knowing,
     features: Features,
     users: Int64[ndarray, " q"],
@@ -95,25 +95,22 @@ def known(
         for place in range(w):
             out[row, place] = states[row, place]
         for feature in range(features.codes.shape[1]):
-            add(knowing.table[knowing.starts[feature] + features.codes[users[row], feature]], np.float32(1), about)
+            _add(knowing.table[knowing.starts[feature] + features.codes[users[row], feature]], np.float32(1), about)
         for bag in range(len(features.bag_begins) - 1):
             codes = features.bags[users[row], features.bag_begins[bag] : features.bag_begins[bag + 1]]
             _add_bag(knowing.table, knowing.starts[features.codes.shape[1] + bag], codes, about)
         for part in range(len(features.vector_begins) - 1):
             begin, end = features.vector_begins[part], features.vector_begins[part + 1]
-            _add_vector(features.vectors[users[row], begin:end], knowing.projection[begin:end], knowing.missing[part], about)
-        if asked_ms[row] != TIME_UNKNOWN:
-            hour = asked_ms[row] // HOUR_MS
-            add(knowing.hours[hour % 24 + 1], np.float32(1), about)
-            add(knowing.weekdays[(hour // 24 + THURSDAY) % 7 + 1], np.float32(1), about)
-        else:
-            add(knowing.hours[0], np.float32(1), about)
-            add(knowing.weekdays[0], np.float32(1), about)
+            vector = features.vectors[users[row], begin:end]
+            _add_vector(vector, knowing.projection[begin:end], knowing.missing[part], about)
+        hour, known = asked_ms[row] // HOUR_MS, asked_ms[row] != TIME_UNKNOWN
+        _add(knowing.hours[(hour % 24 + 1) * known], np.float32(1), about)
+        _add(knowing.weekdays[((hour // 24 + THURSDAY) % 7 + 1) * known], np.float32(1), about)
     return out
 
 
 @compiled
-def add(line: Float32[ndarray, " d"], times: float, out: Float32[ndarray, " d"]) -> None:
+def _add(line: Float32[ndarray, " d"], times: np.float32, out: Float32[ndarray, " d"]) -> None:
     """Add a multiple of a line."""
     for place in range(len(out)):
         out[place] += times * line[place]
@@ -128,10 +125,10 @@ def _add_bag(
     for code in codes:
         count += code > 0
     if not count:
-        add(table[start], np.float32(1), out)
+        _add(table[start], np.float32(1), out)
     for code in codes:
         if code > 0:
-            add(table[start + code], np.float32(1 / count), out)
+            _add(table[start + code], np.float32(1 / count), out)
 
 
 @compiled
@@ -143,23 +140,33 @@ def _add_vector(
 ) -> None:
     """Add a content vector, brought to length 1 and projected; `missing` where it is all zero."""
     if not np.any(vector != 0):
-        add(missing, np.float32(1), out)
+        _add(missing, np.float32(1), out)
         return
     length = max(np.sqrt(dot(vector, vector)), _LEAST)
     for place in range(len(vector)):
-        add(projection[place], vector[place] / length, out)
+        _add(projection[place], vector[place] / length, out)
 
 
 @compiled
-def queries(joining: Joining, known: Float32[ndarray, "q k"], dim: int) -> tuple[Float32[ndarray, "q i d"], int]:
+def queries(
+    weights: tuple[Knowing, Joining],
+    features: Features,
+    users: Int64[ndarray, " q"],
+    asked_ms: Int64[ndarray, " q"],
+    states: Float32[ndarray, "q w"],
+) -> tuple[Float32[ndarray, "q i d"], int]:
     """Return what each user asks, and the first user of whom a number is not finite, or -1.
 
     Args:
-        joining: The weights.
-        known: Of each user, [q, k].
-        dim: Size of a query, less the coordinate for popularity.
+        weights: Of what is known beside the history, and of the layers that join it.
+        features: Of all users.
+        users: Rows of those who ask, [q].
+        asked_ms: When each asks, UTC, [q]; TIME_UNKNOWN where that is not known.
+        states: The history encoder's, [q, w].
     """
-    (q, _), leans = known.shape, len(joining.lean) > 0
+    knowing, joining = weights
+    dim, known = knowing.table.shape[1], _known(knowing, features, users, asked_ms, states)
+    q, leans = len(known), len(joining.lean) > 0
     interests, states = joining.narrow.shape[1] // dim, (known.shape[1] - dim) // dim
     hidden, joined = np.empty((q, joining.wide.shape[1]), np.float32), np.empty((q, interests * dim), np.float32)
     affine(known, joining.wide, joining.wide_bias, hidden)
@@ -185,5 +192,5 @@ def queries(joining: Joining, known: Float32[ndarray, "q k"], dim: int) -> tuple
 
 
 @compiled
-def _softplus(x: float) -> float:
+def _softplus(x: np.float32) -> np.float32:
     return np.float32(max(x, np.float32(0)) + np.log1p(np.exp(-abs(x))))

@@ -11,8 +11,8 @@ from numpy import ndarray
 from towers.models.history.attention import CausalAttention, Weighting
 from towers.models.machine.compiled import compiled
 from towers.models.machine.floats import ONE, sigmoid, softmax
-from towers.models.machine.weights import stacked
 from towers.models.machine.product import LANES, ROWS, rows
+from towers.models.machine.weights import stacked
 
 
 class Terms(NamedTuple):
@@ -90,8 +90,12 @@ def attend(
 
 @compiled
 def _weigh(
-    line: Float32[ndarray, " h"], by_place: Float32[ndarray, " length_1"], terms: Terms, codes: UInt8[ndarray, " c"], count: int
-) -> float:
+    line: Float32[ndarray, " h"],
+    by_place: Float32[ndarray, " length_1"],
+    terms: Terms,
+    codes: UInt8[ndarray, " c"],
+    count: int,
+) -> np.float32:
     """Replace a query's products by weights, those of later events by 0; return what their sum is multiplied by."""
     by_place = by_place[len(by_place) - count :]
     for event in range(count):

@@ -16,7 +16,7 @@ _C2, _C3, _C4, _C5, _C6, _C7 = (np.float32(1 / value) for value in (2, 6, 24, 12
 
 
 @compiled
-def exp(x: float) -> float:
+def exp(x: np.float32) -> np.float32:
     """Return e^x to within 3e-7 of itself; beyond -87 and 88, e to that.
 
     e^x = 2^k e^r with k whole and |r| ≤ ln 2 / 2, of which Taylor's first eight terms are as good as a float32.
@@ -29,19 +29,19 @@ def exp(x: float) -> float:
 
 
 @compiled
-def sigmoid(x: float) -> float:
+def sigmoid(x: np.float32) -> np.float32:
     """Return the logistic function."""
     return ONE / (ONE + exp(-x))
 
 
 @compiled
-def tanh(x: float) -> float:
+def tanh(x: np.float32) -> np.float32:
     """Return the hyperbolic tangent."""
     return ONE - np.float32(2) / (ONE + exp(x + x))
 
 
 @compiled
-def dot(x: Float32[ndarray, " d"], y: Float32[ndarray, " d"]) -> float:
+def dot(x: Float32[ndarray, " d"], y: Float32[ndarray, " d"]) -> np.float32:
     """Return an inner product."""
     total = np.float32(0)
     for place in range(len(x)):
@@ -49,7 +49,7 @@ def dot(x: Float32[ndarray, " d"], y: Float32[ndarray, " d"]) -> float:
     return total
 
 
-def _highest(x: Float32[ndarray, " n"], count: int) -> float:
+def _highest(x: Float32[ndarray, " n"], count: int) -> np.float32:
     """Return the highest of the first numbers; any of them where one is no number."""
     high = np.float32(-np.inf)
     for place in range(count):
@@ -61,7 +61,7 @@ highest = compiled(_highest, REORDERED | {"nnan"})
 
 
 @compiled
-def softmax(x: Float32[ndarray, " n"], count: int) -> float:
+def softmax(x: Float32[ndarray, " n"], count: int) -> np.float32:
     """Replace the first logits by e^(logit - highest), 0 where that is nothing beside 1; return one over their sum.
 
     Numbers near float32's least, which vectors weighted by them would be, take a hundred times as long.
@@ -87,7 +87,7 @@ def rms_norm(x: Float32[ndarray, "n d"], out: Float32[ndarray, "n d"]) -> None:
 
 @compiled
 def layer_norm(x: Float32[ndarray, "n d"], weights: Float32[ndarray, "2 d"], out: Float32[ndarray, "n d"]) -> None:
-    """Write each row less its mean, divided by its deviation, times a weight, plus a bias, as :class:`torch.nn.LayerNorm`.
+    """Write each row less its mean, divided by its deviation, times a weight, plus a bias: LayerNorm.
 
     Args:
         x: The rows, [n, d].

@@ -10,7 +10,7 @@ from towers.models.machine.attention import Terms, attend, terms_at
 from towers.models.machine.compiled import compiled
 from towers.models.machine.floats import rms_norm, sigmoid
 from towers.models.machine.product import affine, product
-from towers.models.machine.seen import Seen, time_codes, window_of
+from towers.models.machine.seen import Asked, seen_by, time_codes, window_of
 
 
 class Weights(NamedTuple):
@@ -44,10 +44,11 @@ class Weights(NamedTuple):
 
 
 @compiled
-def last_states(weights: Weights, seen: Seen) -> Float32[ndarray, "q d"]:
+def last_states(weights: Weights, asked: Asked) -> Float32[ndarray, "q d"]:
     """Return the state after each user's last event; the last block computes no other."""
+    seen = seen_by(asked)
     blocks, d, _ = weights.ask.shape
-    states = np.empty((len(seen.asked_ms), d), np.float32)
+    states = np.empty((len(asked.asked_ms), d), np.float32)
     for user in range(len(states)):
         x = window_of(seen, user) * np.float32(np.sqrt(d))
         codes = time_codes(seen, user, 0) if weights.times else np.zeros((0, 0), np.uint8)

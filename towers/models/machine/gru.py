@@ -9,7 +9,7 @@ from numpy import ndarray
 from towers.models.machine.compiled import compiled
 from towers.models.machine.floats import ONE, sigmoid, tanh
 from towers.models.machine.product import affine
-from towers.models.machine.seen import Seen, window_of
+from towers.models.machine.seen import Asked, seen_by, window_of
 
 
 class Weights(NamedTuple):
@@ -29,10 +29,11 @@ class Weights(NamedTuple):
 
 
 @compiled
-def last_states(weights: Weights, seen: Seen) -> Float32[ndarray, "q d"]:
+def last_states(weights: Weights, asked: Asked) -> Float32[ndarray, "q d"]:
     """Return the state after each user's last event."""
+    seen = seen_by(asked)
     (layers, d, wide), unit = weights.read.shape, np.float32(np.sqrt(weights.read.shape[1]))
-    states = np.empty((len(seen.asked_ms), d), np.float32)
+    states = np.empty((len(asked.asked_ms), d), np.float32)
     for user in range(len(states)):
         x = window_of(seen, user) * unit
         read = np.empty((len(x), wide), np.float32)

@@ -5,13 +5,14 @@ from jaxtyping import Float32
 from numpy import ndarray
 
 from towers.models.machine.compiled import compiled
-from towers.models.machine.seen import Seen, window_of
+from towers.models.machine.seen import Asked, seen_by, window_of
 
 
 @compiled
-def last_states(seen: Seen) -> Float32[ndarray, "q d"]:
+def last_states(asked: Asked) -> Float32[ndarray, "q d"]:
     """Return the mean of each user's events."""
-    states = np.zeros((len(seen.asked_ms), seen.events.shape[1]), np.float32)
+    seen = seen_by(asked)
+    states = np.zeros((len(asked.asked_ms), seen.events.shape[1]), np.float32)
     for user in range(len(states)):
         events, state = window_of(seen, user), states[user]
         for event in range(len(events)):

@@ -11,7 +11,7 @@ from towers.models.machine.compiled import compiled
 from towers.models.machine.floats import dot, softmax
 from towers.models.machine.product import affine
 from towers.models.machine.recency import add_up
-from towers.models.machine.seen import Seen, time_codes, window_of
+from towers.models.machine.seen import Asked, seen_by, time_codes, window_of
 
 
 class Weights(NamedTuple):
@@ -31,15 +31,16 @@ class Weights(NamedTuple):
 
 
 @compiled
-def last_states(weights: Weights, seen: Seen) -> Float32[ndarray, "q w"]:
-    """Return means of each user's events, weighted by how they fit the last one; of the keys, only their sum is made."""
+def last_states(weights: Weights, asked: Asked) -> Float32[ndarray, "q w"]:
+    """Return means of each user's events, weighted by how they fit the last one, without their keys."""
+    seen = seen_by(asked)
     by_place, d = weights.terms.by_place, seen.events.shape[1]
-    states = np.zeros((len(seen.asked_ms), len(by_place) * d), np.float32)
-    asked, logits = np.empty((1, states.shape[1]), np.float32), np.empty(by_place.shape[1], np.float32)
+    states = np.zeros((len(asked.asked_ms), len(by_place) * d), np.float32)
+    wanted, logits = np.empty((1, states.shape[1]), np.float32), np.empty(by_place.shape[1], np.float32)
     for user in range(len(states)):
         events = window_of(seen, user)
         last = len(events) - 1
-        affine(events[last:], weights.asks, weights.always, asked)
+        affine(events[last:], weights.asks, weights.always, wanted)
         codes = time_codes(seen, user, last) if weights.times else np.zeros((1, 1), np.uint8)
         for head in range(len(by_place)):
             here = slice(head * d, (head + 1) * d)
@@ -47,6 +48,6 @@ def last_states(weights: Weights, seen: Seen) -> Float32[ndarray, "q w"]:
                 term = by_place[head, by_place.shape[1] - len(events) + event]
                 if weights.times:
                     term += weights.terms.by_time[codes[0, event]]
-                logits[event] = dot(events[event], asked[0, here]) + term
+                logits[event] = dot(events[event], wanted[0, here]) + term
             add_up(events, logits, softmax(logits, len(events)), states[user, here])
     return states

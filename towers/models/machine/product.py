@@ -23,11 +23,11 @@ ROWS, WIDE = 6, 4
 _VECTOR, _LONG = ir.VectorType(ir.FloatType(), LANES), ir.IntType(64)
 
 
-def _tile(rows: int, registers: int) -> Any:  # noqa: ANN401 - an intrinsic has no type
+def _tile(rows: int, registers: int) -> Any:
     """Return the function that writes `out[i : i + rows, j : j + width] = x[:, :depth] @ w[:depth] + bias`."""
 
-    def tile(_context: Any, x: Any, w: Any, bias: Any, out: Any, at: Any) -> Any:  # noqa: ANN401
-        def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> ir.Value:  # noqa: ANN401
+    def tile(_context: Any, x: Any, w: Any, bias: Any, out: Any, at: Any) -> Any:
+        def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> ir.Value:
             arrays = [
                 context.make_array(kind)(context, builder, value)
                 for kind, value in zip(signature.args[:4], arguments[:4], strict=True)
@@ -63,7 +63,7 @@ def _write(builder: ir.IRBuilder, shape: tuple[int, int], arrays: list[Any], at:
             builder.store(builder.load(total), place).align = 4
 
 
-def _place(builder: ir.IRBuilder, array: Any, row: ir.Value, column: ir.Value) -> ir.Value:  # noqa: ANN401
+def _place(builder: ir.IRBuilder, array: Any, row: ir.Value, column: ir.Value) -> ir.Value:
     """Return the address of an element; of an array of one dimension, every row is the same."""
     strides = cgutils.unpack_tuple(builder, array.strides)
     begin = builder.ptrtoint(array.data, _LONG)

@@ -1,4 +1,4 @@
-"""What users have watched, as machine code reads it."""
+"""What users ask and have watched, as machine code reads it."""
 
 from typing import NamedTuple
 
@@ -9,6 +9,26 @@ from numpy import ndarray
 from towers.data import TIME_UNKNOWN
 from towers.models.history.since import FIRST, HALF_OCTAVES
 from towers.models.machine.compiled import compiled
+
+
+class Asked(NamedTuple):
+    """Requests, and what an encoder reads beside them.
+
+    Attributes:
+        history: As :class:`towers.features.Requests` has it, [q, h].
+        history_ms: Likewise, [q, h].
+        asked_ms: Likewise, [q].
+        vectors: Of all video rows, [rows, v]; what they have beside d numbers is none of a history's business.
+        start: Stands before every history, [d].
+        window: At most so many events of each are read.
+    """
+
+    history: Int64[ndarray, "q h"]
+    history_ms: Int64[ndarray, "q h"]
+    asked_ms: Int64[ndarray, " q"]
+    vectors: Float32[ndarray, "rows v"]
+    start: Float32[ndarray, " d"]
+    window: int
 
 
 class Seen(NamedTuple):
@@ -28,30 +48,15 @@ class Seen(NamedTuple):
 
 
 @compiled
-def seen(
-    history: Int64[ndarray, "q h"],
-    history_ms: Int64[ndarray, "q h"],
-    asked_ms: Int64[ndarray, " q"],
-    vectors: Float32[ndarray, "rows v"],
-    start: Float32[ndarray, " d"],
-    window: int,
-) -> Seen:
-    """Return the newest events of each request, as many as the window holds, each with its video's vector.
-
-    Args:
-        history: As :class:`towers.features.Requests` has it, [q, h].
-        history_ms: Likewise, [q, h].
-        asked_ms: Likewise, [q].
-        vectors: Of all video rows, [rows, v]; what they have beside d numbers is none of a history's business.
-        start: Stands before every history, [d].
-        window: At most so many events.
-    """
+def seen_by(asked: Asked) -> Seen:
+    """Return the newest events of each request, as many as the window holds, each with its video's vector."""
+    history, vectors, start = asked.history, asked.vectors, asked.start
     q, d = len(history), len(start)
     begins, ends = np.zeros(q + 1, np.int64), np.zeros(q, np.int64)
     for user in range(q):
         for place in range(history.shape[1]):
             ends[user] += history[user, place] > 0
-        begins[user + 1] = begins[user] + 1 + min(window, ends[user])
+        begins[user + 1] = begins[user] + 1 + min(asked.window, ends[user])
     events, happened_ms = np.empty((begins[q], d), np.float32), np.empty(begins[q], np.int64)
     for user in range(q):
         place = begins[user]
@@ -59,9 +64,9 @@ def seen(
         events[place, :] = start
         for event in range(ends[user] - (begins[user + 1] - place - 1), ends[user]):
             place += 1
-            happened_ms[place] = history_ms[user, event]
+            happened_ms[place] = asked.history_ms[user, event]
             events[place, :] = vectors[history[user, event], :d]
-    return Seen(events, begins, happened_ms, asked_ms)
+    return Seen(events, begins, happened_ms, asked.asked_ms)
 
 
 @compiled
