@@ -123,7 +123,7 @@ class Apart:
         asked = own._of_row(row, False)
         marks.append(clock())
         if len(self.case.exclude):
-            asked = asked._replace(blocked=own.bundle.videos.rows(self.case.exclude))
+            asked = asked._replace(blocked=own._videos.rows(self.case.exclude))
         marks.append(clock())
         requests = Requests(asked.history[None], asked.history_ms[None], np.array([TIME_UNKNOWN]))
         query = own._user_tower.queries(requests, np.array([row]))

@@ -65,18 +65,3 @@ def test_the_fingerprint_tells_order_sort_and_borders_apart() -> None:
     fingerprints = [Vocabulary.from_ids(ids).fingerprint for ids in sets]
     assert len(set(fingerprints)) == len(sets)
     assert Vocabulary.from_ids(["1", "2"]).fingerprint == fingerprints[0]
-
-
-@given(int_ids | string_ids, st.integers(-(2**63), 2**63 - 1) | st.text(max_size=2))
-def test_one_id_has_the_row_that_a_list_of_it_has(ids: list[int] | list[str], other: int | str) -> None:
-    vocabulary = Vocabulary.from_ids(np.array(ids, object if ids and isinstance(ids[0], str) else np.int64))
-    for each in [*ids, other] if isinstance(other, str) == vocabulary.is_string else ids:
-        assert vocabulary.row(each) == vocabulary.rows([each])[0]
-
-
-def test_one_id_of_numpy_or_of_another_sort() -> None:
-    numbers, names = Vocabulary.from_ids(np.array([7, 2**60 + 1])), Vocabulary.from_ids(["7"])
-    assert [numbers.row(each) for each in (np.int64(7), np.uint8(7), 2**60 + 1, 8)] == [2, 2, 3, 1]
-    for vocabulary, wrong in ((numbers, "7"), (numbers, 7.5), (numbers, 2**64), (names, 7)):
-        with pytest.raises(DataError, match="ids such as"):
-            vocabulary.row(wrong)

@@ -13,10 +13,9 @@ from towers.data import TIME_UNKNOWN, Vocabulary
 from towers.features import Requests
 from towers.models import likeness_queries
 from towers.publishing import Bundle
+from towers.serving.lookup import Id, Ids, Lookup
 from towers.types import ConfigError, UnknownIdError
 
-Id = int | np.integer | str
-Ids = Int64[np.ndarray, " n"] | Sequence[Id]
 Watched = Ids | Sequence[tuple[Id, int | None]]
 """Videos, or pairs of a video and when it was watched, ms UTC, None where that is not known."""
 _UNKNOWN_ROW, _FIRST_ROW = 1, 2
@@ -97,7 +96,7 @@ class Retriever:
         self.bundle, self.unknown = bundle, unknown
         self._towers, self._vectors, self._index = bundle.towers, bundle.vectors, bundle.index
         self._user_tower, self._version = bundle.material.user_tower, bundle.version
-        self._users, self._videos, known = bundle.users, bundle.videos, bundle.positives
+        self._users, self._videos, known = Lookup(bundle.users), Lookup(bundle.videos), bundle.positives
         self._offsets, self._watched, self._when = map(np.asarray, (known.offsets, known.video_row, known.time_ms))
 
     @classmethod
@@ -189,7 +188,7 @@ class Retriever:
     def _user_rows(self, user_ids: Ids) -> Int64[np.ndarray, " n"]:
         if self.unknown is Unknown.refuse:
             return _known_rows(self.bundle.users, user_ids, "user")
-        return self.bundle.users.rows(user_ids)
+        return self._users.rows(user_ids)
 
     def _user_row(self, user_id: Id) -> int:
         row = self._users.row(user_id)
@@ -213,7 +212,7 @@ class Retriever:
         if history is not None:
             asked = self._watching(asked, history, keep_seen)
         if len(_listed("exclude", exclude)):
-            asked = asked._replace(blocked=self.bundle.videos.rows(exclude))
+            asked = asked._replace(blocked=self._videos.rows(exclude))
         return asked
 
     def _watching(self, asked: _Asked, history: Watched, keep_seen: bool) -> _Asked:
@@ -231,7 +230,7 @@ class Retriever:
     def _history_rows(self, history: Ids) -> Int64[np.ndarray, " n"]:
         if self.unknown is Unknown.refuse:
             return _known_rows(self.bundle.videos, history, "video")
-        return self.bundle.videos.rows(history)
+        return self._videos.rows(history)
 
     def _answers(self, queries: Float32[np.ndarray, "q *i d"], k: int, asked: list[_Asked]) -> list[Candidates]:
         if k < 1:
@@ -248,7 +247,7 @@ class Retriever:
             found = np.count_nonzero(rows >= 0)
             rows, scores = rows[:found], scores[:found]
         why = self._why_short(k, len(rows), asked) if len(rows) < k else ""
-        return Candidates(self._videos.ids_of_known(rows), scores, asked.way, why, asked.dropped, self._version)
+        return Candidates(self.bundle.videos.ids_of_known(rows), scores, asked.way, why, asked.dropped, self._version)
 
     def _why_short(self, k: int, found: int, asked: _Asked) -> str:
         seen = len(np.unique(asked.seen))

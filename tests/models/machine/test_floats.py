@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from towers.models.machine.compiled import compiled
+from towers.compiled import compiled
 from towers.models.machine.floats import exp, layer_norm, rms_norm, sigmoid, softmax, tanh
 
 

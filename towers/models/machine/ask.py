@@ -7,9 +7,9 @@ import numpy as np
 from jaxtyping import Float32, Int32, Int64
 from numpy import ndarray
 
+from towers.compiled import compiled
 from towers.data import TIME_UNKNOWN
 from towers.features.context import HOUR_MS, THURSDAY
-from towers.models.machine.compiled import compiled
 from towers.models.machine.floats import dot
 from towers.models.machine.product import affine
 

@@ -8,8 +8,8 @@ import torch
 from jaxtyping import Float32, UInt8
 from numpy import ndarray
 
+from towers.compiled import compiled
 from towers.models.history.attention import CausalAttention, Weighting
-from towers.models.machine.compiled import compiled
 from towers.models.machine.floats import ONE, sigmoid, softmax
 from towers.models.machine.product import LANES, ROWS, rows
 from towers.models.machine.weights import stacked

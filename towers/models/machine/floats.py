@@ -4,7 +4,7 @@ import numpy as np
 from jaxtyping import Float32
 from numpy import ndarray
 
-from towers.models.machine.compiled import REORDERED, compiled
+from towers.compiled import REORDERED, compiled
 
 ONE = np.float32(1)
 _LOG2_E = np.float32(np.log2(np.e))

@@ -6,8 +6,8 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 from numpy import ndarray
 
+from towers.compiled import compiled
 from towers.models.machine.attention import Terms, attend, terms_at
-from towers.models.machine.compiled import compiled
 from towers.models.machine.floats import layer_norm, sigmoid
 from towers.models.machine.product import affine
 from towers.models.machine.seen import Asked, seen_by, time_codes, window_of

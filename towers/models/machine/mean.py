@@ -4,7 +4,7 @@ import numpy as np
 from jaxtyping import Float32
 from numpy import ndarray
 
-from towers.models.machine.compiled import compiled
+from towers.compiled import compiled
 from towers.models.machine.seen import Asked, seen_by, window_of
 
 

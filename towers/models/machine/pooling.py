@@ -6,8 +6,8 @@ import numpy as np
 from jaxtyping import Float32
 from numpy import ndarray
 
+from towers.compiled import compiled
 from towers.models.machine.attention import Terms
-from towers.models.machine.compiled import compiled
 from towers.models.machine.floats import dot, softmax
 from towers.models.machine.product import affine
 from towers.models.machine.recency import add_up

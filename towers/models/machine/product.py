@@ -14,7 +14,7 @@ from numba.core import cgutils, types
 from numba.extending import intrinsic
 from numpy import ndarray
 
-from towers.models.machine.compiled import compiled
+from towers.compiled import compiled
 
 LANES = 16
 """Floats to a register."""

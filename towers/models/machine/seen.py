@@ -6,9 +6,9 @@ import numpy as np
 from jaxtyping import Float32, Int64, UInt8
 from numpy import ndarray
 
+from towers.compiled import compiled
 from towers.data import TIME_UNKNOWN
 from towers.models.history.since import FIRST, HALF_OCTAVES
-from towers.models.machine.compiled import compiled
 
 
 class Asked(NamedTuple):

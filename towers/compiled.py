@@ -3,6 +3,7 @@
 import hashlib
 import inspect
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,6 @@ import numba
 
 REORDERED = frozenset({"reassoc", "contract", "nsz"})
 """Sums of floats may be taken in any order, always the same one; NaN and infinity keep their meaning."""
-_SOURCES = hashlib.sha256(b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py"))))
 
 
 def compiled(function: Callable[..., Any], freedoms: frozenset[str] = REORDERED) -> Any:  # noqa: ANN401
@@ -21,6 +21,15 @@ def compiled(function: Callable[..., Any], freedoms: frozenset[str] = REORDERED)
         freedoms: What LLVM may take for granted of floats.
     """
     bare = inspect.unwrap(function)
-    # Numba asks only a function's own file whether what it keeps is stale; the name tells it about the others.
-    bare.__qualname__ += f"_{_SOURCES.hexdigest()[:12]}"
+    # Numba asks only a function's own file whether what it keeps is stale; the name tells it about the folder's others.
+    bare.__qualname__ += f"_{_sources(Path(bare.__code__.co_filename).parent)}"
     return numba.njit(nogil=True, cache=True, fastmath=set(freedoms), error_model="numpy")(bare)
+
+
+@cache
+def _sources(folder: Path) -> str:
+    """Return a digest of a folder's code."""
+    digest = hashlib.sha256()
+    for path in sorted(folder.glob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:12]
