@@ -64,8 +64,12 @@ class Bundle:
 
     @cached_property
     def vectors(self) -> Float32[np.ndarray, "rows d"]:
-        """Vectors of all video rows; row 0 pads, row 1 is an unknown video."""
-        vectors: np.ndarray = np.load(self.folder / "vectors.npy", mmap_mode="r")
+        """Vectors of all video rows; row 0 pads, row 1 is an unknown video.
+
+        Mapped so that writing would change a page of this process alone: machine code is made once for what may be
+        written, and would be made again for what may not.
+        """
+        vectors: np.ndarray = np.load(self.folder / "vectors.npy", mmap_mode="c")
         return vectors
 
     @cached_property
@@ -107,7 +111,7 @@ class Bundle:
         """Return video_row, video_id, known and the raw features, in row order from row 2."""
         return pq.read_table(pa.BufferReader(self._videos))
 
-    @property
+    @cached_property
     def material(self) -> Material:
         """Everything from which answers are made."""
         return Material(self.towers, self.vectors, self.positives, self.user_features, self.video_features, self.index)
