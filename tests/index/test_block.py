@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from towers.index.block import FAST, SLOTS, TOGETHER, compiled, fast_tiles, portable_tiles
+from towers.compiled import compiled
+from towers.index.block import FAST, SLOTS, TOGETHER, fast_tiles, portable_tiles
 from towers.index.codes import Blocks, empty_blocks
 from towers.index.scan import Asked
 

@@ -22,7 +22,7 @@ vectors = draw.integers(-3, 4, (500, 8)).astype(np.float32)
 for index in (Exact(), Ivf(nlist=4)):
     hits = index.build(vectors, np.arange(500), Geometry.dot).search(vectors[:6], 9, [np.arange(3)] * 6)
     print(hits.ids.sum(), hits.scores.sum())
-from towers.index.block import FAST, compiled
+from towers.index.block import FAST
 print(FAST)
 """
 

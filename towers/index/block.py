@@ -1,9 +1,7 @@
 """The innermost step of a search: the scores of 16 vectors, and which of them are high enough."""
 
-import hashlib
 import inspect
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import llvmlite.binding as llvm
@@ -29,19 +27,6 @@ _BYTE, _HALF, _WORD, _LONG, _FLOAT = ir.IntType(8), ir.IntType(16), ir.IntType(3
 _WORDS, _FLOATS, _HALVES = ir.VectorType(_WORD, SLOTS), ir.VectorType(_FLOAT, SLOTS), ir.VectorType(_HALF, 2 * SLOTS)
 _ZEROS = ir.Constant(_WORDS, [0] * SLOTS)
 _LINE = 64
-_KERNELS = hashlib.sha256(b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py"))))
-
-
-def compiled(function: Callable[..., Any]) -> Any:
-    """Return a function as machine code that other threads run beside, kept on disk for the next process.
-
-    Sums of floats may be taken in any order, always the same one; NaN and infinity keep their meaning.
-    """
-    bare = inspect.unwrap(function)
-    # Numba asks only a function's own file whether what it keeps is stale; the name tells it about the others.
-    bare.__qualname__ += f"_{_KERNELS.hexdigest()[:12]}"
-    reorder = {"reassoc", "contract", "nsz"}
-    return numba.njit(nogil=True, cache=True, fastmath=reorder, error_model="numpy")(bare)
 
 
 def machine_code(function: Callable[..., Any]) -> Any:

@@ -5,7 +5,8 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float32, Float64, Int64, UInt8, UInt16
 
-from towers.index.block import BYTES, SLOTS, compiled
+from towers.compiled import compiled
+from towers.index.block import BYTES, SLOTS
 
 _LINE = 64
 _HIGHEST = 127

@@ -5,7 +5,8 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float32, Int32, Int64, UInt16
 
-from towers.index.block import SLOTS, compiled
+from towers.compiled import compiled
+from towers.index.block import SLOTS
 from towers.index.codes import Blocks, Frame, blocks_of
 from towers.index.look import Request, Stock, answer, gone_of
 from towers.index.scan import Found, Gone, begin, best_of, scan, shrink

@@ -5,7 +5,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float32, Int32, Int64, UInt16
 
-from towers.index.block import TOGETHER, compiled
+from towers.compiled import compiled
+from towers.index.block import TOGETHER
 from towers.index.codes import Blocks, Frame, blocks_of
 from towers.index.places import among, places_of, set_of, slots_of
 from towers.index.scan import Found, Gone, begin, best_of, scan, shrink

@@ -3,7 +3,7 @@
 import numpy as np
 from jaxtyping import Int32, Int64, UInt16
 
-from towers.index.block import compiled
+from towers.compiled import compiled
 
 _SPREAD = np.uint64(0x9E3779B97F4A7C15)
 """2^64 over the golden ratio: its multiples' high bits spread even ids that differ little."""

@@ -5,15 +5,8 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float32, Float64, Int8, Int32, Int64, UInt16
 
-from towers.index.block import (
-    BYTES,
-    SLOTS,
-    compiled,
-    keep_one,
-    keep_several,
-    ordered,
-    prefetch,
-)
+from towers.compiled import compiled
+from towers.index.block import BYTES, SLOTS, keep_one, keep_several, ordered, prefetch
 from towers.index.codes import Blocks, Frame
 from towers.index.places import among
 
