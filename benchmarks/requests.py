@@ -30,7 +30,7 @@ from towers.models import HISTORIES, MeanHistory, ModelConfig, TwoTower, UserTow
 from towers.publishing import Bundle
 from towers.serving import Retriever
 
-PARTS = ("user", "history", "exclude", "tower", "search", "filter", "answer")
+PARTS = ("user", "exclude", "history", "tower", "search", "filter", "answer")
 COLORS = ("#94a3b8", "#64748b", "#475569", "#c2410c", "#1d4ed8", "#60a5fa", "#334155")
 RAW = ("tower", "search", "filter")
 K, BATCH = 100, 64
@@ -120,10 +120,9 @@ class Apart:
         marks.append(clock())
         row = own._user_row(user_id)
         marks.append(clock())
-        asked = own._of_row(row, False)
+        blocked = own._videos.rows(self.case.exclude)
         marks.append(clock())
-        if len(self.case.exclude):
-            asked = asked._replace(blocked=own._videos.rows(self.case.exclude))
+        asked = own._of_row(row, False, blocked)
         marks.append(clock())
         requests = Requests(asked.history[None], asked.history_ms[None], np.array([TIME_UNKNOWN]))
         query = own._user_tower.queries(requests, np.array([row]))

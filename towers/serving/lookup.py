@@ -48,7 +48,9 @@ class Lookup:
         """
         if self._vocabulary.is_string:
             return self._vocabulary.rows(ids)
-        return _find(self._known, self._table, self._shift, np.ascontiguousarray(as_ids(ids, like=self._known)))
+        if type(ids) is not np.ndarray or ids.dtype != np.int64:
+            ids = as_ids(ids, like=self._known)
+        return _find(self._known, self._table, self._shift, np.ascontiguousarray(ids))
 
     def row(self, id: Id) -> int:  # noqa: A002 - what rows takes a list of
         """Return the row of one id, 1 where it is not held.
@@ -57,7 +59,7 @@ class Lookup:
             DataError: A string was given for int64 ids, or the other way round.
         """
         if type(id) is int and _INT64.min <= id <= _INT64.max and not self._vocabulary.is_string:
-            return int(_find(self._known, self._table, self._shift, np.array([id]))[0])
+            return _row(self._known, self._table, self._shift, id)
         return int(self.rows([id])[0])
 
 
@@ -77,14 +79,20 @@ def _fill(known: Int64[np.ndarray, " n"], table: Int32[np.ndarray, " places"], s
 
 
 @compiled
+def _row(known: Int64[np.ndarray, " n"], table: Int32[np.ndarray, " places"], shift: int, id: int) -> int:  # noqa: A002
+    """Return the row of an id."""
+    place = _place(id, shift)
+    while table[place] and known[table[place] - 1] != id:
+        place = (place + 1) & (len(table) - 1)
+    return table[place] - 1 + FIRST_ROW if table[place] else UNKNOWN_ROW
+
+
+@compiled
 def _find(
     known: Int64[np.ndarray, " n"], table: Int32[np.ndarray, " places"], shift: int, ids: Int64[np.ndarray, " m"]
 ) -> Int64[np.ndarray, " m"]:
     """Return the row of each id."""
     rows = np.empty(len(ids), np.int64)
     for number in range(len(ids)):
-        place = _place(ids[number], shift)
-        while table[place] and known[table[place] - 1] != ids[number]:
-            place = (place + 1) & (len(table) - 1)
-        rows[number] = table[place] - 1 + FIRST_ROW if table[place] else UNKNOWN_ROW
+        rows[number] = _row(known, table, shift, ids[number])
     return rows

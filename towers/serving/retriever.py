@@ -19,6 +19,8 @@ from towers.types import ConfigError, UnknownIdError
 Watched = Ids | Sequence[tuple[Id, int | None]]
 """Videos, or pairs of a video and when it was watched, ms UTC, None where that is not known."""
 _UNKNOWN_ROW, _FIRST_ROW = 1, 2
+_ANY_TIME = np.array([TIME_UNKNOWN])
+_NOTHING = np.zeros(0, np.int64)
 
 
 class Unknown(Enum):
@@ -158,7 +160,7 @@ class Retriever:
             DataError: Ids of another sort than the bundle's, strings for int64 or the other way round.
         """
         asked = self._ask(user_id, history, exclude, keep_seen)
-        moment = np.array([TIME_UNKNOWN if time_ms is None else time_ms], np.int64)
+        moment = _ANY_TIME if time_ms is None else np.array([time_ms], np.int64)
         requests = Requests(asked.history[None], asked.history_ms[None], moment)
         return self._answers(self._user_tower.queries(requests, np.array([asked.user])), k, [asked])[0]
 
@@ -199,21 +201,19 @@ class Retriever:
         requests = Requests.of(self._offsets, self._watched, self._when, users, self._towers.window)
         return self._user_tower.queries(requests, users)
 
-    def _of_row(self, user: int, keep_seen: bool) -> _Asked:
+    def _of_row(self, user: int, keep_seen: bool, blocked: Int64[np.ndarray, " n"] = _NOTHING) -> _Asked:
         """Return the request of a user as the bundle knows them."""
         begin, end = self._offsets[user : user + 2].tolist()
         seen = self._watched[begin:end].astype(np.int64)
         newest = slice(-self._towers.window, None)
-        hidden = seen[:0] if keep_seen else seen
-        return _Asked(user, seen[newest], self._when[begin:end][newest], hidden, seen[:0], 0, _way(user, end - begin))
+        hidden = _NOTHING if keep_seen else seen
+        return _Asked(user, seen[newest], self._when[begin:end][newest], hidden, blocked, 0, _way(user, end - begin))
 
     def _ask(self, user_id: Id | None, history: Watched | None, exclude: Ids, keep_seen: bool) -> _Asked:
-        asked = self._of_row(_UNKNOWN_ROW if user_id is None else self._user_row(user_id), keep_seen)
-        if history is not None:
-            asked = self._watching(asked, history, keep_seen)
-        if len(_listed("exclude", exclude)):
-            asked = asked._replace(blocked=self._videos.rows(exclude))
-        return asked
+        user = _UNKNOWN_ROW if user_id is None else self._user_row(user_id)
+        blocked = self._videos.rows(exclude) if len(_listed("exclude", exclude)) else _NOTHING
+        asked = self._of_row(user, keep_seen, blocked)
+        return asked if history is None else self._watching(asked, history, keep_seen)
 
     def _watching(self, asked: _Asked, history: Watched, keep_seen: bool) -> _Asked:
         """Return the request of a user who has watched something else."""
