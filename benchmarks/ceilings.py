@@ -8,25 +8,32 @@ from torch.utils._python_dispatch import TorchDispatchMode  # noqa: PLC2701 - it
 from torch.utils._pytree import tree_leaves  # noqa: PLC2701 - its only name
 
 
-def product_rate(precision: torch.dtype, size: int = 2048) -> float:
+def product_rate(precision: torch.dtype, size: int = 2048, device: str = "cpu") -> float:
     """Return the rate of one large product, in 10^9 operations a second."""
-    left = torch.randn(size, size).to(precision)
+    left = torch.randn(size, size, device=device).to(precision)
     left @ left
-    began = time.perf_counter()
+    began = now(device)
     for _ in range(3):
         left @ left
-    return 3 * 2 * size**3 / (time.perf_counter() - began) / 1e9
+    return 3 * 2 * size**3 / (now(device) - began) / 1e9
 
 
-def copy_rate(megabytes: int = 256) -> float:
+def copy_rate(megabytes: int = 256, device: str = "cpu") -> float:
     """Return how fast a block far larger than the caches is copied, bytes read and written, in 10^9 a second."""
-    source = torch.ones(megabytes * 1_000_000 // 4)
+    source = torch.rand(megabytes * 1_000_000 // 4, device=device)
     target = torch.empty_like(source)
     target.copy_(source)
-    began = time.perf_counter()
+    began = now(device)
     for _ in range(3):
         target.copy_(source)
-    return 3 * 2 * source.nbytes / (time.perf_counter() - began) / 1e9
+    return 3 * 2 * source.nbytes / (now(device) - began) / 1e9
+
+
+def now(device: str) -> float:
+    """Return the time, once a device has done what it was given to do."""
+    if device != "cpu":
+        torch.cuda.synchronize()
+    return time.perf_counter()
 
 
 GATHERS = ("embedding", "index", "index_select", "gather")

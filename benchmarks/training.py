@@ -11,6 +11,8 @@ is the same of the bytes that forward and backward read and write, each operatio
 the rate of copying a block larger than the caches: above 1 means that caches did serve.
 `large` makes 2 million videos and 50 million events. Each row has a process of its own; `peak_mb` is its largest
 memory after a first turn of the package, the log included, before the loop adds an optimiser of its own.
+With `--device cuda` all rows come from one process and `peak_mb` is the most that tensors took of the card's memory in
+that turn; the loop has its batches put together ahead, as the package has.
 """
 
 import argparse
@@ -25,7 +27,7 @@ import numpy as np
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks.ceilings import ByteCounter, copy_rate, product_rate
+from benchmarks.ceilings import ByteCounter, copy_rate, now, product_rate
 from benchmarks.quality import spend
 from benchmarks.record import Circumstances, record, usable_threads
 from towers.data import Dataset, Encoders, Positives, Split
@@ -33,19 +35,24 @@ from towers.features import Batch, BatchSource, Catalogue, FeatureTable, Mixed, 
 from towers.losses import CandidateSet, Softmax, candidate_loss
 from towers.models import HISTORIES, ModelConfig, TwoTower
 from towers.training.adam import RowAdamW, shorten
-from towers.training.config import OptimConfig, Products, TrainConfig
+from towers.training.ahead import ahead
+from towers.training.config import Accelerator, OptimConfig, Products, TrainConfig
 from towers.training.module import TowersModule
 from towers.training.precision import precision_of
 from towers.training.stage import Stage
 from towers.types import peak_mb
 
 TURNS = 3
+LARGE = {"cpu": (2048, 256), "cuda": (8192, 4096)}
+"""Side of a product, and megabytes of a copy, that show what a device can do."""
 SETTINGS = {
     "kuairand": (50, 1024, Mixed()),
     "kuairand-fast": (50, 4096, Uniform(count=512)),
     "ml-1m": (200, 8192, Catalogue()),
     "ml-1m-fast": (200, 8192, Uniform(count=512)),
     "large": (50, 4096, Mixed()),
+    "ml-1m-wide": (200, 65_536, Catalogue()),
+    "kuairand-wide": (50, 65_536, Mixed(count=4096)),
 }
 """Window, positions of a step, sampler: as the recipes have them, and as fast as they go."""
 
@@ -97,24 +104,25 @@ class Some(BatchSource):
 
 def loss_of(towers: TwoTower, batch: Batch, low: bool) -> torch.Tensor:
     """Return the loss of a batch, its products in bfloat16 if asked."""
-    with torch.autocast("cpu", torch.bfloat16, enabled=low):
+    with torch.autocast(batch.rows.device.type, torch.bfloat16, enabled=low):
         queries, vectors = towers(batch)
-        candidates = CandidateSet(vectors, batch.log_q, batch.known)
+        candidates = CandidateSet(vectors, batch.log_q, batch.known, sizes=batch.sizes)
         return candidate_loss(Softmax(), queries, batch.target, batch.weight, candidates, towers.scale)
 
 
 def bare(module: TowersModule, source: Some, low: bool) -> float:
-    """Return the positions a second of a loop with nothing around it."""
-    towers, positions = module.towers, 0
+    """Return the positions a second of a loop with nothing around it, where the towers are."""
+    towers, positions, device = module.towers, 0, module.towers.start.device
     optimizer = RowAdamW(towers.parameters(), 1e-3)
-    began = time.perf_counter()
-    for batch in source.epoch(0, 0):
+    began = now(device.type)
+    batches = source.epoch(0, 0)
+    for batch in batches if device.type == "cpu" else ahead(batches, device):
         torch.autograd.backward(loss_of(towers, batch, low))
         shorten(towers.parameters(), 1.0)
         optimizer.step()
         optimizer.zero_grad()
         positions += batch.positions
-    return positions / (time.perf_counter() - began)
+    return positions / (now(device.type) - began)
 
 
 def packaged(config: TrainConfig, towers: TwoTower, source: Some) -> float:
@@ -125,34 +133,41 @@ def packaged(config: TrainConfig, towers: TwoTower, source: Some) -> float:
     return float(row["positions_per_s"])
 
 
-def measure(name: str, world: World, kind: str, dim: int, steps: int) -> tuple[dict[str, object], float]:
+def measure(
+    name: str, world: World, kind: str, dim: int, steps: int, device: str = "cpu"
+) -> tuple[dict[str, object], float]:
     """Return the row of an encoder at a width, and the package's peak memory in MB."""
     window, positions, sampler = SETTINGS[name]
     rows = len(world.videos)
     model = ModelConfig(history=HISTORIES[kind](), dim=dim, window=window)
     optim = OptimConfig(positions=positions, epochs=1)
     config = TrainConfig(dataset="", run="", model=model, loss=Softmax(), sampler=sampler, optim=optim, progress=False)
+    config.accelerator = Accelerator.cpu if device == "cpu" else Accelerator.gpu
     low = type(precision_of(config)).__name__ == Products.bfloat16.name.title()
     source = Some(
         *(world.positives, world.users, world.videos, np.arange(2, rows), config.sampler, window, positions),
         limit=steps,
     )
-    towers = TwoTower(model, world.encoders, torch.ones(rows, dtype=torch.bool))
+    towers = TwoTower(model, world.encoders, torch.ones(rows, dtype=torch.bool)).to(device)
     module = TowersModule(towers, config.loss, optim, 0, lambda *_: False)
-    batch = next(source.epoch(0, 0))
+    batch = next(source.epoch(0, 0)).to(towers.start.device)
     with FlopCounterMode(display=False) as counter, ByteCounter() as moved:
         torch.autograd.backward(loss_of(towers, batch, low))
     towers.zero_grad()
+    if device != "cpu":
+        torch.cuda.reset_peak_memory_stats()
     each, traffic = counter.get_total_flops() / batch.positions, moved.total / batch.positions
     packaged(config, towers, replace(source, limit=3))
-    peak = peak_mb()
+    peak = peak_mb() if device == "cpu" else torch.cuda.max_memory_allocated() / 1e6
+    towers.to(device)
     bare(module, replace(source, limit=3), low)
     ours, loops, ceilings, copies = [], [], [], []
     for _ in range(TURNS):
         ours.append(packaged(config, towers, source))
+        towers.to(device)
         loops.append(bare(module, source, low))
-        ceilings.append(product_rate(torch.bfloat16 if low else torch.float32))
-        copies.append(copy_rate())
+        ceilings.append(product_rate(torch.bfloat16 if low else torch.float32, LARGE[device][0], device))
+        copies.append(copy_rate(LARGE[device][1], device))
     rate, ceiling, bandwidth = (statistics.median(values) for values in (ours, ceilings, copies))
     row: dict[str, object] = {
         "protocol": name,
@@ -171,6 +186,18 @@ def measure(name: str, world: World, kind: str, dim: int, steps: int) -> tuple[d
     return row, peak
 
 
+def measured(name: str, world: World, kind: str, dim: int, steps: int, device: str) -> None:
+    """Measure an encoder at a width and record the row."""
+    began = time.perf_counter()
+    row, peak = measure(name, world, kind, dim, steps, device)
+    spent = time.perf_counter() - began
+    command = f"python -m benchmarks.training {name} --encoders {kind} --dims {dim}"
+    command += "" if device == "cpu" else f" --device {device} --steps {steps}"
+    card = device if device == "cpu" else torch.cuda.get_device_name()
+    record("training", [row], Circumstances(command=command, seed=0, seconds=spent, peak_mb=peak, device=card))
+    print(", ".join(f"{key} {value}" for key, value in row.items()), flush=True)
+
+
 def main() -> None:
     """Measure what is asked for, each encoder and width in a process of its own, and record a row for each."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -179,11 +206,12 @@ def main() -> None:
     parser.add_argument("--encoders", nargs="+", default=[name for name in HISTORIES if name != "auto"])
     parser.add_argument("--dims", nargs="+", type=int, default=[64, 128])
     parser.add_argument("--steps", type=int, default=20, help="batches of a turn")
+    parser.add_argument("--device", choices=list(LARGE), default="cpu")
     arguments = parser.parse_args()
     if (arguments.name == "large") == bool(arguments.dataset):
         parser.error("--dataset FOLDER goes with every name but large")
     pairs = [(dim, kind) for dim in arguments.dims for kind in arguments.encoders]
-    if len(pairs) > 1:
+    if len(pairs) > 1 and arguments.device == "cpu":
         common = [arguments.name, "--steps", str(arguments.steps)]
         common += ["--dataset", arguments.dataset] if arguments.dataset else []
         for dim, kind in pairs:
@@ -191,13 +219,8 @@ def main() -> None:
         return
     torch.set_num_threads(usable_threads())
     world = World.large() if arguments.name == "large" else World.of(arguments.dataset)
-    ((dim, kind),) = pairs
-    began = time.perf_counter()
-    row, peak = measure(arguments.name, world, kind, dim, arguments.steps)
-    spent = time.perf_counter() - began
-    command = f"python -m benchmarks.training {arguments.name} --encoders {kind} --dims {dim}"
-    record("training", [row], Circumstances(command=command, seed=0, seconds=spent, peak_mb=peak))
-    print(", ".join(f"{key} {value}" for key, value in row.items()), flush=True)
+    for dim, kind in pairs:
+        measured(arguments.name, world, kind, dim, arguments.steps, arguments.device)
 
 
 if __name__ == "__main__":

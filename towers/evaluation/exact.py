@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 from jaxtyping import Bool, Float32, Int64
+from torch import Tensor
 
 from towers.evaluation.evaluation_set import FIRST_ROW, EvaluationSet
 from towers.features import FeatureTable, Requests
@@ -75,24 +76,24 @@ def rank_blocks(
         starts: Places of the first users of the blocks to rank; None: all blocks.
     """
     vectors = video_vectors(towers, video_table)
+    catalogue = torch.from_numpy(vectors[FIRST_ROW:]).to(towers.start.device)
     for start in range(0, len(users), USERS_AT_ONCE) if starts is None else starts:
         block = users.pick(np.arange(start, min(start + USERS_AT_ONCE, len(users))))
-        yield block, settle(_search(towers, vectors, block, user_table, depth + SPARE), block, depth)
+        yield block, settle(_search(towers, vectors, catalogue, block, user_table, depth + SPARE), block, depth)
 
 
 def _search(
     towers: TwoTower,
     vectors: Float32[np.ndarray, "rows d"],
+    catalogue: Float32[Tensor, "videos d"],
     users: EvaluationSet,
     user_table: FeatureTable,
     depth: int,
 ) -> Hits:
-    """Return rows and scores of one block of users, ties by the lower row."""
+    """Return rows and scores of one block of users, ties by the lower row; searched where the catalogue lies."""
     asking, past = np.arange(len(users)), (users.history_offsets, users.history, users.history_time_ms)
     queries = query_vectors(towers, vectors, Requests.of(*past, asking, towers.window), user_table.take(users.users))
-    found = top_k(
-        queries, vectors[FIRST_ROW:], depth, users.history_offsets, users.history.astype(np.int64) - FIRST_ROW
-    )
+    found = top_k(queries, catalogue, depth, users.history_offsets, users.history.astype(np.int64) - FIRST_ROW)
     return Hits(np.where(found.ids >= 0, found.ids + FIRST_ROW, -1), found.scores)
 
 

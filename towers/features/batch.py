@@ -1,12 +1,13 @@
 """What a training step sees: windows of events and the videos that they share."""
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
-from towers.features.table import FeatureTensors
+from towers.features.table import FeatureTensors, sent
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,7 @@ class Batch:
         levels: How popular the videos were known to be day by day, [m, p]; None where that is no part of the score.
         day: Column of `levels` for each target, [b, h].
         bonus: Added to a window's scores: the log of how many others each video counts for, [b, m]; None for one.
+        sizes: How many targets of these windows count, and how many videos are candidates; None where unknown.
     """
 
     rows: Int64[Tensor, " m"]
@@ -53,8 +55,16 @@ class Batch:
     levels: Float[Tensor, "m p"] | None = None
     day: Int64[Tensor, "b h"] | None = None
     bonus: Float[Tensor, "b m"] | None = None
+    sizes: tuple[int, int] | None = None
 
     def to(self, device: torch.device) -> "Batch":
         """Return the batch on another device."""
-        moved = {name: value.to(device) for name, value in vars(self).items() if hasattr(value, "to")}
+        if self.rows.device == device:
+            return self
+        moved: dict[str, Any] = {}
+        for name, value in vars(self).items():
+            if isinstance(value, Tensor):
+                moved[name] = sent(value, device)
+            elif isinstance(value, FeatureTensors):
+                moved[name] = value.to(device)
         return replace(self, **moved)

@@ -133,14 +133,14 @@ class BatchSource:
         real = places >= 0
         events = np.where(real, self.positives.video_row[places], 0).astype(np.int64)
         time_ms = np.where(real, self.positives.time_ms[places], TIME_UNKNOWN)
-        # Places are sought among the batch's videos: an array as long as the catalogue would cost more than the batch.
         rows = np.union1d(drawn, events[real])
         all_log_q = np.full(len(rows), np.inf, np.float32)
         all_log_q[np.searchsorted(rows, drawn)] = log_q
-        column = np.where(real, np.searchsorted(rows, events), 0)
+        column = np.where(real, _places(rows, events, len(self.videos)), 0)
         history = np.full(events.shape, -1)
         history[:, 1:] = np.where(real[:, 1:], column[:, :-1], -1)
         users = windows.user[chosen]
+        weight = np.where(counted, self.positives.weight[places], 0).astype(np.float32)
         return Batch(
             rows=torch.from_numpy(rows),
             videos=self.videos.tensors(rows),
@@ -148,15 +148,16 @@ class BatchSource:
             history=torch.from_numpy(history),
             state=torch.from_numpy(last_strictly_before(time_ms)),
             target=torch.from_numpy(column),
-            weight=torch.from_numpy(np.where(counted, self.positives.weight[places], 0).astype(np.float32)),
+            weight=torch.from_numpy(weight),
             users=self.users.tensors(users),
             time_ms=torch.from_numpy(time_ms),
-            known=torch.from_numpy(_marked(self.positives, users, rows)),
+            known=torch.from_numpy(self._marked(self.positives, users, rows)),
             positions=int(np.count_nonzero(self.positives.weight[targets] > 0)),
             worth=self._worth(places[counted], targets) if self.part < whole else 0.0,
             levels=torch.from_numpy(self.trend.past[rows]) if self.trend else None,
             day=torch.from_numpy(self.trend.day(time_ms)) if self.trend else None,
             bonus=self._bonus(users, rows),
+            sizes=(int(np.count_nonzero(weight)), len(drawn)),
         )
 
     def _mine(self, whole: int) -> slice:
@@ -189,20 +190,30 @@ class BatchSource:
         """Return the log of how many others each video counts for, [b, m]."""
         if self.passed is None or self.passed_weight == 1:
             return None
-        return torch.from_numpy(_marked(self.passed, users, rows) * np.float32(np.log(self.passed_weight)))
+        return torch.from_numpy(self._marked(self.passed, users, rows) * np.float32(np.log(self.passed_weight)))
+
+    def _marked(
+        self, events: Positives, users: Int64[np.ndarray, " b"], rows: Int64[np.ndarray, " m"]
+    ) -> Bool[np.ndarray, "b m"]:
+        """Return which of some videos are among the events of each user, [b, m]."""
+        begin, end = events.offsets[users], events.offsets[users + 1]
+        each = end - begin
+        window = np.repeat(np.arange(len(users)), each)
+        places = np.arange(each.sum()) - np.repeat(np.cumsum(each) - each, each) + begin[window]
+        at = _places(rows, events.video_row[places].astype(np.int64), len(self.videos))
+        marked = np.zeros((len(users), len(rows)), bool)
+        marked[window[at >= 0], at[at >= 0]] = True
+        return marked
 
 
-def _marked(
-    events: Positives, users: Int64[np.ndarray, " b"], rows: Int64[np.ndarray, " m"]
-) -> Bool[np.ndarray, "b m"]:
-    """Return which of some videos are among the events of each user, [b, m]."""
-    begin, end = events.offsets[users], events.offsets[users + 1]
-    each = end - begin
-    window = np.repeat(np.arange(len(users)), each)
-    places = np.arange(each.sum()) - np.repeat(np.cumsum(each) - each, each) + begin[window]
-    video = events.video_row[places].astype(np.int64)
-    at = np.minimum(np.searchsorted(rows, video), len(rows) - 1)
-    inside = rows[at] == video
-    marked = np.zeros((len(users), len(rows)), bool)
-    marked[window[inside], at[inside]] = True
-    return marked
+def _places(rows: Int64[np.ndarray, " m"], wanted: Int64[np.ndarray, "*n"], catalogue: int) -> Int64[np.ndarray, "*n"]:
+    """Return the place of each wanted row among sorted ones, -1 where it is not there.
+
+    By a table as long as the catalogue where so many are wanted that it costs less than to look for each.
+    """
+    if catalogue <= 4 * wanted.size:
+        table = np.full(catalogue, -1)
+        table[rows] = np.arange(len(rows))
+        return table[wanted]
+    at = np.minimum(np.searchsorted(rows, wanted), len(rows) - 1)
+    return np.where(rows[at] == wanted, at, -1)

@@ -76,6 +76,11 @@ class Sampler(ABC):
     """
 
     @property
+    def asks(self) -> bool:
+        """Whether it asks the towers as they are: then no batch can be put together before its turn."""
+        return False
+
+    @property
     def memory(self) -> int:
         """How many batches' targets it wants to see again."""
         return 0

@@ -204,6 +204,11 @@ class Hard(Mixed):
     every: int = 100
     """Steps after which the videos' vectors that are searched are made anew; at an epoch's first step they are."""
 
+    @property
+    def asks(self) -> bool:
+        """Yes."""
+        return True
+
     def __post_init__(self) -> None:
         """Check the options."""
         super().__post_init__()

@@ -63,9 +63,15 @@ class FeatureTensors:
 
     def to(self, device: torch.device) -> "FeatureTensors":
         """Return the features on another device."""
-        return FeatureTensors(
-            self.codes.to(device), tuple(b.to(device) for b in self.bags), tuple(v.to(device) for v in self.vectors)
-        )
+        bags, vectors = (tuple(sent(t, device) for t in several) for several in (self.bags, self.vectors))
+        return FeatureTensors(sent(self.codes, device), bags, vectors)
+
+
+def sent(tensor: Tensor, device: torch.device) -> Tensor:
+    """Return a tensor on a device; a GPU fetches it in its turn, from memory that stays put, and nobody waits."""
+    if device.type == "cuda" and tensor.device.type == "cpu":
+        return tensor.pin_memory().to(device, non_blocking=True)
+    return tensor.to(device)
 
 
 def encode_table(encoders: tuple[Encoder, ...], table: pa.Table) -> FeatureTable:

@@ -20,6 +20,8 @@ from towers.types import ConfigError
 
 LOGITS_AT_ONCE = 2**20
 """Logits of one part: 4 MB of float32, so that one core's share of the cache holds them."""
+ON_A_GPU = 2**26
+"""The same there, where a part costs the start of a dozen kernels: as many as memory allows without a thought."""
 
 
 @dataclass(frozen=True)
@@ -32,17 +34,20 @@ class CandidateSet:
             for certain. +inf marks a video that is in the batch only as history or target.
         known: What each window's user is known to like, [b, m]; never a negative for that user.
         bonus: Added to a window's scores: the log of how many others each video counts for, [b, m]; None for one.
+        sizes: How many targets count and how many videos were drawn; None: found out, for which a GPU must be
+            waited for.
     """
 
     vectors: Float[Tensor, "m d"]
     log_q: Float[Tensor, " m"]
     known: Bool[Tensor, "b m"]
     bonus: Float[Tensor, "b m"] | None = None
+    sizes: tuple[int, int] | None = None
 
     @cached_property
     def drawn(self) -> Int64[Tensor, " k"]:
         """Places of the videos that the sample holds, [k]."""
-        return (self.log_q < torch.inf).nonzero()[:, 0]
+        return _places(self.log_q < torch.inf, self.sizes and self.sizes[1])
 
     def columns(self, precision: torch.dtype, corrected: bool) -> "CandidateSet":
         """Return what was drawn and, after it, one blank that is nobody's candidate, [k + 1].
@@ -141,7 +146,7 @@ def candidate_loss(
     Raises:
         ConfigError: All weights are 0.
     """
-    places = weight.flatten().nonzero()[:, 0]
+    places = _places(weight.flatten() != 0, candidates.sizes and candidates.sizes[0])
     if not len(places):
         raise ConfigError("every position of the batch has weight 0; data.weight must be above 0 for some positives")
     rows, right, amount = places // target.shape[1], target.flatten()[places], weight.flatten()[places]
@@ -150,7 +155,7 @@ def candidate_loss(
     loss = loss.over(candidates.log_q)
 
     shared, column = candidates.columns(precision, loss.corrected), candidates.column(right)
-    step = max(1, LOGITS_AT_ONCE // len(shared.log_q))
+    step = max(1, (ON_A_GPU if queries.is_cuda else LOGITS_AT_ONCE) // len(shared.log_q))
     room = torch.empty(min(step, len(places)), len(shared.log_q), dtype=precision, device=queries.device)
 
     def of_part(at: slice, left: Tensor, score: Tensor) -> tuple[Tensor, Tensor]:
@@ -165,6 +170,12 @@ def candidate_loss(
             parts, scaled, candidates.vectors.float()
         )
         return total / amount.sum()
+
+
+def _places(wanted: Bool[Tensor, " n"], count: int | None) -> Int64[Tensor, " k"]:
+    """Return where something is true; who knows how often it is spares the wait for a GPU to tell."""
+    found: Tensor = wanted.nonzero() if count is None else torch.nonzero_static(wanted, size=count)
+    return found[:, 0]
 
 
 @dataclass(frozen=True)
@@ -211,7 +222,7 @@ class _SumOfParts(torch.autograd.Function):
             value, slope = parts.of(at, left[at], score[at])
             own = each_at(parts.column[at])
             d_score[at] = slope[own].float()
-            slope[own] = 0
+            slope.index_put_(own, slope.new_zeros(()))  # a number of Python's would make a GPU wait
             total += value
             d_scaled[at] = slope @ shared
             d_shared += slope.T @ left[at]

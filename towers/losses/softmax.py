@@ -63,6 +63,6 @@ class Softmax(Loss):
         right = each_at(target)
         of_target = shares[right].float()
         shares[right] = (of_target - 1).to(shares.dtype)
-        if (weight != 1).any():
+        if weight.is_cuda or (weight != 1).any():  # asking a GPU would cost more than the product
             shares.mul_(weight[:, None].to(shares.dtype))
         return torch.dot(-of_target.clamp(min=torch.finfo(torch.float32).tiny).log(), weight), shares

@@ -2,7 +2,8 @@
 
 import numpy as np
 import torch
-from jaxtyping import Float32
+from jaxtyping import Float, Float32
+from torch import Tensor
 
 from towers.data import TIME_UNKNOWN
 from towers.features import FeatureTable, Requests
@@ -57,13 +58,20 @@ def query_vectors(
         events, time_ms, counts = _newest(requests.take(at), towers.window)
         with _inference(towers) as device:
             states = towers.states(
-                torch.from_numpy(vectors[events]).to(device),
+                _taken(vectors, events, device),
                 torch.from_numpy(counts[:, None]).to(device),
                 users.tensors(at).to(device),
                 torch.from_numpy(time_ms).to(device),
             )
         out[at] = states[:, 0].cpu().numpy()
     return _finite(out, "user")
+
+
+def _taken(vectors: np.ndarray, events: np.ndarray, device: torch.device) -> Float[Tensor, "q h d"]:
+    """Return the events' vectors; to a GPU goes the smaller of all vectors and those that are taken."""
+    if device.type == "cuda" and len(vectors) < events.size:
+        return torch.tensor(vectors, device=device)[torch.tensor(events, device=device)]
+    return torch.from_numpy(vectors[events]).to(device)
 
 
 def likeness_queries(towers: TwoTower, vectors: Float32[np.ndarray, "n d"]) -> Float32[np.ndarray, "n d"]:

@@ -75,8 +75,10 @@ class RowAdamW(AdamW):
         table.index_copy_(0, rows, weights.addcdiv_(mean, spread, value=-rate / (1 - beta1**count)))
 
 
-def shorten(parameters: Iterable[Parameter], most: float, dealt: Parameter | None = None) -> float:
+def shorten(parameters: Iterable[Parameter], most: float, dealt: Parameter | None = None) -> Tensor:
     """Shorten the gradient of all parameters together to a norm of at most `most`; return what it was.
+
+    The norm stays where the gradients are: nobody waits for a GPU to tell it.
 
     Args:
         parameters: With or without gradients, dense or sparse.
@@ -86,7 +88,7 @@ def shorten(parameters: Iterable[Parameter], most: float, dealt: Parameter | Non
     Example:
         >>> weight = torch.nn.Parameter(torch.zeros(2))
         >>> weight.grad = torch.tensor([3.0, 4.0])
-        >>> round(shorten([weight], 1.0), 3), [round(slope, 3) for slope in weight.grad.tolist()]
+        >>> round(float(shorten([weight], 1.0)), 3), [round(slope, 3) for slope in weight.grad.tolist()]
         (5.0, [0.6, 0.8])
     """
     slopes: dict[Parameter, Tensor] = {}
@@ -104,6 +106,6 @@ def shorten(parameters: Iterable[Parameter], most: float, dealt: Parameter | Non
         distributed.all_reduce(square)
         norm = (norm.square() + square).sqrt()
     shrink = (most / (norm + 1e-6)).clamp(max=1.0)
-    for slope in slopes.values():
-        slope.mul_(shrink)
-    return float(norm)
+    if slopes:
+        torch._foreach_mul_(list(slopes.values()), shrink)
+    return norm

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
+import torch
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -74,7 +75,10 @@ class Journal(pl.Callback):
             self.bar.update(self.bar.task_ids[0], advance=1, rate=f"{self.positions / self.spent:,.0f} examples/s")
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Take the bar away; the figures follow once they are measured."""
+        """Take the bar away; the figures follow once they are measured. A GPU may have steps left to do: they count."""
+        if pl_module.device.type == "cuda":
+            torch.cuda.synchronize(pl_module.device)
+            self.spent = time.perf_counter() - self.began
         self.close()
 
     def close(self) -> None:

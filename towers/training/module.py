@@ -17,6 +17,7 @@ from towers.losses import CandidateSet, Loss, candidate_loss
 from towers.models import TwoTower
 from towers.training.adam import RowAdamW, shorten
 from towers.training.config import OptimConfig, Schedule, Tables
+from towers.training.losses import Losses
 from towers.training.shards import RowShards, change_rows
 from towers.types import RunError
 
@@ -42,7 +43,8 @@ class TowersModule(pl.LightningModule):
         super().__init__()
         self.towers, self.loss, self.optim = towers, loss, optim
         self.seed_number, self.on_epoch = seed, on_epoch
-        self.losses, self.counted = 0.0, 0
+        # Lightning's own mean over an epoch costs some four percent of a small step.
+        self.losses = Losses(self._judge)
         if not loss.tempered:
             towers.log_scale.requires_grad_(False)
         for table in (part for part in towers.modules() if isinstance(part, nn.Embedding)):
@@ -52,29 +54,28 @@ class TowersModule(pl.LightningModule):
     def on_train_epoch_start(self) -> None:
         """Make the epoch's dropout a function of seed, epoch and process."""
         torch.manual_seed(self.seed_number * 1_000_003 + self.current_epoch + self.global_rank * 2**40)
-        self.losses, self.counted = 0.0, 0
+        self.losses.clear()
 
     def training_step(self, batch: Batch, index: int) -> Tensor:
         """Return the batch's mean loss; of a part of a batch, what makes the mean over processes that of the batch.
 
         Raises:
-            RunError: The loss is not finite.
+            RunError: The loss is not finite; on a GPU that of a step or two before.
         """
         value = self.value_of(batch)
-        if not torch.isfinite(value):
-            raise RunError(
-                f"the loss is {float(value.detach())} at epoch {self.current_epoch + 1}, step {index + 1}: "
-                f"{self._cause(batch)}"
-            )
-        # Lightning's own mean over an epoch costs some four percent of a small step.
-        self.losses += float(value.detach()) * batch.positions
-        self.counted += batch.positions
+        self.losses.add(value, batch, index)
         return value
+
+    def _judge(self, loss: float, batch: Batch, index: int) -> None:
+        """Stop where a loss is not finite."""
+        if not math.isfinite(loss):
+            place = f"epoch {self.current_epoch + 1}, step {index + 1}"
+            raise RunError(f"the loss is {loss} at {place}: {self._cause(batch)}")
 
     def value_of(self, batch: Batch) -> Tensor:
         """Return the loss of a batch, times what it is worth."""
         queries, vectors = self.towers(batch)
-        candidates = CandidateSet(vectors, batch.log_q, batch.known, batch.bonus)
+        candidates = CandidateSet(vectors, batch.log_q, batch.known, batch.bonus, batch.sizes)
         value = candidate_loss(self.loss, queries, batch.target, batch.weight, candidates, self.towers.scale)
         return value * batch.worth
 
@@ -95,7 +96,7 @@ class TowersModule(pl.LightningModule):
 
     def on_train_epoch_end(self) -> None:
         """Let the run measure the epoch and say whether it was the last."""
-        here = torch.tensor(self.losses / max(1, self.counted), device=self.device)
+        here = torch.tensor(self.losses.mean(), device=self.device)
         loss = float(self.trainer.strategy.reduce(here, reduce_op="mean"))
         self.log("train/loss", loss)
         self.trainer.should_stop = self.on_epoch(self.current_epoch + 1, loss)

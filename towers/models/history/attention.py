@@ -16,7 +16,8 @@ from towers.models.history.encoder import within
 from towers.models.history.since import BUCKETS
 
 STRIPE = 64
-"""Queries whose weights are made at once; what comes after the last of them is not computed."""
+"""Queries whose weights are made at once on a CPU; what comes after the last of them is not computed. A GPU takes all
+at once: there each stripe costs the start of its kernels, and the products next to nothing."""
 
 
 class Weighting(Enum):
@@ -132,7 +133,7 @@ class _Attend(torch.autograd.Function):
         query = query * query.shape[-1] ** -0.5
         out, kept = query.new_empty(*query.shape[:-1], value.shape[-1]), []
         with torch.autocast(query.device.type, enabled=False):
-            for begin, end in _stripes(query.shape[2]):
+            for begin, end in _stripes(query):
                 logits = (query[:, :, begin:end] @ key[:, :, :end].transpose(-1, -2)).add_(by_pair[:, begin:end, :end])
                 if since is not None:
                     codes = since[:, begin:end, :end].int().flatten()
@@ -151,7 +152,7 @@ class _Attend(torch.autograd.Function):
         d_pair = query.new_zeros(query.shape[1], query.shape[2], query.shape[2])
         d_time = None if since is None else torch.zeros(len(query), BUCKETS, device=query.device)
         along = (grad * out).sum(-1, keepdim=True) if weighting is Weighting.softmax else grad
-        for (begin, end), saved in zip(_stripes(query.shape[2]), kept, strict=True):
+        for (begin, end), saved in zip(_stripes(query), kept, strict=True):
             part = grad[:, :, begin:end]
             d_value[:, :, :end] += _weights(saved, weighting).transpose(-1, -2) @ part
             d_logits = part @ value[:, :, :end].transpose(-1, -2)
@@ -174,5 +175,6 @@ def _weights(kept: Tensor, weighting: Weighting) -> Tensor:
     return kept if weighting is Weighting.softmax else functional.silu(kept)
 
 
-def _stripes(count: int) -> list[tuple[int, int]]:
-    return list(pairwise([*range(0, count, STRIPE), count]))
+def _stripes(query: Tensor) -> list[tuple[int, int]]:
+    count = query.shape[2]
+    return [(0, count)] if query.is_cuda else list(pairwise([*range(0, count, STRIPE), count]))

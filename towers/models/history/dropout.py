@@ -3,6 +3,7 @@
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn import functional
 
 LEVELS = 256
 
@@ -11,7 +12,7 @@ class ByteDropout(nn.Dropout):
     """Dropout that draws eight coordinates at once; its share is rounded to 1/256.
 
     torch draws every coordinate on its own, which on a CPU takes longer than the product before it
-    (6.4 ms against 0.6 ms here, for 200 × 64 × 64 coordinates on one core).
+    (6.4 ms against 0.6 ms here, for 200 × 64 × 64 coordinates on one core). On a GPU torch's own is one kernel.
 
     Example:
         >>> _ = torch.manual_seed(0)
@@ -27,6 +28,8 @@ class ByteDropout(nn.Dropout):
             return input
         if dropped == LEVELS:
             return input * 0
+        if input.is_cuda:
+            return functional.dropout(input, dropped / LEVELS)
         drawn = torch.empty((input.numel() + 7) // 8, dtype=torch.int64, device=input.device)
         drawn.random_(torch.iinfo(torch.int64).min, None)
         level = drawn.view(torch.uint8)[: input.numel()].view(input.shape)
