@@ -153,7 +153,11 @@ def measure(name: str, seed: int, arguments: argparse.Namespace) -> dict[str, An
         if found := disagreements(content["metrics"], answer):
             raise SystemExit("\n".join([f"{name}, seed {seed}: not what the referee says; nothing recorded", *found]))
     how = Circumstances(
-        command=f"python -m benchmarks.quality {name}" + (f" --recipe {recipe}" if arguments.recipe else ""),
+        command=" ".join([
+            f"python -m benchmarks.quality {name}",
+            *([f"--recipe {recipe}"] if arguments.recipe else []),
+            *(["--referee referee.py"] if arguments.referee else []),
+        ]),
         seed=seed,
         seconds=trained.seconds,
         peak_mb=max(trained.peak_mb, judged.peak_mb),

@@ -173,7 +173,10 @@ PEER_METRICS = ("recall@100", "recall@20", "ndcg@10", "hit@10")
 PLAIN = {
     "training": (
         ("protocol", "encoder", "dim", "device"),
-        ("positions_per_s", "overhead", "gflops", "share_of_ceiling", "share_of_bandwidth", "threads", "precision"),
+        (
+            *("positions_per_s", "overhead", "gflops", "share_of_ceiling", "share_of_bandwidth"),
+            *("peak_mb", "threads", "precision"),
+        ),
     ),
     "gpu_search": (
         ("vectors", "queries", "device"),

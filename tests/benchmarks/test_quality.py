@@ -1,11 +1,22 @@
 import argparse
+import subprocess
 import sys
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 
-from benchmarks.quality import Figures, disagreements, gowalla_m1, measure, ml_1m, quality_rows, spend, work_folder
+from benchmarks.quality import (
+    Cost,
+    Figures,
+    disagreements,
+    gowalla_m1,
+    measure,
+    ml_1m,
+    quality_rows,
+    spend,
+    work_folder,
+)
 
 
 def test_gowalla_keeps_the_published_split_and_validates_on_the_latest_tenth_of_train(tmp_path: Path) -> None:
@@ -86,3 +97,26 @@ def test_a_finished_run_is_not_measured_again(tmp_path: Path, monkeypatch: pytes
     with pytest.raises(SystemExit, match=r"run-kuairand-0 is a finished run.*remove it, or choose another --work"):
         measure("kuairand", 0, arguments)
     assert commands == []
+
+
+def test_rows_say_whether_the_referee_was_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recorded: list[str] = []
+    monkeypatch.setattr("benchmarks.quality.spend", lambda command: _pretend(command))
+    monkeypatch.setattr("benchmarks.quality.record", lambda _name, _rows, how: recorded.append(how.command))
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: argparse.Namespace(stdout='{"hit@10": 0.5}'))
+    for referee in (None, "somewhere/referee.py"):
+        monkeypatch.setattr("benchmarks.quality.work_folder", lambda *_, at=referee: tmp_path / str(bool(at)))
+        arguments = argparse.Namespace(work=str(tmp_path), data="", recipe="ml-1m-fast", referee=referee, seeds=[0])
+        (tmp_path / str(bool(referee)) / "dataset").mkdir(parents=True)
+        measure("ml-1m", 0, arguments)
+    said = "python -m benchmarks.quality ml-1m --recipe ml-1m-fast"
+    assert recorded == [said, f"{said} --referee referee.py"]
+
+
+def _pretend(command: list[str]) -> Cost:
+    for word in command:
+        if word.startswith("report="):
+            folder = Path(word.removeprefix("report="))
+            folder.mkdir()
+            (folder / "report.json").write_text('{"metrics": {"hit@10": 0.5}, "floors": {}}')
+    return Cost(1.0, 1.0)

@@ -7,17 +7,33 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from towers.index import INDEXES, Auto, Exact, Index, Ivf, Searcher, load_index
+from towers.index import (
+    INDEXES,
+    Auto,
+    Exact,
+    Hnsw,
+    Index,
+    Ivf,
+    IvfFaiss,
+    IvfPq,
+    IvfRabitq,
+    Searcher,
+    load_index,
+)
 from towers.types import ConfigError, DataError, Geometry, Hits
 
+N, D = 240, 8
 # Approximate kinds look into every list here, so that the one oracle holds for all.
 VARIANTS: dict[str, Index] = {
     "exact": Exact(),
     "ivf": Ivf(nlist=4, nprobe=4),
+    "hnsw": Hnsw(factor=float(N)),
+    "ivf_faiss": IvfFaiss(nlist=4, nprobe=4),
+    "ivf_pq": IvfPq(nlist=4, nprobe=4, factor=float(N)),
+    "ivf_rabitq": IvfRabitq(nlist=4, nprobe=4, factor=float(N)),
     "auto_small": Auto(),
-    "auto_large": Auto(exact_below=0, nprobe=10_000),
+    "auto_large": Auto(exact_below=0, reach=50.0),
 }
-N, D = 240, 8
 
 
 def test_every_variant_is_under_contract() -> None:
@@ -191,8 +207,11 @@ def test_bad_requests_are_refused(searcher: Searcher) -> None:
 def test_a_folder_without_an_index_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"index\.json is missing; publish the run again"):
         load_index(tmp_path)
+    (tmp_path / "index.json").write_text('{"kind": "ivf"}')
+    with pytest.raises(DataError, match="has format None; this version reads 2; publish again"):
+        load_index(tmp_path)
     (tmp_path / "index.json").write_text('{"kind": "tree"}')
-    with pytest.raises(DataError, match="is of kind 'tree'; this version reads exact, ivf"):
+    with pytest.raises(DataError, match="is of kind 'tree'; this version reads exact, ivf, hnsw"):
         load_index(tmp_path)
 
 

@@ -162,6 +162,20 @@ def test_what_was_passed_over_counts_for_more_and_for_that_user_alone() -> None:
     assert plain.bonus is None
 
 
+@pytest.mark.parametrize(("each", "certain"), [(0, set()), (1, {6}), (2, {6, 7}), (9, {6, 7})])
+def test_what_was_passed_over_last_is_among_the_candidates_for_certain(each: int, certain: set[int]) -> None:
+    # 4 came after the cut for all that the draw knows; of one even draw from five each video has a probability of 1/5
+    shown = Positives(np.array([0, 0, 0, 3, 3]), np.array([4, 7, 6], np.int32), TIMES[:3], np.ones(3, np.float32))
+    eligible = np.array([2, 3, 5, 6, 7])
+    made = replace(source(Uniform(count=1)), passed=shown, passed_each=each, eligible=eligible)
+    for number in range(5):
+        (batch,) = made.epoch(0, number)
+        q = dict(zip(batch.rows.tolist(), batch.log_q.exp().tolist(), strict=True))
+        assert {row for row in q if q[row] == 1} == certain
+        assert {round(q[row], 6) for row in q if q[row] not in {1, np.inf}} <= {0.2}
+        assert batch.bonus is None
+
+
 def test_a_shuffled_epoch_has_every_users_events_in_another_order() -> None:
     made = replace(source(Catalogue()), shuffle=True)
     orders = set()

@@ -39,6 +39,12 @@ def test_popularity_by_hand() -> None:
     assert q == pytest.approx([1 - (1 - 0.5**0.5 / total) ** 50] + 2 * [1 - (1 - 0.5 / total) ** 50])
 
 
+def test_to_the_power_of_nothing_all_that_were_watched_are_alike_and_others_never_come() -> None:
+    rows, q = drawn(Popularity(count=50, power=0.0), step())
+    assert rows == [2, 3, 4]
+    assert q == pytest.approx([1 - (2 / 3) ** 50] * 3)
+
+
 def test_what_was_queued_is_a_candidate() -> None:
     rows, q = drawn(Queued(count=1), step(targets=[3], earlier=[2, 2, 4]))
     assert {2, 3, 4} <= set(rows)

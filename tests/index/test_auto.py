@@ -22,5 +22,5 @@ def test_size_decides_and_the_reason_is_told(caplog: pytest.LogCaptureFixture) -
 def test_options_that_make_no_sense_are_refused() -> None:
     with pytest.raises(ConfigError, match=r"index.exact_below is -1"):
         Auto(exact_below=-1)
-    with pytest.raises(ConfigError, match=r"index.nprobe 0"):
-        Auto(nprobe=0)
+    with pytest.raises(ConfigError, match=r"index.reach is -1.0"):
+        Auto(reach=-1.0)

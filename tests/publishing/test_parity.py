@@ -1,17 +1,21 @@
 """The proof fails where training, serving and index disagree."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pytest
 import torch
 
+from towers.data import TIME_UNKNOWN
 from towers.features import Requests
-from towers.models import load_towers, query_vectors
+from towers.models import UserTower, load_towers, query_vectors
+from towers.models.history import LastStates
 from towers.publishing import Bundle, parity
-from towers.publishing.parity import Material, draw_sample, prove, training_form
-from towers.types import BundleError, Hits
+from towers.publishing.parity import Material, draw_sample, prove, prove_again, training_form
+from towers.types import BundleError, Hits, TowersError
 
 
 @pytest.fixture
@@ -54,3 +58,27 @@ def test_an_index_with_other_scores_is_found(material: Material) -> None:
 def test_a_difference_that_is_no_number_is_found() -> None:
     with pytest.raises(BundleError, match="differ by nan"):
         parity.checked({"user vectors": float("nan")}, "at opening")
+
+
+@pytest.mark.parametrize(("wrong", "figure"), [(1e-3, "at publishing"), (float("nan"), "the vector of user 0")])
+def test_a_form_for_requests_that_differs_is_found(
+    wrong: float, figure: str, material: Material, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sample, encoder = draw_sample(material), type(material.towers.history)
+    right = cast("Callable[[object], LastStates]", encoder.last_states)
+    assert prove(sample, material, material.towers)["served user vectors"] <= 1e-6
+    monkeypatch.setattr(encoder, "last_states", lambda self: lambda asked: right(self)(asked) + np.float32(wrong))
+    with pytest.raises(TowersError, match=figure):
+        prove(sample, material, material.towers)
+
+
+def test_a_moment_that_requests_read_otherwise_is_found(material: Material, monkeypatch: pytest.MonkeyPatch) -> None:
+    sample, right = draw_sample(material), UserTower.queries
+
+    def an_hour_off(tower: UserTower, requests: Requests, users: np.ndarray) -> np.ndarray:
+        known = requests.asked_ms != TIME_UNKNOWN
+        return right(tower, replace(requests, asked_ms=requests.asked_ms + 3_600_000 * known), users)
+
+    monkeypatch.setattr(UserTower, "queries", an_hour_off)
+    with pytest.raises(BundleError, match=r"at opening failed: served user vectors differ by 0\.\d+"):
+        prove_again(sample, material)

@@ -29,7 +29,7 @@ def test_a_bundle_says_what_it_is(tiny_run: Path, tmp_path: Path) -> None:
     assert manifest["fingerprints"]["users"] == bundle.users.fingerprint == dataset.users.fingerprint
     assert manifest["fingerprints"]["videos"] == bundle.videos.fingerprint
     assert manifest["fingerprints"]["dataset"] == dataset.fingerprint
-    assert manifest["index"]["asked"] == {"kind": "auto", "exact_below": 50_000, "nprobe": 64}
+    assert manifest["index"]["asked"] == {"kind": "auto", "exact_below": 50_000, "reach": 2.5}
     assert manifest["index"]["why"] == "exact: 40 videos are at most index.exact_below=50000"
     assert manifest["index"]["recall@100"] == 1
     assert all(0 <= figure <= 1e-5 for figure in manifest["proof"].values())

@@ -259,6 +259,13 @@ def test_what_was_passed_over_counts_where_it_is_asked_to(tmp_path: Path) -> Non
         for weight in (1.0, 3.0)
     )
     assert not same(one, three)
+    drawn, certain = (
+        train(
+            config(dataset, tmp_path / f"each {each}", passed_each=each, **small | {"sampler": Mixed(count=1)})
+        ).towers
+        for each in (0, 9)
+    )
+    assert not same(drawn, certain)
 
 
 @pytest.mark.parametrize(

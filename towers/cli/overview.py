@@ -57,7 +57,8 @@ def explanation(verb: Verb, schema: Schema, conf: Path) -> str:
 NAMED = {
     "experiment": "a named set of options that was measured.",
     "sweep": "with -m, a space of options that Optuna searches; a search that was stopped goes on when it is called "
-    "again. hydra.sweeper.n_trials is how many jobs in all, hydra.sweeper.params the space.",
+    "again. hydra.sweeper.n_trials is how many jobs in all, hydra.sweeper.params the space, "
+    "hydra.sweeper.seed the seed; hydra.sweeper.weigh_seconds=false looks for what is good, however long it takes.",
 }
 """What the choices mean that are files and nothing else."""
 _CLOSING = (

@@ -157,9 +157,19 @@ def _family_of(hint: object, families: list[dict[str, type]]) -> dict[str, type]
 
 def _variant(name: str, node: type, path: str, families: list[dict[str, type]]) -> Variant:
     options = tuple(item for item in _walk(node, f"{path}.", families) if isinstance(item, Option))
-    return Variant(
-        name=name, node=node, text=" ".join((inspect.getdoc(node) or "").partition("\n\n")[0].split()), options=options
-    )
+    return Variant(name=name, node=node, text=_what_and_when(inspect.getdoc(node) or ""), options=options)
+
+
+def _what_and_when(docstring: str) -> str:
+    r"""Return what a docstring says first, and what it recommends; names of classes without their markup.
+
+    Example:
+        >>> _what_and_when("A mean.\n\nMore.\n\nRecommendation: at first; then :class:`a.Better`.\n\nSource:")
+        'A mean. Recommendation: at first; then Better.'
+    """
+    parts = docstring.split("\n\n")
+    told = [parts[0], *(part for part in parts[1:] if part.startswith("Recommendation:"))]
+    return re.sub(r":class:`(?:[\w.]*\.)?(\w+)`", r"\1", " ".join(" ".join(told).split()))
 
 
 def _kind(hint: object) -> str:

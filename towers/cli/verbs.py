@@ -78,8 +78,8 @@ _ALL = (
     Verb(
         name="train",
         summary="learn a user tower and a video tower from a dataset",
-        story="Writes a run folder with the towers of the best epoch, chosen by recall on the valid split, the curves "
-        "and checkpoints. The same command again continues a run that was interrupted.",
+        story="Writes a run folder with the towers of the best epoch, chosen by a figure of the valid split "
+        "(optim.steer), the curves and checkpoints. The same command again continues a run that was interrupted.",
         config="towers.training:TrainConfig",
         function="towers.training:train",
         show="towers.cli.show:trained",

@@ -7,7 +7,7 @@ from functools import cached_property
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Int64
+from jaxtyping import Bool, Float64, Int64
 from torch import Tensor
 
 from towers.data import TIME_UNKNOWN, Positives
@@ -15,7 +15,7 @@ from towers.features.batch import Batch
 from towers.features.sampler import Hardest, Pool, Sampler, Step
 from towers.features.table import FeatureTable
 from towers.features.trend import Trend
-from towers.features.windows import Windows, last_strictly_before
+from towers.features.windows import Windows, last_strictly_before, pad_histories
 
 
 def shuffled(positives: Positives, rng: np.random.Generator) -> Positives:
@@ -53,6 +53,7 @@ class BatchSource:
         trend: How popular each video was known to be, day by day; None where that is no part of the score.
         passed: What users were shown and passed over; None where that makes no difference.
         passed_weight: How many others such a video counts for among its user's candidates.
+        passed_each: How many of them, the latest, are candidates for certain for each window of a batch.
     """
 
     positives: Positives
@@ -69,6 +70,7 @@ class BatchSource:
     trend: Trend | None = None
     passed: Positives | None = None
     passed_weight: float = 1.0
+    passed_each: int = 0
 
     def epoch(self, seed: int, number: int) -> Iterator[Batch]:
         """Yield every training event once, in an order that seed and epoch number fix."""
@@ -125,7 +127,7 @@ class BatchSource:
         places = windows.events(chosen)
         counted = places >= windows.first[chosen, None]
         targets = places[counted]
-        drawn, log_q = self.sampler.draw(step, self.pool, rng)
+        drawn, log_q = self._with_passed(step.users, *self.sampler.draw(step, self.pool, rng))
         whole, mine = len(chosen), self._mine(len(chosen))
         chosen, places, counted = chosen[mine], places[mine], counted[mine]
         real = places >= 0
@@ -170,9 +172,23 @@ class BatchSource:
         weight = self.positives.weight
         return self.parts * float(weight[mine].sum(dtype=np.float64) / weight[all_targets].sum(dtype=np.float64))
 
+    def _with_passed(
+        self, users: Int64[np.ndarray, " b"], drawn: Int64[np.ndarray, " m"], log_q: Float64[np.ndarray, " m"]
+    ) -> tuple[Int64[np.ndarray, " k"], Float64[np.ndarray, " k"]]:
+        """Return the candidates and, for certain, what these users were shown last and passed over."""
+        if self.passed is None or not self.passed_each:
+            return drawn, log_q
+        latest = pad_histories(self.passed.offsets, self.passed.video_row, np.unique(users), self.passed_each)
+        certain = np.intersect1d(latest, self.eligible)
+        rows = np.union1d(drawn, certain)
+        every_log_q = np.zeros(len(rows))
+        every_log_q[np.searchsorted(rows, drawn)] = log_q
+        every_log_q[np.searchsorted(rows, certain)] = 0
+        return rows, every_log_q
+
     def _bonus(self, users: Int64[np.ndarray, " b"], rows: Int64[np.ndarray, " m"]) -> Tensor | None:
         """Return the log of how many others each video counts for, [b, m]."""
-        if self.passed is None:
+        if self.passed is None or self.passed_weight == 1:
             return None
         return torch.from_numpy(self._marked(self.passed, users, rows) * np.float32(np.log(self.passed_weight)))
 

@@ -59,7 +59,8 @@ class Pool:
             [0.25, 1.0]
         """
         if power not in self._tables:
-            total = np.cumsum(self.share[self.eligible] ** power)
+            share = self.share[self.eligible]
+            total = np.cumsum(np.where(share > 0, share**power, 0.0))  # 0 ** 0 is 1
             self._tables[power] = total / total[-1]
         return self._tables[power]
 

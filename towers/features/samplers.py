@@ -14,6 +14,9 @@ class Catalogue(Sampler):
     """Every video: the full softmax.
 
     Recommendation: up to some ten thousand videos; the loss goes part by part, so memory stays small.
+
+    Source:
+        Klenitskiy and Vasilev 2023, Turning Dross Into Gold Loss: is BERT4Rec really better than SASRec?, section 3.
     """
 
     def draw(

@@ -5,15 +5,26 @@ from pathlib import Path
 
 from towers.index.auto import Auto
 from towers.index.exact import Exact, ExactSearcher
-from towers.index.index import Index, Searcher
+from towers.index.faiss_kinds import Hnsw, IvfFaiss, IvfPq, IvfRabitq
+from towers.index.faiss_searcher import FaissSearcher
+from towers.index.index import FORMAT, Index, Searcher
 from towers.index.ivf import Ivf, IvfSearcher
 from towers.index.openmp import LIBRARY
 from towers.index.recall import measured_recall
 from towers.index.top_k import top_k
 from towers.types import DataError
 
-INDEXES: dict[str, type[Index]] = {"exact": Exact, "ivf": Ivf, "auto": Auto}
-SEARCHERS: dict[str, type[Searcher]] = {"exact": ExactSearcher, "ivf": IvfSearcher}
+INDEXES: dict[str, type[Index]] = {
+    "exact": Exact,
+    "ivf": Ivf,
+    "auto": Auto,
+    **{kind.kind: kind for kind in (Hnsw, IvfFaiss, IvfPq, IvfRabitq)},
+}
+SEARCHERS: dict[str, type[Searcher]] = {
+    "exact": ExactSearcher,
+    "ivf": IvfSearcher,
+    **{kind.kind: FaissSearcher for kind in (Hnsw, IvfFaiss, IvfPq, IvfRabitq)},
+}
 
 __all__ = [
     "INDEXES",
@@ -21,8 +32,12 @@ __all__ = [
     "SEARCHERS",
     "Auto",
     "Exact",
+    "Hnsw",
     "Index",
     "Ivf",
+    "IvfFaiss",
+    "IvfPq",
+    "IvfRabitq",
     "Searcher",
     "load_index",
     "measured_recall",
@@ -43,4 +58,6 @@ def load_index(folder: Path) -> Searcher:
     kind = content.get("kind")
     if kind not in SEARCHERS:
         raise DataError(f"{header} is of kind {kind!r}; this version reads {', '.join(SEARCHERS)}; publish again")
+    if content.get("format") != FORMAT:
+        raise DataError(f"{header} has format {content.get('format')}; this version reads {FORMAT}; publish again")
     return SEARCHERS[kind].load(folder, content)

@@ -20,20 +20,20 @@ class Auto(Index):
 
     Attributes:
         exact_below: Up to this many videos the search is exact.
-        nprobe: How many lists the approximate search looks into.
+        reach: How far the approximate search goes, see Ivf.
     """
 
     exact_below: int = 50_000
-    nprobe: int = 64
+    reach: float = 2.5
 
     def __post_init__(self) -> None:
         if self.exact_below < 0:
             raise ConfigError(f"index.exact_below is {self.exact_below}; give 0 (never exact) or a number of videos")
-        Ivf(nprobe=self.nprobe)
+        Ivf(reach=self.reach)
 
     def _build(self, vectors: Float32[np.ndarray, "n d"], ids: Int64[np.ndarray, " n"], geometry: Geometry) -> Searcher:
         small = len(vectors) <= self.exact_below
-        index = Exact() if small else Ivf(nprobe=self.nprobe)
+        index = Exact() if small else Ivf(reach=self.reach)
         searcher = index.build(vectors, ids, geometry)
         searcher.why = (
             f"{searcher.kind}: {len(vectors)} videos are {'at most' if small else 'more than'} "

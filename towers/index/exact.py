@@ -2,53 +2,33 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from jaxtyping import Float32, Int64
 
-from towers.index.index import Filters, Index, Searcher
-from towers.index.top_k import as_tensor, search_all
-from towers.types import Geometry, Hits
+from towers.index.index import Index, Searcher
+from towers.index.searcher import BlockSearcher
+from towers.types import Geometry
 
 
-class ExactSearcher(Searcher):
+class ExactSearcher(BlockSearcher):
     """Looks at every vector; the reference for every other kind."""
 
     kind: ClassVar[str] = "exact"
     exact: ClassVar[bool] = True
 
     @classmethod
-    def load(cls, folder: Path, header: dict[str, object]) -> Searcher:
+    def load(cls, folder: Path, header: dict[str, Any]) -> Searcher:
         """Read what save wrote; the vectors stay on disk and are mapped."""
-        vectors, ids = np.load(folder / "vectors.npy", mmap_mode="c"), np.load(folder / "ids.npy")
-        return cls(vectors, ids, Geometry(header["geometry"]), str(header["why"]))
-
-    def _find(self, queries: Float32[np.ndarray, "q d"], k: int, filters: Filters) -> Hits:
-        return find_exactly(self.vectors, queries, k, filters)
-
-    def _save(self, _folder: Path) -> dict[str, object]:
-        return {}
-
-
-def find_exactly(
-    vectors: Float32[np.ndarray, "n d"], queries: Float32[np.ndarray, "q d"], k: int, filters: Filters
-) -> Hits:
-    """Return the best columns that the filters leave; a list of allowed columns is cut out before the product."""
-    left = as_tensor(queries)
-    if filters.allowed is None:
-        return search_all(left, as_tensor(vectors), k, (filters.offsets, filters.columns))
-    allowed = filters.allowed
-    inside = np.isin(filters.columns, allowed)
-    offsets = np.concatenate([[0], np.cumsum(inside)]).astype(np.int64)[filters.offsets]
-    columns = np.searchsorted(allowed, filters.columns[inside])
-    hits = search_all(left, as_tensor(vectors[allowed]), k, (offsets, columns))
-    return Hits(np.append(allowed, -1)[hits.ids], hits.scores)
+        return cls(cls.read_stock(folder), Geometry(header["geometry"]), header["why"])
 
 
 @dataclass(kw_only=True)
 class Exact(Index):
-    """Blocked matrix product over all vectors: no recall is lost; right up to some tens of thousands of videos.
+    """All vectors are looked at, as bytes, and scored in float32 wherever bytes leave a doubt: no recall is lost.
+
+    Right up to some hundreds of thousands of videos; the referee for every other kind.
 
     Example:
         >>> vectors = np.array([[1, 0], [0, 1]], np.float32)
@@ -58,4 +38,6 @@ class Exact(Index):
     """
 
     def _build(self, vectors: Float32[np.ndarray, "n d"], ids: Int64[np.ndarray, " n"], geometry: Geometry) -> Searcher:
-        return ExactSearcher(vectors, ids, geometry)
+        from towers.index.look import stock_of
+
+        return ExactSearcher(stock_of(vectors, ids), geometry)

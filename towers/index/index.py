@@ -1,11 +1,12 @@
 """What every index promises: built from vectors and ids, searched exactly as asked, saved and loaded."""
 
 import json
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from jaxtyping import Float32, Int64
@@ -13,39 +14,11 @@ from jaxtyping import Float32, Int64
 from towers.index.several import merged
 from towers.types import ConfigError, DataError, Geometry, Hits
 
+FORMAT = 2
+"""Version of the files that save writes."""
+Ids = Sequence[Int64[np.ndarray, " _"]]
 _LENGTH_TOLERANCE = 1e-3
-
-
-@dataclass(frozen=True, slots=True)
-class Filters:
-    """Which columns a search may return.
-
-    Attributes:
-        offsets: Where each query's excluded columns begin, [q + 1].
-        columns: Excluded columns, all queries one after the other.
-        allowed: The only columns that may be returned, rising; None means all.
-    """
-
-    offsets: Int64[np.ndarray, " q_plus_1"]
-    columns: Int64[np.ndarray, " excluded"]
-    allowed: Int64[np.ndarray, " allowed"] | None
-
-    def of(self, row: int) -> Int64[np.ndarray, " m"]:
-        """Return the columns excluded from one query."""
-        return self.columns[self.offsets[row] : self.offsets[row + 1]]
-
-    def take(self, rows: Int64[np.ndarray, " r"]) -> "Filters":
-        """Return the filters of some queries, in the order given."""
-        kept = [self.of(int(row)) for row in rows]
-        offsets = np.concatenate([[0], np.cumsum([len(columns) for columns in kept])]).astype(np.int64)
-        return Filters(offsets, np.concatenate([self.columns[:0], *kept]), self.allowed)
-
-    def left(self, n: int) -> Int64[np.ndarray, " q"]:
-        """Return how many of n columns each query may still be given."""
-        if self.allowed is None:
-            return np.subtract(n, np.diff(self.offsets))
-        inside = np.concatenate([[0], np.cumsum(np.isin(self.columns, self.allowed))]).astype(np.int64)
-        return len(self.allowed) - np.diff(inside[self.offsets])
+_FLOAT32_MAX = float(np.finfo(np.float32).max)
 
 
 class Searcher(ABC):
@@ -54,8 +27,6 @@ class Searcher(ABC):
     Attributes:
         kind: The name under which it is saved.
         exact: Whether the answer is the true best k, always.
-        ids: What the caller calls the vectors, rising, [n].
-        vectors: The vectors in the order of their ids, [n, d].
         geometry: The geometry of the model that made the vectors.
         why: Why this kind was chosen, in one line; empty where it was asked for.
     """
@@ -63,25 +34,32 @@ class Searcher(ABC):
     kind: ClassVar[str]
     exact: ClassVar[bool]
 
-    def __init__(
-        self, vectors: Float32[np.ndarray, "n d"], ids: Int64[np.ndarray, " n"], geometry: Geometry, why: str = ""
-    ) -> None:
-        self.vectors, self.ids, self.geometry, self.why = vectors, ids, geometry, why
-        self._names = np.append(ids, -1)
+    def __init__(self, geometry: Geometry, why: str = "") -> None:
+        self.geometry, self.why = geometry, why
 
     def __len__(self) -> int:
         return len(self.ids)
 
     @property
+    @abstractmethod
+    def ids(self) -> Int64[np.ndarray, " n"]:
+        """What the caller calls the vectors, rising, [n]."""
+
+    @property
+    @abstractmethod
     def dim(self) -> int:
         """The number of dimensions."""
-        return int(self.vectors.shape[1])
+
+    @property
+    @abstractmethod
+    def longest(self) -> float:
+        """At least the length of the longest vector."""
 
     def search(
         self,
         queries: Float32[np.ndarray, "q *i d"],
         k: int,
-        exclude: Sequence[Int64[np.ndarray, " _"]] | None = None,
+        exclude: Ids | None = None,
         allow: Int64[np.ndarray, " _"] | None = None,
     ) -> Hits:
         """Return the best k of every query.
@@ -95,7 +73,8 @@ class Searcher(ABC):
 
         Raises:
             ConfigError: k below 1.
-            DataError: Another dimension, a query that is not finite, or not one exclude per query.
+            DataError: Another dimension, a query that is not finite or whose scores could be beyond float32, or not
+                one exclude per query.
         """
         if k < 1:
             raise ConfigError(f"k is {k}; ask for at least 1 candidate")
@@ -111,47 +90,31 @@ class Searcher(ABC):
             each = queries.shape[1]
             lists = None if exclude is None else [ids for ids in exclude for _ in range(each)]
             return merged(self.search(queries.reshape(-1, self.dim), k, lists, allow), each)
-        _check_finite("queries", queries)
-        offsets, columns = self._excluded(len(queries), exclude)
-        allowed = None if allow is None else self._columns(np.unique(allow))
-        hits = self._find(queries, k, Filters(offsets, columns, allowed))
-        return Hits(self._names[hits.ids], hits.scores)
+        # The sum of all squares says of most queries, in one step, that none is infinite or too long.
+        if not math.sqrt(np.vdot(queries, queries)) * self.longest < _FLOAT32_MAX:
+            _check_finite("queries", queries)
+            _check_scores(queries, self.longest)
+        return self._find(queries, k, exclude, allow)
 
     def save(self, folder: Path) -> None:
         """Write the index into a folder, which is made where it is missing; not atomic by itself."""
         folder.mkdir(parents=True, exist_ok=True)
-        np.save(folder / "vectors.npy", self.vectors)
-        np.save(folder / "ids.npy", self.ids)
-        header = {"kind": self.kind, "geometry": self.geometry.value, "why": self.why, **self._save(folder)}
+        header = {"kind": self.kind, "format": FORMAT, "geometry": self.geometry.value, "why": self.why}
+        header |= self._save(folder)
         (folder / "index.json").write_text(json.dumps(header, sort_keys=True, indent=1), encoding="utf-8")
 
     @classmethod
     @abstractmethod
-    def load(cls, folder: Path, header: dict[str, object]) -> "Searcher":
+    def load(cls, folder: Path, header: dict[str, Any]) -> "Searcher":
         """Read what save wrote; the vectors stay on disk and are mapped."""
 
     @abstractmethod
-    def _find(self, queries: Float32[np.ndarray, "q d"], k: int, filters: Filters) -> Hits:
-        """Return hits whose ids are columns."""
+    def _find(self, queries: Float32[np.ndarray, "q d"], k: int, exclude: Ids | None, allow: np.ndarray | None) -> Hits:
+        """Return the hits of arguments that have been checked."""
 
     @abstractmethod
-    def _save(self, _folder: Path) -> dict[str, object]:
-        """Write what this kind needs beside vectors and ids; return what belongs in the header."""
-
-    def _columns(self, ids: Int64[np.ndarray, " m"]) -> Int64[np.ndarray, " found"]:
-        """Return the columns of those ids that the index holds."""
-        where = np.minimum(np.searchsorted(self.ids, ids), max(len(self.ids) - 1, 0))
-        return where[self.ids[where] == ids] if len(self.ids) else where[:0]
-
-    def _excluded(
-        self, q: int, exclude: Sequence[np.ndarray] | None
-    ) -> tuple[Int64[np.ndarray, " q_plus_1"], Int64[np.ndarray, " excluded"]]:
-        """Return the exclusions of all queries as offsets and columns."""
-        if exclude is None:
-            return np.zeros(q + 1, np.int64), np.empty(0, np.int64)
-        columns = [self._columns(np.unique(ids)) for ids in exclude]
-        offsets = np.concatenate([[0], np.cumsum([len(part) for part in columns])]).astype(np.int64)
-        return offsets, np.concatenate([np.empty(0, np.int64), *columns])
+    def _save(self, _folder: Path) -> dict[str, Any]:
+        """Write what the index holds; return what belongs in the header."""
 
 
 @dataclass(kw_only=True)
@@ -199,6 +162,12 @@ def _check_finite(name: str, array: np.ndarray) -> None:
     bad = ~np.isfinite(array).all(axis=1)
     if bad.any():
         raise DataError(f"row {int(bad.argmax())} of {name} is not finite; the model that made it has diverged")
+
+
+def _check_scores(queries: np.ndarray, longest: float) -> None:
+    highest = float(np.linalg.norm(queries.astype(np.float64), axis=1).max(initial=0)) * longest
+    if highest > _FLOAT32_MAX:
+        raise DataError(f"scores can reach {highest:.3g}, beyond float32's {_FLOAT32_MAX:.3g}; scale the vectors down")
 
 
 def _check_lengths(vectors: np.ndarray, ids: np.ndarray) -> None:

@@ -1,183 +1,123 @@
-"""Approximate search: FAISS lists of fp16 codes, re-scored in float32."""
+"""Approximate search: lists of near vectors, looked into as long as they promise anything better."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-from jaxtyping import Bool, Float32, Int64, UInt8
+from jaxtyping import Float32, Int64
 
-from towers.index.exact import find_exactly
-from towers.index.index import Filters, Index, Searcher
-from towers.index.openmp import faiss
-from towers.types import ConfigError, DataError, Geometry, Hits
+from towers.index.clusters import clustered, number_of_lists
+from towers.index.files import read_arrays, write_arrays
+from towers.index.index import Index, Searcher
+from towers.index.searcher import BlockSearcher, Look, part, ready
+from towers.types import ConfigError, Geometry
 
-_BLOCK = 1024
-_POINTS_PER_LIST = 39
-_ALIGNED = 16
+if TYPE_CHECKING:
+    from towers.index.lists import Lists
+    from towers.index.look import Request, Stock
 
 
-class IvfSearcher(Searcher):
-    """Looks into the lists nearest to a query, and scores what it finds there again in float32.
+class IvfSearcher(BlockSearcher):
+    """Looks into the lists that promise a query the most; what it finds there is scored exactly.
 
-    Beside the fp16 codes (2 bytes a number) the float32 vectors (4 bytes) are kept: so scores are the same
-    inner products that Exact gives, equal scores are ordered by the lower id, and rows that the lists cannot
-    fill are searched exactly. After load they are mapped from disk, and only what is re-scored is read.
+    Attributes:
+        nlist: How many lists there are.
+        nprobe: How many a search looks into; 0 leaves it to what they promise.
+        reach: By how many standard deviations a list's best is supposed to be better than its mean.
     """
 
     kind: ClassVar[str] = "ivf"
     exact: ClassVar[bool] = False
 
-    def __init__(
-        self,
-        vectors: Float32[np.ndarray, "n d"],
-        ids: Int64[np.ndarray, " n"],
-        geometry: Geometry,
-        lists: Any,  # noqa: ANN401
-        nprobe: int,
-    ) -> None:
-        super().__init__(vectors, ids, geometry)
-        self.lists, self.nprobe = lists, min(nprobe, lists.nlist)
+    def __init__(self, stock: "Stock", lists: "Lists", geometry: Geometry, nprobe: int, reach: float) -> None:
+        super().__init__(stock, geometry)
+        self._lists, self.nprobe, self.reach = lists, nprobe, reach
+
+    @property
+    def nlist(self) -> int:
+        """How many lists there are."""
+        return len(self._lists.begins) - 1
 
     @classmethod
-    def load(cls, folder: Path, header: dict[str, object]) -> Searcher:
-        """Read what save wrote; vectors and codes stay on disk and are mapped."""
-        vectors, ids = np.load(folder / "vectors.npy", mmap_mode="c"), np.load(folder / "ids.npy")
-        lists = faiss.read_index(str(folder / "lists.faiss"), faiss.IO_FLAG_MMAP_IFC)
-        searcher = cls(vectors, ids, Geometry(header["geometry"]), lists, int(str(header["nprobe"])))
-        searcher.why = str(header["why"])
+    def load(cls, folder: Path, header: dict[str, Any]) -> Searcher:
+        """Read what save wrote; vectors and bytes stay on disk and are mapped."""
+        from towers.index.lists import Lists
+
+        lists, geometry = read_arrays(folder / "lists", Lists), Geometry(header["geometry"])
+        searcher = cls(cls.read_stock(folder), lists, geometry, header["nprobe"], header["reach"])
+        searcher.why = header["why"]
         return searcher
 
-    def _save(self, _folder: Path) -> dict[str, object]:
-        faiss.write_index(self.lists, str(_folder / "lists.faiss"))
-        return {"nprobe": self.nprobe, "nlist": self.lists.nlist}
+    def _save(self, _folder: Path) -> dict[str, Any]:
+        write_arrays(_folder / "lists", self._lists)
+        return super()._save(_folder) | {"nprobe": self.nprobe, "reach": self.reach}
 
-    def _find(self, queries: Float32[np.ndarray, "q d"], k: int, filters: Filters) -> Hits:
-        wide = k + max(16, k // 4)
-        few = filters.allowed is not None and len(filters.allowed) * 8 <= len(self)
-        if few or wide >= len(self):
-            return find_exactly(self.vectors, queries, k, filters)
-        ids, scores = np.empty((len(queries), k), np.int64), np.empty((len(queries), k), np.float32)
-        for start in range(0, len(queries), _BLOCK):
-            rows = np.arange(start, min(start + _BLOCK, len(queries)))
-            hits = self._find_block(queries[rows], k, wide, filters.take(rows))
-            ids[rows], scores[rows] = hits.ids, hits.scores
-        return Hits(ids, scores)
+    @cached_property
+    def _look(self) -> Look:
+        """What answers a request; where the lists looked into do not fill it, all others are looked into."""
+        from towers.index.lists import Effort, look_in_lists
 
-    def _find_block(self, queries: Float32[np.ndarray, "b d"], k: int, wide: int, filters: Filters) -> Hits:
-        columns = self._probe(queries, wide, filters)
-        found = self.vectors[columns]
-        scores = np.matmul(found, queries[:, :, None])[:, :, 0]
-        scores[columns < 0] = -np.inf
-        order = np.lexsort((columns, -scores), axis=1)
-        columns, scores = np.take_along_axis(columns, order, axis=1), np.take_along_axis(scores, order, axis=1)
-        unsettled = _unsettled(scores, k, filters.left(len(self))).nonzero()[0]
-        columns, scores = columns[:, :k].copy(), scores[:, :k].copy()
-        if len(unsettled):
-            hits = find_exactly(self.vectors, queries[unsettled], k, filters.take(unsettled))
-            columns[unsettled], scores[unsettled] = hits.ids, hits.scores
-        return Hits(columns, scores)
+        few = 0 < self.nprobe < self.nlist
+        effort = Effort(self.nprobe if few else self.nlist, self.reach, self.nprobe == 0)
+        look = ready(look_in_lists, self._stock, self._lists, effort)
+        if not few:
+            return look
+        everywhere = super()._look
 
-    def _probe(self, queries: Float32[np.ndarray, "b d"], wide: int, filters: Filters) -> Int64[np.ndarray, "b w"]:
-        """Return the columns that the lists hold for each query, unsettled; what is excluded is never scored."""
-        lifted = np.zeros((len(queries), self.lists.d), np.float32)
-        lifted[:, : self.dim] = queries
-        base = _bitmap(len(self), filters.allowed)
-        bits = base.copy()
-        options = faiss.SearchParametersIVF(nprobe=self.nprobe, sel=faiss.IDSelectorBitmap(bits))
-        columns = np.empty((len(queries), wide), np.int64)
-        filtered = np.diff(filters.offsets) > 0
-        if not filtered.all():
-            columns[~filtered] = self.lists.search(lifted[~filtered], wide, params=options)[1]
-        for row in filtered.nonzero()[0]:
-            excluded = filters.of(int(row))
-            touched = excluded >> 3
-            np.bitwise_and.at(bits, touched, ~(1 << (excluded & 7)).astype(np.uint8))
-            columns[row] = self.lists.search(lifted[row : row + 1], wide, params=options)[1][0]
-            bits[touched] = base[touched]
-        return columns
+        def filled(request: "Request") -> None:
+            look(request)
+            for row in np.flatnonzero(request.ids[:, -1] < 0):
+                everywhere(part(request, slice(row, row + 1)))
 
-
-def _unsettled(scores: Float32[np.ndarray, "b w"], k: int, left: Int64[np.ndarray, " b"]) -> Bool[np.ndarray, " b"]:
-    """Return which rows hold fewer than they could, or end in equal scores that may go on where nobody looked."""
-    short = np.isfinite(scores).sum(axis=1) < np.minimum(k, left)
-    torn = (scores[:, k - 1] == scores[:, -1]) & np.isfinite(scores[:, k - 1])
-    return np.logical_or(short, torn)
-
-
-def _bitmap(n: int, allowed: Int64[np.ndarray, " allowed"] | None) -> UInt8[np.ndarray, " bytes"]:
-    """Return one bit per column, set where the column may be returned."""
-    if allowed is None:
-        return np.full((n + 7) // 8, 255, np.uint8)
-    flags = np.zeros(n, bool)
-    flags[allowed] = True
-    return np.packbits(flags, bitorder="little")
-
-
-def lift(vectors: Float32[np.ndarray, "n d"]) -> Float32[np.ndarray, "n e"]:
-    """Return vectors of length 1 whose order of inner products with any padded query is the same.
-
-    Lists are formed by direction, which loses long vectors of odd directions when lengths
-    differ. One more dimension holds what each vector lacks to the longest one; queries have 0
-    there. Padded with zeros to a multiple of 16, the width of the fastest code.
-
-    Source:
-        Bachrach et al. 2014, Speeding up the Xbox recommender system, the reduction of
-        inner product to nearest neighbour.
-
-    Example:
-        >>> lift(np.array([[3, 0], [0, 4]], np.float32))[:, :3].tolist()
-        [[0.75, 0.0, 0.661...], [0.0, 1.0, 0.0]]
-    """
-    lengths = np.linalg.norm(vectors.astype(np.float64), axis=1)
-    longest = max(float(lengths.max(initial=0.0)), np.finfo(np.float32).tiny)
-    width = -(-(vectors.shape[1] + 1) // _ALIGNED) * _ALIGNED
-    lifted = np.zeros((len(vectors), width), np.float32)
-    lifted[:, : vectors.shape[1]] = vectors / longest
-    lifted[:, vectors.shape[1]] = np.sqrt(np.maximum(1 - (lengths / longest) ** 2, 0))
-    return lifted
+        return filled
 
 
 @dataclass(kw_only=True)
 class Ivf(Index):
-    """FAISS inverted lists over fp16 codes: looks into nprobe of nlist lists; made for more than 50,000 videos.
+    """Lists of near vectors, of which a search looks into those that promise the most; for large catalogues.
+
+    A list promises a query its mean's score and some standard deviations of its vectors' scores more. The best are
+    looked into first, until none promises anything better than the k-th best that has been found: so a user among
+    many alike videos costs little, one between all clusters more, and a filter that hides the nearest makes the
+    search go on by itself.
 
     Attributes:
         nlist: How many lists; 0 takes 4 √n, but leaves each list 39 vectors or more.
-        nprobe: How many lists a search looks into; more find more and take longer. nprobe = nlist looks at all.
+        nprobe: How many lists a search looks into; 0 leaves it to what they promise. nprobe = nlist looks at all.
+        reach: How many standard deviations a list's best is supposed to be above its mean, where nprobe is 0; more
+            find more and take longer: about .97 at 1.5, .99 at 2, .999 at 3 for clustered vectors.
+
+    Source:
+        Lists: Sivic and Zisserman 2003, Video Google. Stopping by the distance of the next list: Chen et al. 2021,
+        SPANN, section 3.3, here by the k-th best so far instead of the nearest list.
+
+    Example:
+        >>> vectors = np.eye(8, dtype=np.float32)
+        >>> Ivf(nlist=2).build(vectors, np.arange(8), Geometry.cosine).search(vectors[5:6], 1).ids.tolist()
+        [[5]]
     """
 
     nlist: int = 0
-    nprobe: int = 64
+    nprobe: int = 0
+    reach: float = 2.5
 
     def __post_init__(self) -> None:
-        if self.nlist < 0 or self.nprobe < 1:
+        if self.nlist < 0 or self.nprobe < 0:
             raise ConfigError(
                 f"index.nlist is {self.nlist} and index.nprobe {self.nprobe}; "
-                "nlist must be 0 (4 √n lists) or more, nprobe 1 or more"
+                "nlist must be 0 (4 √n lists) or more, nprobe 0 (as many as promise anything) or more"
             )
+        if not 0 < self.reach <= 100:
+            raise ConfigError(f"index.reach is {self.reach}; give standard deviations above 0, at most 100, as in 2.5")
 
     def _build(self, vectors: Float32[np.ndarray, "n d"], ids: Int64[np.ndarray, " n"], geometry: Geometry) -> Searcher:
-        if 0 < len(vectors) < self.nlist:
-            raise DataError(f"index.nlist is {self.nlist}, but there are {len(vectors)} vectors; ask for fewer lists")
-        nlist = self.nlist or max(1, min(round(4 * len(vectors) ** 0.5), len(vectors) // _POINTS_PER_LIST))
-        codes = _padded(vectors) if geometry is Geometry.cosine else lift(vectors)
-        lists = faiss.IndexIVFScalarQuantizer(
-            faiss.IndexFlatIP(codes.shape[1]),
-            codes.shape[1],
-            nlist,
-            faiss.ScalarQuantizer.QT_fp16,
-            faiss.METRIC_INNER_PRODUCT,
-            False,
-        )
-        lists.cp.spherical = True
-        lists.cp.min_points_per_centroid = 1
-        if len(codes):
-            lists.train(codes)
-            lists.add(codes)
-        return IvfSearcher(vectors, ids, geometry, lists, self.nprobe)
+        from towers.index.lists import lists_of, slots_in_lists
+        from towers.index.look import stock_of
 
-
-def _padded(vectors: Float32[np.ndarray, "n d"]) -> Float32[np.ndarray, "n e"]:
-    width = -(-vectors.shape[1] // _ALIGNED) * _ALIGNED
-    return np.pad(vectors, ((0, 0), (0, width - vectors.shape[1])))
+        count = number_of_lists(self.nlist, len(vectors))
+        assigned = clustered(vectors, count, geometry)
+        slots, begins = slots_in_lists(assigned, count)
+        lists = lists_of(vectors, assigned, begins)
+        return IvfSearcher(stock_of(vectors, ids, slots), lists, geometry, self.nprobe, self.reach)

@@ -22,6 +22,7 @@ from towers.models.occasions import Occasions
 from towers.models.run import Run, open_run
 from towers.models.storage import describe_model, load_towers, read_model, save_towers
 from towers.models.two_tower import TwoTower
+from towers.models.user_tower import UserTower
 
 __all__ = [
     "HISTORIES",
@@ -43,6 +44,7 @@ __all__ = [
     "Run",
     "TransformerHistory",
     "TwoTower",
+    "UserTower",
     "describe_model",
     "likeness_queries",
     "load_towers",

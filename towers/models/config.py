@@ -39,7 +39,8 @@ class ModelConfig:
     learn_temperature: bool = True
     """Whether the temperature is trained."""
     spectral: bool = True
-    """Whether ids begin near those that the same users watched, instead of anywhere: saves several epochs."""
+    """Whether ids begin near those that the same users watched, instead of anywhere: saves several epochs. Ids that
+    share tables (id_buckets) begin anywhere."""
     features: bool = True
     """Whether the towers read the features of users and videos; without them a new video is like any other new one."""
     id_buckets: int = 0

@@ -65,8 +65,7 @@ class Bundle:
     @cached_property
     def vectors(self) -> Float32[np.ndarray, "rows d"]:
         """Vectors of all video rows; row 0 pads, row 1 is an unknown video."""
-        vectors: np.ndarray = np.load(self.folder / "vectors.npy", mmap_mode="r")
-        return vectors
+        return _mapped_array(self.folder / "vectors.npy")
 
     @cached_property
     def index(self) -> Searcher:
@@ -77,7 +76,7 @@ class Bundle:
     def positives(self) -> Positives:
         """The histories of all user rows."""
         folder = self.folder / "histories"
-        return Positives(*(np.load(folder / f"{name}.npy", mmap_mode="r") for name in POSITIVES))
+        return Positives(*(_mapped_array(folder / f"{name}.npy") for name in POSITIVES))
 
     @cached_property
     def users(self) -> Vocabulary:
@@ -107,7 +106,7 @@ class Bundle:
         """Return video_row, video_id, known and the raw features, in row order from row 2."""
         return pq.read_table(pa.BufferReader(self._videos))
 
-    @property
+    @cached_property
     def material(self) -> Material:
         """Everything from which answers are made."""
         return Material(self.towers, self.vectors, self.positives, self.user_features, self.video_features, self.index)
@@ -131,6 +130,15 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         )
     checksums.verify_seal(folder)
     return dict(manifest)
+
+
+def _mapped_array(path: Path) -> np.ndarray:
+    """Return an array, mapped so that writing would change a page of this process alone.
+
+    Machine code is made for arrays that may be written, and would be made once more for those that may not.
+    """
+    array: np.ndarray = np.load(path, mmap_mode="c")
+    return array
 
 
 def _mapped(path: Path) -> pa.Buffer:

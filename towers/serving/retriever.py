@@ -4,22 +4,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum, StrEnum
 from pathlib import Path
-from typing import cast
+from typing import NamedTuple, cast
 
 import numpy as np
 from jaxtyping import Float32, Int64
 
 from towers.data import TIME_UNKNOWN, Vocabulary
 from towers.features import Requests
-from towers.models import likeness_queries, query_vectors
+from towers.models import likeness_queries
 from towers.publishing import Bundle
+from towers.serving.lookup import Id, Ids, Lookup
 from towers.types import ConfigError, UnknownIdError
 
-Id = int | np.integer | str
-Ids = Int64[np.ndarray, " n"] | Sequence[Id]
 Watched = Ids | Sequence[tuple[Id, int | None]]
 """Videos, or pairs of a video and when it was watched, ms UTC, None where that is not known."""
 _UNKNOWN_ROW, _FIRST_ROW = 1, 2
+_ANY_TIME = np.array([TIME_UNKNOWN])
+_NOTHING = np.zeros(0, np.int64)
 
 
 class Unknown(Enum):
@@ -68,17 +69,21 @@ class Candidates:
         return len(self.ids)
 
 
-@dataclass(frozen=True)
-class _Asked:
-    """One request in rows: the user, the events to read, what may not be shown, and what was left out."""
+class _Asked(NamedTuple):
+    """One request in rows: the user, the events to read, what is hidden as seen and as blocked, what was left out."""
 
     user: int
     history: Int64[np.ndarray, " h"]
     history_ms: Int64[np.ndarray, " h"]
-    hidden: Int64[np.ndarray, " n"]
-    seen: int
+    seen: Int64[np.ndarray, " n"]
+    blocked: Int64[np.ndarray, " m"]
     dropped: int
     way: Way
+
+    @property
+    def hidden(self) -> Int64[np.ndarray, " n"]:
+        """What may not be shown; some of it may stand there twice."""
+        return np.concatenate([self.seen, self.blocked]) if len(self.blocked) else self.seen
 
 
 class Retriever:
@@ -92,7 +97,9 @@ class Retriever:
     def __init__(self, bundle: Bundle, unknown: Unknown = Unknown.cold) -> None:
         self.bundle, self.unknown = bundle, unknown
         self._towers, self._vectors, self._index = bundle.towers, bundle.vectors, bundle.index
-        self._positives, self._features = bundle.positives, bundle.user_features
+        self._user_tower, self._version = bundle.material.user_tower, bundle.version
+        self._users, self._videos, known = Lookup(bundle.users), Lookup(bundle.videos), bundle.positives
+        self._offsets, self._watched, self._when = map(np.asarray, (known.offsets, known.video_row, known.time_ms))
 
     @classmethod
     def open(cls, folder: str | Path, unknown: Unknown = Unknown.cold) -> "Retriever":
@@ -116,10 +123,7 @@ class Retriever:
             ConfigError: One text in place of a list of ids.
             UnknownIdError: A user is unknown and the retriever refuses those.
         """
-        rows = self._user_rows(_listed("user_ids", user_ids))
-        known = self._positives
-        requests = Requests.of(known.offsets, known.video_row, known.time_ms, rows, self._towers.window)
-        return query_vectors(self._towers, self._vectors, requests, self._features.take(rows))
+        return self._queries(self._user_rows(_listed("user_ids", user_ids)))
 
     def embed_videos(self, video_ids: Ids) -> Float32[np.ndarray, "n d"]:
         """Return the videos' vectors, [n, d].
@@ -156,11 +160,9 @@ class Retriever:
             DataError: Ids of another sort than the bundle's, strings for int64 or the other way round.
         """
         asked = self._ask(user_id, history, exclude, keep_seen)
-        moment = np.array([TIME_UNKNOWN if time_ms is None else time_ms], np.int64)
-        users = self._features.take(np.array([asked.user]))
+        moment = _ANY_TIME if time_ms is None else np.array([time_ms], np.int64)
         requests = Requests(asked.history[None], asked.history_ms[None], moment)
-        query = query_vectors(self._towers, self._vectors, requests, users)
-        return self._answers(query, k, [asked])[0]
+        return self._answers(self._user_tower.queries(requests, np.array([asked.user])), k, [asked])[0]
 
     def candidates_batch(self, user_ids: Ids, k: int = 100, keep_seen: bool = False) -> list[Candidates]:
         """Return what candidates would return for each user, found together.
@@ -169,8 +171,8 @@ class Retriever:
             ConfigError: k below 1, or one text in place of a list of ids.
             UnknownIdError: A user is unknown and the retriever refuses those.
         """
-        asked = [self._of_row(int(row), keep_seen) for row in self._user_rows(_listed("user_ids", user_ids))]
-        return self._answers(self.embed_users(user_ids), k, asked)
+        rows = self._user_rows(_listed("user_ids", user_ids))
+        return self._answers(self._queries(rows), k, [self._of_row(row, keep_seen) for row in rows.tolist()])
 
     def similar(self, video_id: Id, k: int = 10) -> Candidates:
         """Return the videos whose vectors have the highest inner product with a video's, itself left out.
@@ -182,61 +184,76 @@ class Retriever:
             UnknownIdError: The video is unknown.
         """
         rows = _known_rows(self.bundle.videos, [video_id], "video")
-        asked = _Asked(_UNKNOWN_ROW, rows[:0], rows[:0], rows, 0, 0, Way.video)
+        asked = _Asked(_UNKNOWN_ROW, rows[:0], rows[:0], rows[:0], rows, 0, Way.video)
         return self._answers(likeness_queries(self._towers, self._vectors[rows]), k, [asked])[0]
 
     def _user_rows(self, user_ids: Ids) -> Int64[np.ndarray, " n"]:
         if self.unknown is Unknown.refuse:
             return _known_rows(self.bundle.users, user_ids, "user")
-        return self.bundle.users.rows(user_ids)
+        return self._users.rows(user_ids)
 
-    def _of_row(self, user: int, keep_seen: bool) -> _Asked:
+    def _user_row(self, user_id: Id) -> int:
+        row = self._users.row(user_id)
+        return int(self._user_rows([user_id])[0]) if row == _UNKNOWN_ROW else row
+
+    def _queries(self, users: Int64[np.ndarray, " q"]) -> Float32[np.ndarray, "q *i d"]:
+        """Return the vectors of users as the bundle knows them."""
+        requests = Requests.of(self._offsets, self._watched, self._when, users, self._towers.window)
+        return self._user_tower.queries(requests, users)
+
+    def _of_row(self, user: int, keep_seen: bool, blocked: Int64[np.ndarray, " n"] = _NOTHING) -> _Asked:
         """Return the request of a user as the bundle knows them."""
-        seen = self._positives.of(user).astype(np.int64)
-        when = self._positives.times_of(user)
-        hidden = seen[:0] if keep_seen else np.unique(seen)
+        begin, end = self._offsets[user : user + 2].tolist()
+        seen = self._watched[begin:end].astype(np.int64)
         newest = slice(-self._towers.window, None)
-        return _Asked(user, seen[newest], when[newest], hidden, len(hidden), 0, _way(user, len(seen)))
+        hidden = _NOTHING if keep_seen else seen
+        return _Asked(user, seen[newest], self._when[begin:end][newest], hidden, blocked, 0, _way(user, end - begin))
 
     def _ask(self, user_id: Id | None, history: Watched | None, exclude: Ids, keep_seen: bool) -> _Asked:
-        user = _UNKNOWN_ROW if user_id is None else int(self._user_rows([user_id])[0])
-        asked = self._of_row(user, keep_seen)
-        events, when, hidden, dropped = asked.history, asked.history_ms, asked.hidden, 0
-        if history is not None:
-            given, given_ms = _with_times(history)
-            rows = self._history_rows(given)
-            events, when = rows[rows >= _FIRST_ROW], given_ms[rows >= _FIRST_ROW]
-            dropped = len(rows) - len(events)
-            hidden = hidden if keep_seen else np.union1d(hidden, events)
-        blocked = self.bundle.videos.rows(_listed("exclude", exclude))
-        everything = np.union1d(hidden, blocked[blocked >= _FIRST_ROW])
-        return _Asked(user, events, when, everything, len(hidden), dropped, _way(user, len(events)))
+        user = _UNKNOWN_ROW if user_id is None else self._user_row(user_id)
+        blocked = self._videos.rows(exclude) if len(_listed("exclude", exclude)) else _NOTHING
+        asked = self._of_row(user, keep_seen, blocked)
+        return asked if history is None else self._watching(asked, history, keep_seen)
+
+    def _watching(self, asked: _Asked, history: Watched, keep_seen: bool) -> _Asked:
+        """Return the request of a user who has watched something else."""
+        given, given_ms = _with_times(history)
+        rows = self._history_rows(given)
+        known = rows >= _FIRST_ROW
+        events = rows[known]
+        seen = asked.seen if keep_seen else np.concatenate([asked.seen, events])
+        return _Asked(
+            *(asked.user, events, given_ms[known], seen, asked.blocked),
+            *(len(rows) - len(events), _way(asked.user, len(events))),
+        )
 
     def _history_rows(self, history: Ids) -> Int64[np.ndarray, " n"]:
         if self.unknown is Unknown.refuse:
             return _known_rows(self.bundle.videos, history, "video")
-        return self.bundle.videos.rows(history)
+        return self._videos.rows(history)
 
     def _answers(self, queries: Float32[np.ndarray, "q *i d"], k: int, asked: list[_Asked]) -> list[Candidates]:
         if k < 1:
             raise ConfigError(f"k is {k}; ask for at least 1 candidate")
         hits = self._index.search(queries, min(k, max(1, len(self._index))), [each.hidden for each in asked])
-        counts = hits.found
-        lists = [(hits.ids[row, :count], hits.scores[row, :count]) for row, count in enumerate(counts)]
-        return [self._answer(rows, scores, k, each) for (rows, scores), each in zip(lists, asked, strict=True)]
+        lists = zip(hits.ids, hits.scores, asked, strict=True)
+        return [self._answer(rows, scores, k, each) for rows, scores, each in lists]
 
     def _answer(
         self, rows: Int64[np.ndarray, " n"], scores: Float32[np.ndarray, " n"], k: int, asked: _Asked
     ) -> Candidates:
-        why = ""
-        if len(rows) < k:
-            other = len(asked.hidden) - asked.seen
-            itself = "the video itself" if asked.way is Way.video else f"{other} excluded"
-            why = (
-                f"asked for {k}; of {len(self._index)} videos {asked.seen} are seen and {itself}, {len(rows)} are left"
-            )
-        ids = self.bundle.videos.ids(rows)
-        return Candidates(ids, scores, asked.way, why, asked.dropped, self.bundle.version)
+        """Return a row of hits without its empty slots, which come last."""
+        if rows[-1] < 0:
+            found = np.count_nonzero(rows >= 0)
+            rows, scores = rows[:found], scores[:found]
+        why = self._why_short(k, len(rows), asked) if len(rows) < k else ""
+        return Candidates(self.bundle.videos.ids_of_known(rows), scores, asked.way, why, asked.dropped, self._version)
+
+    def _why_short(self, k: int, found: int, asked: _Asked) -> str:
+        seen = len(np.unique(asked.seen))
+        other = len(np.unique(asked.hidden[asked.hidden >= _FIRST_ROW])) - seen
+        itself = "the video itself" if asked.way is Way.video else f"{other} excluded"
+        return f"asked for {k}; of {len(self._index)} videos {seen} are seen and {itself}, {found} are left"
 
 
 def _way(user: int, events: int) -> Way:

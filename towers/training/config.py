@@ -160,7 +160,10 @@ class TrainConfig:
     null lets training choose: half of the days that train's events with a time span where valid comes later, else 0."""
     passed_weight: float = 1.0
     """How many others a video counts for among the candidates of a user who was shown it and passed it over; above 0.
-    Only a video that the sampler drew counts, so sampler=catalogue makes the most of it."""
+    Only a video that is among the candidates counts: see passed_each."""
+    passed_each: int = 0
+    """Videos, the latest, that each user of a batch was shown and passed over and that are among its candidates for
+    certain; 0 leaves it to the sampler."""
     engagement: EngagementConfig = field(default_factory=EngagementConfig)
     """A head that says how likely a video that is shown is to be liked."""
     shuffle: bool = False
@@ -180,7 +183,7 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         """Check the options."""
-        for name in ("refit_epochs", "seed", "threads"):
+        for name in ("refit_epochs", "seed", "threads", "passed_each"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"{name} is {getattr(self, name)}; expected at least 0")
         if self.half_life_days is not None and not self.half_life_days >= 0:

@@ -160,7 +160,7 @@ def _stage(
     )
     if begin is not None:
         model.continue_from(begin)
-    elif config.model.spectral:
+    elif config.model.spectral and not config.model.id_buckets:
         if stage.ranks.first:
             _log.info("laying out the videos by who watched them")
         began = spectral_vectors(positives, len(dataset.videos), config.model.dim, config.seed)
@@ -183,8 +183,9 @@ def _stage(
         parts=stage.ranks.count,
         hardest=Miner(model, positives, *features, eligible),
         trend=trend,
-        passed=dataset.passed(*splits) if config.passed_weight != 1 else None,
+        passed=dataset.passed(*splits) if config.passed_weight != 1 or config.passed_each else None,
         passed_weight=config.passed_weight,
+        passed_each=config.passed_each,
     )
     if config.optim.find:
         stage = dataclasses.replace(stage, config=found(config, model, source, stage.ranks))

@@ -1,12 +1,21 @@
 """What a history encoder is: events to states, causally, and the options it is built from."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from jaxtyping import Float, Int64
+import numpy as np
+from jaxtyping import Float, Float32, Int64
 from torch import Tensor, nn
 
 from towers.types import ConfigError
+
+if TYPE_CHECKING:
+    from towers.models.machine.seen import Asked
+
+LastStates = Callable[["Asked"], Float32[np.ndarray, "q w"]]
+"""Requests to each one's last state, without torch."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +52,14 @@ class HistoryEncoder(nn.Module, ABC):
             events: The start and what was watched, oldest first, [b, h, d].
             clock: When that was.
         """
+
+    def last_states(self) -> LastStates | None:
+        """Return the function that gives the last states alone, of the weights as they are now, for requests.
+
+        None, the default, lets requests go through `forward`. What is returned must give the same to 1e-5:
+        tests/contracts/test_last_states.py asks it of every encoder, and `publish` of every bundle.
+        """
+        return None
 
 
 @dataclass(kw_only=True)

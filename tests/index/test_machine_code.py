@@ -1,0 +1,69 @@
+"""Machine code: kept on disk, made anew when any of its files changes, the same answers on other processors."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import towers
+
+SEARCH = """
+import sys
+import numpy as np
+import towers.index
+print("numba" in sys.modules)
+from towers.index import Exact, Ivf
+from towers.types import Geometry
+draw = np.random.default_rng(0)
+vectors = draw.integers(-3, 4, (500, 8)).astype(np.float32)
+for index in (Exact(), Ivf(nlist=4)):
+    hits = index.build(vectors, np.arange(500), Geometry.dot).search(vectors[:6], 9, [np.arange(3)] * 6)
+    print(hits.ids.sum(), hits.scores.sum())
+from towers.index.block import FAST
+print(FAST)
+"""
+
+
+def run(code: str, folder: Path | str = "", **variables: str) -> list[str]:
+    environment = os.environ | variables
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=250, env=environment, cwd=folder or None
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.split("\n")[:-1]
+
+
+@pytest.fixture(scope="module")
+def usual() -> list[str]:
+    return run(SEARCH)
+
+
+def test_numba_is_loaded_with_the_first_index_alone(usual: list[str]) -> None:
+    assert usual[0] == "False"
+
+
+def test_a_processor_without_the_instructions_gives_the_same_answers(usual: list[str]) -> None:
+    plain = run(SEARCH, NUMBA_CPU_NAME="generic", NUMBA_CPU_FEATURES="")
+    assert plain[-1] == "False"
+    assert plain[:-1] == usual[:-1]
+
+
+NAME = """
+import sys
+sys.path.insert(0, ".")
+from towers.index.places import slots_of
+print(slots_of.py_func.__qualname__)
+"""
+
+
+def test_a_change_in_any_file_of_the_room_gives_new_code(tmp_path: Path) -> None:
+    # Numba itself looks at the file of a function alone, not at those of what it calls.
+    shutil.copytree(Path(towers.__file__).parent, tmp_path / "towers", ignore=shutil.ignore_patterns("__pycache__"))
+    before = run(NAME, tmp_path)
+    assert run(NAME, tmp_path) == before
+    with (tmp_path / "towers" / "index" / "codes.py").open("a") as file:
+        file.write("# changed\n")
+    assert run(NAME, tmp_path) != before

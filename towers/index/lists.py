@@ -1,0 +1,189 @@
+"""Vectors that are near each other stand in one list; a search looks into the lists that promise the most."""
+
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float32, Int32, Int64, UInt16
+
+from towers.compiled import compiled
+from towers.index.block import SLOTS
+from towers.index.codes import Blocks, Frame, blocks_of
+from towers.index.look import Request, Stock, answer, gone_of
+from towers.index.scan import Found, Gone, begin, best_of, scan, shrink
+
+_FIRST, _MORE = 32, 8
+_ROUND = 4
+_SAMPLE = 65_536
+
+
+class Lists(NamedTuple):
+    """Which blocks belong to each list, and what it promises.
+
+    Attributes:
+        begins: The first block of each list, and one more, [lists + 1].
+        centers: The mean of each list's vectors, and behind it how far they are from it along an axis, about:
+            the root of the mean square; empty lists are not alive, [lists] of [d + 1].
+        frame: How the centers became bytes.
+        order: All blocks of centers.
+        shape: Covariance of what vectors differ from their list's mean, over that mean square: the unit matrix
+            where they scatter alike in all directions, [d, d].
+    """
+
+    begins: Int32[np.ndarray, " lists_1"]
+    centers: Blocks
+    frame: Frame
+    order: Int32[np.ndarray, " blocks"]
+    shape: Float32[np.ndarray, "d d"]
+
+
+class Effort(NamedTuple):
+    """How far a search goes.
+
+    Attributes:
+        probes: Into how many lists at most.
+        reach: By how many standard deviations a list's best is supposed to be better than its mean.
+        stops: Whether lists that promise nothing better than what has been found are left alone.
+    """
+
+    probes: int
+    reach: float
+    stops: bool
+
+
+def slots_in_lists(
+    assigned: Int64[np.ndarray, " n"], count: int
+) -> tuple[Int64[np.ndarray, " n"], Int32[np.ndarray, " lists_1"]]:
+    """Return the slots of vectors, each list beginning with a block of its own, and where the lists begin.
+
+    Example:
+        >>> slots, begins = slots_in_lists(np.array([1, 0, 1]), 2)
+        >>> slots.tolist(), begins.tolist()
+        ([16, 0, 17], [0, 1, 2])
+    """
+    sizes = np.bincount(assigned, minlength=count)
+    begins = np.concatenate([[0], np.cumsum(-(-sizes // SLOTS))]).astype(np.int32)
+    order, before = np.argsort(assigned, kind="stable"), np.cumsum(sizes) - sizes
+    slots = np.empty(len(assigned), np.int64)
+    slots[order] = begins[assigned[order]] * np.int64(SLOTS) + np.arange(len(order)) - before[assigned[order]]
+    return slots, begins
+
+
+def lists_of(
+    vectors: Float32[np.ndarray, "n d"], assigned: Int64[np.ndarray, " n"], begins: Int32[np.ndarray, " lists_1"]
+) -> Lists:
+    """Return what the lists promise, from the vectors that were assigned to them."""
+    count, dim = len(begins) - 1, vectors.shape[1]
+    sizes = np.maximum(np.bincount(assigned, minlength=count), 1)
+    means = _sums(vectors, assigned, count) / sizes[:, None]
+    sample = slice(None, None, -(-len(vectors) // _SAMPLE) or 1)
+    left = vectors[sample] - means[assigned[sample]]
+    squares = _squares(vectors, assigned, means) / sizes
+    mean_square = float((left**2).mean()) if left.any() else 1.0
+    shape = np.divide(left.T @ left, max(len(left), 1) * mean_square)
+    wide = np.hstack([means, np.sqrt(squares / dim)[:, None]]).astype(np.float32)
+    full = np.flatnonzero(np.diff(begins))
+    centers, frame = blocks_of(wide[full], full, full)
+    return Lists(begins, centers, frame, np.arange(len(centers.alive), dtype=np.int32), shape.astype(np.float32))
+
+
+@compiled
+def _sums(vectors: np.ndarray, assigned: np.ndarray, count: int) -> np.ndarray:
+    sums = np.zeros((count, vectors.shape[1]))
+    for row in range(assigned.size):
+        for axis in range(vectors.shape[1]):
+            sums[assigned[row], axis] += vectors[row, axis]
+    return sums
+
+
+@compiled
+def _squares(vectors: np.ndarray, assigned: np.ndarray, means: np.ndarray) -> np.ndarray:
+    squares = np.zeros(means.shape[0])
+    for row in range(assigned.size):
+        for axis in range(vectors.shape[1]):
+            squares[assigned[row]] += (vectors[row, axis] - means[assigned[row], axis]) ** 2
+    return squares
+
+
+@compiled
+def look_in_lists(stock: Stock, request: Request, lists: Lists, effort: Effort) -> None:
+    """Find the best k of every query, until no list promises anything better than the k-th that has been found.
+
+    What a list promises is its mean's score and `reach` standard deviations of its vectors' scores.
+    """
+    q, k = request.ids.shape
+    asked, bounds = begin(request.queries, stock.frame, k)
+    found = (asked, bounds, gone_of(stock, request))
+    for row in range(q):
+        aim = _aim(request.queries[row], lists.shape, effort.reach)
+        _look_for(stock, lists, request.may, found, (row, k, effort), aim)
+        answer(stock, request, found, row)
+
+
+@compiled
+def _aim(query: Float32[np.ndarray, " d"], shape: Float32[np.ndarray, "d d"], reach: float) -> np.ndarray:
+    """Return the query and what it makes of how far a list's vectors are from their mean, [1, d + 1]."""
+    aim = np.empty((1, query.size + 1), np.float32)
+    square = np.float32(0)
+    for axis in range(query.size):
+        total = np.float32(0)
+        for other in range(query.size):
+            total += shape[axis, other] * query[other]
+        square += total * query[axis]
+        aim[0, axis] = query[axis]
+    aim[0, query.size] = reach * np.sqrt(np.maximum(square, np.float32(0)))
+    return aim
+
+
+@compiled
+def _look_for(
+    stock: Stock,
+    lists: Lists,
+    may: UInt16[np.ndarray, " blocks"],
+    found: Found,
+    task: tuple[int, int, Effort],
+    aim: np.ndarray,
+) -> None:
+    """Look into the lists of one query, in rounds that grow: after each it is known better what is worth a look."""
+    row, k, effort = task
+    asked, bounds, _ = found
+    done, wanted, each = 0, min(_FIRST, effort.probes), _ROUND
+    while True:
+        nearest, promises = _nearest(lists, aim, wanted)
+        while done < nearest.size:
+            least = asked.least[row] * bounds.unit[row] + bounds.base[row] if effort.stops else -np.inf
+            stop = done
+            while stop < min(done + each, nearest.size) and promises[stop] >= least:
+                stop += 1
+            if stop == done:
+                return
+            order = _blocks_of(lists.begins, nearest[done:stop], may)
+            scan(stock.blocks, may, order, found, (row, row + 1), k)
+            shrink(stock.blocks, found, row, k)
+            done, each = stop, 2 * each
+        if wanted == effort.probes:
+            return
+        wanted = min(wanted * _MORE, effort.probes)
+
+
+@compiled
+def _nearest(lists: Lists, aim: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the lists that promise the most, best first, and what they promise."""
+    asked, bounds = begin(aim, lists.frame, count)
+    found = (asked, bounds, Gone(np.zeros(2, np.int64), np.zeros(0, np.int32)))
+    scan(lists.centers, lists.centers.alive, lists.order, found, (np.int64(0), np.int64(1)), np.int64(count))
+    shrink(lists.centers, found, np.int64(0), np.int64(count))
+    return best_of(lists.centers, aim[0], asked.slots[0, : asked.kept[0]], count)
+
+
+@compiled
+def _blocks_of(begins: Int32[np.ndarray, " lists_1"], chosen: np.ndarray, may: np.ndarray) -> np.ndarray:
+    """Return the blocks of lists that hold anything that may be returned, one list after the other."""
+    room = 0
+    for each in chosen:
+        room += begins[each + 1] - begins[each]
+    order, count = np.empty(room, np.int32), 0
+    for each in chosen:
+        for block in range(begins[each], begins[each + 1]):
+            order[count] = block
+            count += may[block] != 0
+    return order[:count]

@@ -1,0 +1,127 @@
+"""A search of all vectors, or of a few alone; the answer is the true best k."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Float32, Int32, Int64, UInt16
+
+from towers.compiled import compiled
+from towers.index.block import TOGETHER
+from towers.index.codes import Blocks, Frame, blocks_of
+from towers.index.places import among, places_of, set_of, slots_of
+from towers.index.scan import Found, Gone, begin, best_of, scan, shrink
+
+_CHUNK = 128
+
+
+class Stock(NamedTuple):
+    """What is searched.
+
+    Attributes:
+        blocks: The vectors.
+        frame: How they became bytes.
+        places: The slots of ids, see places_of.
+        order: All blocks, [blocks].
+    """
+
+    blocks: Blocks
+    frame: Frame
+    places: Int32[np.ndarray, " places"]
+    order: Int32[np.ndarray, " blocks"]
+
+
+def stock_of(
+    vectors: Float32[np.ndarray, "n d"], ids: Int64[np.ndarray, " n"], slots: Int64[np.ndarray, " n"] | None = None
+) -> Stock:
+    """Return the stock that holds vectors in the slots given, or one after the other."""
+    blocks, frame = blocks_of(vectors, ids, slots)
+    return Stock(blocks, frame, places_of(blocks.ids), np.arange(len(blocks.alive), dtype=np.int32))
+
+
+class Request(NamedTuple):
+    """What is asked for.
+
+    Attributes:
+        queries: What to search for, [q, d].
+        may: 16 bits to a block, set where a slot may be returned, [blocks].
+        offsets: Where each query's excluded ids begin, [q + 1].
+        excluded: Ids, all queries one after the other.
+        ids: The answer, to be written, [q, k].
+        scores: The answer's scores, to be written, [q, k].
+    """
+
+    queries: Float32[np.ndarray, "q d"]
+    may: UInt16[np.ndarray, " blocks"]
+    offsets: Int64[np.ndarray, " q_1"]
+    excluded: Int64[np.ndarray, " m"]
+    ids: Int64[np.ndarray, "q k"]
+    scores: Float32[np.ndarray, "q k"]
+
+
+@compiled
+def look_everywhere(stock: Stock, request: Request) -> None:
+    """Find the true best k of every query."""
+    q, k = request.ids.shape
+    asked, bounds = begin(request.queries, stock.frame, k)
+    found = (asked, bounds, gone_of(stock, request))
+    together = q // TOGETHER * TOGETHER
+    for start in range(0, stock.order.size, _CHUNK):
+        order = stock.order[start : start + _CHUNK]
+        for row in range(0, together, TOGETHER):
+            scan(stock.blocks, request.may, order, found, (row, row + TOGETHER), k)
+        for row in range(together, q):
+            scan(stock.blocks, request.may, order, found, (row, row + 1), k)
+    for row in range(q):
+        answer(stock, request, found, row)
+
+
+@compiled
+def look_at(stock: Stock, slots: Int32[np.ndarray, " m"], request: Request) -> None:
+    """Find the true best k of every query among a few slots, all different."""
+    q, k = request.ids.shape
+    gone = gone_of(stock, request)
+    for row in range(q):
+        left, count = slots.copy(), slots.size
+        own = gone.table[gone.begins[row] : gone.begins[row + 1]]
+        if own.size:
+            count = 0
+            for slot in slots:
+                left[count] = slot
+                count += not among(own, slot)
+        _write(stock, request, row, best_of(stock.blocks, request.queries[row], left[:count], k))
+
+
+@compiled
+def gone_of(stock: Stock, request: Request) -> Gone:
+    """Return the sets of slots that the queries must not be given."""
+    q = request.queries.shape[0]
+    begins = np.zeros(q + 1, np.int64)
+    if request.excluded.size == 0:
+        return Gone(begins, np.zeros(0, np.int32))
+    table = np.empty(4 * (request.offsets[q] - request.offsets[0]) + 4 * q, np.int32)
+    for row in range(q):
+        excluded = request.excluded[request.offsets[row] : request.offsets[row + 1]]
+        own = set_of(slots_of(stock.places, stock.blocks.ids, excluded))
+        begins[row + 1] = begins[row] + own.size
+        for place in range(own.size):
+            table[begins[row] + place] = own[place]
+    return Gone(begins, table[: begins[q]])
+
+
+@compiled
+def answer(stock: Stock, request: Request, found: Found, row: int) -> None:
+    """Write the best k that have been found for a query."""
+    asked, k = found[0], request.ids.shape[1]
+    shrink(stock.blocks, found, row, k)
+    slots = asked.slots[row, : asked.kept[row]]
+    _write(stock, request, row, best_of(stock.blocks, request.queries[row], slots, k))
+
+
+@compiled
+def _write(stock: Stock, request: Request, row: int, best: tuple[Any, Any]) -> None:
+    """Write slots and scores as the answer to a query, and -1 and -inf where they are fewer."""
+    slots, scores = best
+    for place in range(request.ids.shape[1]):
+        some = place < slots.size
+        request.ids[row, place] = stock.blocks.ids[slots[place]] if some else -1
+        request.scores[row, place] = scores[place] if some else np.float32(-np.inf)

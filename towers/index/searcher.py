@@ -1,0 +1,146 @@
+"""What the searchers of our own share: blocks of bytes, filters, threads and files."""
+
+from collections.abc import Callable
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from jaxtyping import Float32, Int64
+
+from towers.index.files import read_arrays, write_arrays
+from towers.index.index import Ids, Searcher
+from towers.index.threads import share
+from towers.types import Geometry, Hits
+
+if TYPE_CHECKING:
+    from towers.index.look import Request, Stock
+
+Look = Callable[["Request"], None]
+"""What answers a request, by writing its ids and scores."""
+_FEW = 2048
+_FEW_OF = 64
+_DENSE = 8
+_NONE = np.zeros(0, np.int64)
+
+
+class BlockSearcher(Searcher):
+    """Searches blocks of vectors as bytes; see Stock.
+
+    Numba, which makes its machine code, is loaded with the first index that is built or read.
+    """
+
+    def __init__(self, stock: "Stock", geometry: Geometry, why: str = "") -> None:
+        super().__init__(geometry, why)
+        self._stock = stock
+        self._n = int(np.bitwise_count(stock.blocks.alive).sum())
+
+    def __len__(self) -> int:
+        return self._n
+
+    @cached_property
+    def ids(self) -> Int64[np.ndarray, " n"]:
+        """What the caller calls the vectors, rising, [n]."""
+        ids = self._stock.blocks.ids
+        return np.sort(ids[ids >= 0])
+
+    @property
+    def dim(self) -> int:
+        """The number of dimensions."""
+        return int(self._stock.blocks.vectors.shape[1])
+
+    @cached_property
+    def longest(self) -> float:
+        """The length of the longest vector."""
+        return float(self._stock.frame.most[2])
+
+    @cached_property
+    def _look(self) -> Look:
+        """What answers a request."""
+        from towers.index.look import look_everywhere
+
+        return ready(look_everywhere, self._stock)
+
+    def _find(self, queries: Float32[np.ndarray, "q d"], k: int, exclude: Ids | None, allow: np.ndarray | None) -> Hits:
+        from towers.index.look import Request
+
+        q, most = len(queries), min(k, len(self))
+        ids, scores = np.empty((q, most), np.int64), np.empty((q, most), np.float32)
+        if ids.size:
+            offsets, excluded = _flat(exclude, q)
+            look, may = self._look, self._stock.blocks.alive
+            if allow is not None:
+                look, may = self._allowing(allow)
+            # A copy is what machine code is made for: whole, its own, and to be written.
+            whole = Request(np.array(queries, np.float32, order="C"), may, offsets, excluded, ids, scores)
+            if q == 1:
+                look(whole)
+            else:
+                share(lambda rows: look(part(whole, rows)), q)
+        if most < k:
+            ids = np.pad(ids, ((0, 0), (0, k - most)), constant_values=-1)
+            scores = np.pad(scores, ((0, 0), (0, k - most)), constant_values=-np.inf)
+        return Hits(ids, scores)
+
+    def _allowing(self, allow: np.ndarray) -> tuple[Look, np.ndarray]:
+        """Return what answers requests when only some ids may be returned, and the bits of these."""
+        from towers.index.codes import set_bits
+        from towers.index.look import look_at
+        from towers.index.places import bits_of, slots_of
+
+        blocks, allowed = self._stock.blocks, np.array(allow, np.int64)
+        if len(allowed) <= max(_FEW, len(self) // _FEW_OF):
+            slots = np.unique(slots_of(self._stock.places, blocks.ids, allowed))
+            slots = slots[slots >= 0]
+            return lambda request: look_at(self._stock, slots, request), blocks.alive
+        if int(allowed.max()) - int(allowed.min()) < _DENSE * len(self):
+            return self._look, bits_of(blocks.ids, allowed) & blocks.alive
+        may = np.zeros_like(blocks.alive)
+        slots = slots_of(self._stock.places, blocks.ids, allowed)
+        set_bits(may, slots[slots >= 0])
+        return self._look, may & blocks.alive
+
+    @staticmethod
+    def read_stock(folder: Path) -> "Stock":
+        """Return the stock that was saved into a folder, mapped."""
+        from towers.index.look import Stock
+
+        return read_arrays(folder / "stock", Stock)
+
+    def _save(self, _folder: Path) -> dict[str, Any]:
+        write_arrays(_folder / "stock", self._stock)
+        return {}
+
+
+def ready(kernel: Any, stock: "Stock", *more: Any) -> Look:  # noqa: ANN401
+    """Return the machine code of a search, called without asking each time of which types its arguments are."""
+    import numba
+
+    from towers.index.look import Request
+
+    some = np.zeros((1, stock.blocks.vectors.shape[1]), np.float32)
+    example = Request(some, stock.blocks.alive, np.zeros(2, np.int64), _NONE, np.zeros((1, 1), np.int64), some)
+    code = kernel.compile(tuple(numba.typeof(each) for each in (stock, example, *more)))
+    return lambda request: code(stock, request, *more)
+
+
+def part(request: "Request", rows: slice) -> "Request":
+    """Return some queries of a request, and where their answers belong."""
+    return request._replace(
+        queries=request.queries[rows],
+        offsets=request.offsets[rows.start : rows.stop + 1],
+        ids=request.ids[rows],
+        scores=request.scores[rows],
+    )
+
+
+def _flat(exclude: Ids | None, q: int) -> tuple[Int64[np.ndarray, " q_1"], Int64[np.ndarray, " m"]]:
+    """Return excluded ids, all queries one after the other, and where each query's begin."""
+    if exclude is None:
+        return np.zeros(q + 1, np.int64), _NONE
+    if q == 1:
+        only = np.array(exclude[0], np.int64)
+        return np.array([0, len(only)]), only
+    offsets = np.zeros(q + 1, np.int64)
+    np.cumsum([len(ids) for ids in exclude], out=offsets[1:])
+    return offsets, np.concatenate([_NONE, *exclude]).astype(np.int64)

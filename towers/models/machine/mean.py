@@ -1,0 +1,23 @@
+"""The last state of :class:`towers.models.history.MeanHistory`."""
+
+import numpy as np
+from jaxtyping import Float32
+from numpy import ndarray
+
+from towers.compiled import compiled
+from towers.models.machine.seen import Asked, seen_by, window_of
+
+
+@compiled
+def last_states(asked: Asked) -> Float32[ndarray, "q d"]:
+    """Return the mean of each user's events."""
+    seen = seen_by(asked)
+    states = np.zeros((len(asked.asked_ms), seen.events.shape[1]), np.float32)
+    for user in range(len(states)):
+        events, state = window_of(seen, user), states[user]
+        for event in range(len(events)):
+            for place in range(len(state)):
+                state[place] += events[event, place]
+        for place in range(len(state)):
+            state[place] /= np.float32(len(events))
+    return states
