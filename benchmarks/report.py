@@ -172,11 +172,15 @@ def peers_table(protocol: str, folder: Path) -> str:
 PEER_METRICS = ("recall@100", "recall@20", "ndcg@10", "hit@10")
 PLAIN = {
     "training": (
-        ("protocol", "encoder", "dim"),
+        ("protocol", "encoder", "dim", "device"),
         (
             *("positions_per_s", "overhead", "gflops", "share_of_ceiling", "share_of_bandwidth"),
-            *("peak_mb", "threads", "precision", "device"),
+            *("peak_mb", "threads", "precision"),
         ),
+    ),
+    "gpu_search": (
+        ("vectors", "queries", "device"),
+        ("launch_us", "call_us", "torch_us", "over_bytes", "over_float32", "over_floor", "recall", "proven"),
     ),
     "order": (("what",), ("cosine",)),
     "startup": (("what",), ("median_s", "peak_mb", "runs")),

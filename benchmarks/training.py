@@ -54,7 +54,7 @@ SETTINGS = {
     "ml-1m-wide": (200, 65_536, Catalogue()),
     "kuairand-wide": (50, 65_536, Mixed(count=4096)),
 }
-"""Window, positions of a step, sampler: as the recipes have them, and as fast as they go."""
+"""Window, positions of a step, sampler: as the recipes have them, as fast as they go, and as wide as a GPU likes."""
 
 
 @dataclass(frozen=True)
@@ -154,8 +154,6 @@ def measure(
     with FlopCounterMode(display=False) as counter, ByteCounter() as moved:
         torch.autograd.backward(loss_of(towers, batch, low))
     towers.zero_grad()
-    if device != "cpu":
-        torch.cuda.reset_peak_memory_stats()
     each, traffic = counter.get_total_flops() / batch.positions, moved.total / batch.positions
     packaged(config, towers, replace(source, limit=3))
     peak = peak_mb() if device == "cpu" else torch.cuda.max_memory_allocated() / 1e6
@@ -189,6 +187,8 @@ def measure(
 def measured(name: str, world: World, kind: str, dim: int, steps: int, device: str) -> None:
     """Measure an encoder at a width and record the row."""
     began = time.perf_counter()
+    if device != "cpu":
+        torch.cuda.reset_peak_memory_stats()
     row, peak = measure(name, world, kind, dim, steps, device)
     spent = time.perf_counter() - began
     command = f"python -m benchmarks.training {name} --encoders {kind} --dims {dim}"
