@@ -71,7 +71,7 @@ def measured(kind: str, window: int, users: int, turns: int, turn_s: float) -> d
 def main() -> None:
     """Measure and record."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--turns", type=int, default=7, help="of each way, beside one to warm up")
+    parser.add_argument("--turns", type=int, default=3, help="of each way, beside one to warm up")
     parser.add_argument("--trial", action="store_true", help="record nothing")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
