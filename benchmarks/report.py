@@ -189,6 +189,11 @@ PLAIN = {
         ("auc", "low auc", "high auc", "log_loss", "precision", "recall", "f1", "calibration_error", "exposures"),
     ),
     "demo": (("what",), ("seconds", "peak_mb", "threads", "cores")),
+    "requests": (
+        ("data", "videos", "encoder", "index", "users", "part"),
+        ("p50_us", "p99_us", "share", "per_second", "over_raw"),
+    ),
+    "user_tower": (("encoder", "window", "users"), ("torch_us_a_user", "own_us_a_user", "times_faster", "apart")),
     "two_hosts": (("way",), ("recall@100", "figures_apart", "weights_apart", "seconds")),
     "evaluation": (("users", "videos", "dim"), ("ranked", "users_per_s", "hours_for_all", "threads", "peak_mb")),
 }

@@ -15,8 +15,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -26,8 +25,9 @@ from benchmarks.record import CHECKOUT, Circumstances, record
 from towers.data import TIME_UNKNOWN, Encoders, Positives, Vocabulary
 from towers.features import FeatureTable, Requests
 from towers.index import Auto
-from towers.models import HISTORIES, MeanHistory, ModelConfig, TwoTower, UserTower
+from towers.models import HISTORIES, MeanHistory, ModelConfig, TwoTower
 from towers.publishing import Bundle
+from towers.publishing.parity import Material
 from towers.serving import Retriever
 
 PARTS = ("user", "exclude", "history", "tower", "search", "filter", "answer")
@@ -92,18 +92,12 @@ def made(videos: int, excluded: int, users: int = 100_000, dim: int = 64, window
     features = FeatureTable(np.zeros((users + 2, 0), np.int32))
     index = Auto().build(vectors[2:], np.arange(2, videos + 2), towers.geometry)
     names = [Vocabulary.from_ids(rng.permutation(2**60 + 7 * np.arange(count))) for count in (users, videos)]
-    bundle = SimpleNamespace(
-        towers=towers,
-        vectors=vectors,
-        index=index,
-        positives=positives,
-        version="made",
-        users=names[0],
-        videos=names[1],
-        material=SimpleNamespace(user_tower=UserTower(towers, vectors, features)),
-    )
+    bundle = Bundle.__new__(Bundle)  # which is in no folder
+    bundle.manifest = {"version": "made"}
+    material = Material(towers, vectors, positives, features, features, index)
+    vars(bundle).update(vars(material), users=names[0], videos=names[1], material=material)
     hidden = rng.choice(names[1].known, excluded, replace=False)
-    return Case("made", Retriever(cast("Bundle", bundle)), rng.permutation(names[0].known).tolist(), hidden)
+    return Case("made", Retriever(bundle), rng.permutation(names[0].known).tolist(), hidden)
 
 
 class Apart:
