@@ -4,7 +4,7 @@ from collections.abc import Callable
 from copy import copy
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Float32, Int64, UInt16
@@ -54,7 +54,7 @@ class BlockSearcher(Searcher):
         """What is searched."""
         return self._stock
 
-    def without(self, ids: Int64[np.ndarray, " m"]) -> Self:
+    def without(self, ids: Int64[np.ndarray, " m"]) -> "BlockSearcher":
         """Return this searcher less some ids, those that it lacks left out; all but a bit for each vector is shared."""
         from towers.index.codes import clear_bits
         from towers.index.places import slots_of

@@ -1,6 +1,7 @@
 """An index that lives through additions, changes and removals, and through crashes."""
 
-from towers.index.live.live import Health, Live
+from towers.index.live.health import Health
+from towers.index.live.live import Live
 from towers.index.live.opening import Recovered
 from towers.index.live.parts import Upkeep
 

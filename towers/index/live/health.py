@@ -33,7 +33,6 @@ class Health:
     queries: int
     recent: int
     tombstones: int
-    rebuilding: bool
 
 
 class Heard:

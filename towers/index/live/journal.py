@@ -5,7 +5,7 @@ import struct
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float32, Int64
@@ -70,7 +70,7 @@ class Journal:
         os.fsync(self._file.fileno())
 
     @classmethod
-    def create(cls, path: Path, dim: int, *, sync: bool) -> Self:
+    def create(cls, path: Path, dim: int, *, sync: bool) -> "Journal":
         """Begin a journal of changes of `dim` dimensions."""
         replace(path, _TITLE.pack(_NAME, FORMAT, dim))
         return cls(path, _TITLE.size, sync=sync)

@@ -3,7 +3,7 @@
 import logging
 import threading
 from pathlib import Path
-from typing import IO, Any, ClassVar, Self
+from typing import IO, Any, ClassVar
 
 import numpy as np
 from jaxtyping import Float32, Int64
@@ -20,11 +20,11 @@ from towers.index.live.folder import (
     read_header,
     write_header,
 )
-from towers.index.live.health import Health, Heard, recall_of
+from towers.index.live.health import QUERIES, Health, Heard, recall_of
 from towers.index.live.journal import Change, Journal
 from towers.index.live.moment import Moment
 from towers.index.live.opening import State, read_state
-from towers.index.live.parts import QUERIES, Part, Upkeep, from_nothing, named, of_name, rebuilt
+from towers.index.live.parts import Part, Upkeep, from_nothing, named, of_name, rebuilt
 from towers.types import DataError, Geometry, Hits
 
 _log = logging.getLogger(__name__)
@@ -86,7 +86,7 @@ class Live(Searcher):
         geometry: Geometry,
         index: Index | None = None,
         queries: Float32[np.ndarray, "q d"] | None = None,
-    ) -> Self:
+    ) -> "Live":
         """Build the first main part in a new or empty folder, and open it for writing.
 
         Args:
@@ -114,7 +114,7 @@ class Live(Searcher):
         return cls.open(folder)
 
     @classmethod
-    def open(cls, folder: Path, *, write: bool = True, sync: bool = True, upkeep: Upkeep | None = None) -> Self:
+    def open(cls, folder: Path, *, write: bool = True, sync: bool = True, upkeep: Upkeep | None = None) -> "Live":
         """Open a folder, and do again what its journals say.
 
         Args:
@@ -143,7 +143,7 @@ class Live(Searcher):
         """Open a folder for reading."""
         return cls.open(folder, write=False)
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "Live":
         return self
 
     def __exit__(self, *_: object) -> None:

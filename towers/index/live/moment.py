@@ -1,7 +1,6 @@
 """One moment of a live index: what a search sees from its begin to its end, whatever is written meanwhile."""
 
 from dataclasses import dataclass, replace
-from typing import Self
 
 import numpy as np
 from jaxtyping import Float32, Int64
@@ -32,7 +31,7 @@ class Moment:
     built: int
 
     @classmethod
-    def of(cls, main: BlockSearcher) -> Self:
+    def of(cls, main: BlockSearcher) -> "Moment":
         """Return the moment in which nothing has come yet."""
         return cls(main, Recent.empty(main.stock.frame), len(main))
 
@@ -66,7 +65,7 @@ class Moment:
         slots, blocks = self.main.slots, self.main.stock.blocks
         return gathered(blocks.vectors, slots, vectors), np.concatenate([blocks.ids[slots], ids])
 
-    def after(self, change: Change) -> tuple[Self, int]:
+    def after(self, change: Change) -> tuple["Moment", int]:
         """Return the moment after a change, and how many of its ids were there before it."""
         ids, vectors = change
         main, recent = self.main.without(ids), self.recent
@@ -88,6 +87,6 @@ class Moment:
         main = self.main.search(queries, k, exclude, allow)
         return Hits(*best_of_both((main.ids, main.scores), (recent.ids, recent.scores)))
 
-    def exactly(self) -> Self:
+    def exactly(self) -> "Moment":
         """Return the same moment with a main part that is searched exactly."""
         return replace(self, main=ExactSearcher.over(self.main))

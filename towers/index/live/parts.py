@@ -41,9 +41,9 @@ class Upkeep:
                 f"{self} makes no sense; recent must be 0 or more, at_least 1 or more, removed and fall within 0 and 1"
             )
 
-    def recent_slots(self, built: int) -> float:
+    def recent_slots(self, built: int) -> int:
         """Return how many recent vectors there may be beside a main part built of so many."""
-        return max(self.recent * built, self.at_least)
+        return max(int(self.recent * built), self.at_least)
 
     def is_due(self, now: Moment, patience: int) -> bool:
         """Return whether the main part should be built anew; patience is 1, more after each time that it failed."""

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 from functools import cache
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Float32, Int32, Int64, UInt16
@@ -41,7 +41,7 @@ class Recent:
     n: int
 
     @classmethod
-    def empty(cls, frame: "Frame", slots: int = _SMALLEST) -> Self:
+    def empty(cls, frame: "Frame", slots: int = _SMALLEST) -> "Recent":
         """Return a moment without vectors, with room for some; their bytes are taken by a frame."""
         from towers.index.codes import empty_blocks
         from towers.index.look import Stock
@@ -65,7 +65,7 @@ class Recent:
         """Return where the vectors are, rising, [n]."""
         return np.flatnonzero(np.unpackbits(self.alive.view(np.uint8), bitorder="little"))
 
-    def put(self, vectors: Float32[np.ndarray, "m d"], ids: Int64[np.ndarray, " m"]) -> Self:
+    def put(self, vectors: Float32[np.ndarray, "m d"], ids: Int64[np.ndarray, " m"]) -> "Recent":
         """Return the moment in which vectors have come, or replaced those of their ids."""
         from towers.index.live.slots import lay, link
 
@@ -79,7 +79,7 @@ class Recent:
         stock = self.stock._replace(order=np.arange(blocks, dtype=np.int32))
         return replace(self, stock=stock, alive=alive, used=used, n=self.n + len(ids) - gone)
 
-    def without(self, ids: Int64[np.ndarray, " m"]) -> Self:
+    def without(self, ids: Int64[np.ndarray, " m"]) -> "Recent":
         """Return the moment in which some ids have gone, those that it lacks left out."""
         from towers.index.codes import clear_bits
 
@@ -114,7 +114,7 @@ class Recent:
 
         return alive_slots(self.stock, self.before, self.alive, self.used, ids)
 
-    def _moved(self, more: int) -> Self:
+    def _moved(self, more: int) -> "Recent":
         """Return the same vectors in new arrays, with room for as many again and more."""
         from towers.index.codes import frame_of
 
