@@ -3,9 +3,11 @@
 TOWERS_LIVE_EXAMPLES says how many sequences, 10000 in the nightly form.
 """
 
+import atexit
 import os
 import shutil
 import tempfile
+from functools import cache
 from pathlib import Path
 from unittest import mock
 
@@ -14,14 +16,26 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
-from tests.index.live.worlds import BY_HAND, begun, best, check, whole
+from tests.index.live.worlds import BY_HAND, Truth, begun, best, check, whole
 from towers.index import Live
 from towers.index.live.folder import journal_file
 from towers.index.live.journal import Change, _record
 
-EXAMPLES = int(os.environ.get("TOWERS_LIVE_EXAMPLES", "300"))
+EXAMPLES = int(os.environ.get("TOWERS_LIVE_EXAMPLES", "200"))
+STEPS = 12
+SHARED = Path("/dev/shm")  # noqa: S108 - a disk in memory
+MEMORY = SHARED if SHARED.is_dir() else None
 some_ids = st.lists(st.integers(0, 40), min_size=1, max_size=6, unique=True).map(lambda ids: np.array(ids, np.int64))
 seeds = st.integers(0, 999)
+
+
+@cache
+def fresh() -> tuple[Path, Truth]:
+    """A folder that every sequence begins with a copy of."""
+    live, truth = begun(Path(tempfile.mkdtemp(dir=MEMORY)) / "live")
+    live.close()
+    atexit.register(shutil.rmtree, live.folder.parent)
+    return live.folder, truth
 
 
 class Sequence(RuleBasedStateMachine):
@@ -29,8 +43,11 @@ class Sequence(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.place = Path(tempfile.mkdtemp())
-        self.live, self.truth = begun(self.place / "0")
+        self.place = Path(tempfile.mkdtemp(dir=MEMORY))
+        folder, truth = fresh()
+        self.truth = dict(truth)
+        shutil.copytree(folder, self.place / "0")
+        self.live = Live.open(self.place / "0", upkeep=BY_HAND)
         self.times = 0
 
     @rule(ids=some_ids, seed=seeds)
@@ -40,12 +57,11 @@ class Sequence(RuleBasedStateMachine):
         assert self.live.put(vectors, ids) == new
         self.truth |= dict(zip(ids.tolist(), vectors, strict=True))
 
-    @rule(ids=some_ids, again=st.integers(100, 400))
-    def put_often(self, ids: np.ndarray, again: int) -> None:
+    @rule(times=st.integers(2, 8), seed=seeds)
+    def put_often(self, times: int, seed: int) -> None:
         """So often that slots are used up."""
-        for start in range(0, again, 40):
-            self.put(np.arange(start % 3, 40), start)
-        self.put(ids, again)
+        for more in range(times):
+            self.put(np.arange(more % 3, 40), seed + more)
 
     @rule(ids=some_ids)
     def remove(self, ids: np.ndarray) -> None:
@@ -114,7 +130,8 @@ class Sequence(RuleBasedStateMachine):
 def test_any_sequence_leads_to_what_a_dict_would_hold() -> None:
     # No machine loses power here, and waiting for the disk would take most of the time.
     with mock.patch("os.fsync"):
+        fresh()
         run = settings(
-            max_examples=EXAMPLES, stateful_step_count=20, deadline=None, suppress_health_check=list(HealthCheck)
+            max_examples=EXAMPLES, stateful_step_count=STEPS, deadline=None, suppress_health_check=list(HealthCheck)
         )
         run_state_machine_as_test(Sequence, settings=run)

@@ -82,7 +82,7 @@ class Live(Searcher):
         cls,
         folder: Path,
         vectors: Float32[np.ndarray, "n d"],
-        ids: Int64[np.ndarray, " n"],
+        ids: Int64[np.ndarray, " m"],
         geometry: Geometry,
         index: Index | None = None,
         queries: Float32[np.ndarray, "q d"] | None = None,
@@ -167,12 +167,12 @@ class Live(Searcher):
         """At least the length of the longest vector."""
         return self._current.now.longest
 
-    def put(self, vectors: Float32[np.ndarray, "m d"], ids: Int64[np.ndarray, " m"]) -> int:
+    def put(self, vectors: Float32[np.ndarray, "n d"], ids: Int64[np.ndarray, " m"]) -> int:
         """Add videos, and replace the vectors of those that are there; return how many are new.
 
         Args:
-            vectors: One vector per video, [m, d].
-            ids: What to call them, each ≥ 0 and different, [m].
+            vectors: One vector per video, [n, d].
+            ids: What to call them, each ≥ 0 and different, [n].
 
         Raises:
             DataError: As Index.build, or another dimension: nothing is changed then. Or the index is not open for

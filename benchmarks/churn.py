@@ -1,0 +1,183 @@
+"""Measures the live index: what a write costs, what a search feels of it, and what recall does when videos come and go.
+
+    python -m benchmarks.churn --videos 100000 --dim 64
+
+Vectors are made up: each of `--clusters` centers has a share of the videos that falls as 1/rank, and videos lie about
+it; what replaces half of them lies about other centers, as when fashions change. Users lie about the same centers.
+Rows go to benchmarks/results/churn.csv, one for each number.
+"""
+
+import argparse
+import shutil
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from benchmarks.record import Circumstances, record, usable_threads
+from towers.index import Exact, Ivf, Live, Upkeep, measured_recall
+from towers.types import Geometry, peak_mb
+
+K, SPREAD = 100, 1.0
+
+
+@dataclass
+class World:
+    """Clusters, and what is drawn from them."""
+
+    dim: int
+    clusters: int
+    random: np.random.Generator = field(default_factory=lambda: np.random.default_rng(0))
+
+    def __post_init__(self) -> None:
+        self.centers = self.random.standard_normal((2 * self.clusters, self.dim)).astype(np.float32)
+        share = 1 / np.arange(1, self.clusters + 1)
+        self.share = share / share.sum()
+
+    def draw(self, n: int, *, later: bool = False) -> np.ndarray:
+        """Return unit vectors about the centers of before or of later, [n, d]."""
+        which = self.random.choice(self.clusters, n, p=self.share) + later * self.clusters
+        vectors = self.centers[which] + np.float32(SPREAD) * self.random.standard_normal((n, self.dim), np.float32)
+        return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+
+@dataclass
+class Findings:
+    """Numbers and their names."""
+
+    rows: list[dict[str, object]] = field(default_factory=list)
+
+    def add(self, what: str, value: float, unit: str) -> None:
+        """Keep a number, and show it."""
+        self.rows.append({"what": what, "value": f"{value:.4g}", "unit": unit})
+        print(f"{what}: {value:.4g} {unit}", flush=True)
+
+    def times(self, what: str, act: Callable[[int], object], count: int) -> None:
+        """Keep p50 and p99 of an act in µs."""
+        spent = np.empty(count)
+        for number in range(count):
+            began = time.perf_counter()
+            act(number)
+            spent[number] = time.perf_counter() - began
+        self.quantiles(what, spent)
+
+    def quantiles(self, what: str, spent: np.ndarray) -> None:
+        """Keep p50, p99 and the longest of seconds in µs."""
+        for name, share in (("p50", 0.5), ("p99", 0.99), ("longest", 1.0)):
+            self.add(f"{what}, {name}", 1e6 * float(np.quantile(spent, share)), "us")
+
+
+def searches(live: Live, queries: np.ndarray, go_on: Callable[[], bool]) -> np.ndarray:
+    """Search for one query after the other, k = 100; return what each took, seconds."""
+    spent: list[float] = []
+    while go_on():
+        row = len(spent) % len(queries)
+        began = time.perf_counter()
+        live.search(queries[row : row + 1], K)
+        spent.append(time.perf_counter() - began)
+    return np.array(spent)
+
+
+def each(act: Callable[..., object], *arrays: np.ndarray) -> Callable[[int], object]:
+    """Return what acts on one row of arrays."""
+    return lambda row: act(*(array[row : row + 1] for array in arrays))
+
+
+def writes(found: Findings, folder: Path, world: World, n: int) -> None:
+    """Measure single writes, with and without waiting for the disk, and doing them again at opening."""
+    for sync, count in ((True, 300), (False, 3000)):
+        how = "waiting for the disk" if sync else "not waiting for the disk"
+        with Live.open(folder, sync=sync, upkeep=Upkeep(background=False)) as live:
+            old, more = np.split(world.random.permutation(n)[: 2 * count], 2)
+            for what, ids in (("add", np.arange(n, n + count)), ("update", old)):
+                found.times(f"{what}, {how}", each(live.put, world.draw(count), ids), count)
+            found.times(f"remove, {how}", each(live.remove, more), count)
+    began = time.perf_counter()
+    with Live.open(folder) as live:
+        seconds = time.perf_counter() - began
+        found.add("opened and done again", seconds, "s")
+        found.add("changes done again at opening", live.recovered.changes, "calls")
+        found.add("changes done again per second", live.recovered.changes / seconds, "calls/s")
+        live.remove(np.arange(n, n + 3000))
+        live.compact()
+    began = time.perf_counter()
+    Live.open(folder).close()
+    found.add("opened with an empty journal", time.perf_counter() - began, "s")
+
+
+def churn(found: Findings, folder: Path, world: World, n: int) -> None:
+    """Replace half of the catalogue one by one, main parts being built in the background, and measure recall."""
+    queries = np.concatenate([world.draw(500), world.draw(500, later=True)])
+
+    def recall(live: Live, what: str) -> None:
+        found.add(f"recall@{K}, {what}", live.health(queries).recall, "")
+
+    with Live.open(folder, sync=False) as live:
+        recall(live, "before")
+        new = world.draw(n // 2, later=True)
+        gone = world.random.permutation(live.ids)[: n // 2]
+        began = time.perf_counter()
+        for row in range(n // 2):
+            live.put(new[row : row + 1], gone[row : row + 1])
+        found.add("half replaced one by one", time.perf_counter() - began, "s")
+        found.add("main parts built meanwhile or being built", live._current.number - 2, "")
+        recall(live, "after half was replaced")
+    with Live.open(folder) as live:
+        compacting(found, live, queries)
+        recall(live, "after building anew in the same lists or new ones")
+        vectors, ids = live._current.now.contents()
+        fresh, exact = (index.build(vectors, ids, Geometry.cosine) for index in (Ivf(), Exact()))
+        found.add(f"recall@{K}, fresh build", measured_recall(fresh, exact, queries, K), "")
+
+
+def compacting(found: Findings, live: Live, queries: np.ndarray) -> None:
+    """Search while main parts are built and for as long without, in turns: other work on the machine hits both."""
+    spent: dict[str, list[np.ndarray]] = {"alone": [], "beside building": [], "beside making lists anew": []}
+    for _ in range(3):
+        for what, recluster in (("beside building", False), ("beside making lists anew", True)):
+            builder = threading.Thread(target=live.compact, kwargs={"recluster": recluster})
+            began = time.perf_counter()
+            builder.start()
+            spent[what].append(searches(live, queries, builder.is_alive))
+            seconds = time.perf_counter() - began
+            builder.join()
+            found.add(f"building {what.removeprefix('beside ')}", seconds, "s")
+            timer = threading.Timer(seconds, lambda: None)
+            timer.start()
+            spent["alone"].append(searches(live, queries, timer.is_alive))
+    for what, parts in spent.items():
+        every = np.concatenate(parts)
+        found.quantiles(f"search {what}", every)
+        found.add(f"search {what}, share above 5 ms", float((every > 0.005).mean()), "")
+
+
+def main() -> None:
+    """Measure and record."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--videos", type=int, default=100_000)
+    parser.add_argument("--dim", type=int, default=64)
+    parser.add_argument("--clusters", type=int, default=500)
+    arguments = parser.parse_args()
+    torch.set_num_threads(usable_threads())
+    world, found, n = World(arguments.dim, arguments.clusters), Findings(), arguments.videos
+    place = Path(tempfile.mkdtemp())
+    began = time.perf_counter()
+    try:
+        Live.create(place / "live", world.draw(n), np.arange(n), Geometry.cosine, Ivf(), world.draw(256)).close()
+        found.add("created", time.perf_counter() - began, "s")
+        writes(found, place / "live", world, n)
+        churn(found, place / "live", world, n)
+    finally:
+        shutil.rmtree(place)
+    command = f"python -m benchmarks.churn --videos {n} --dim {arguments.dim} --clusters {arguments.clusters}"
+    how = Circumstances(command=command, seed=0, seconds=time.perf_counter() - began, peak_mb=peak_mb())
+    record("churn", [{"videos": n, "dim": arguments.dim} | row for row in found.rows], how)
+
+
+if __name__ == "__main__":
+    main()
