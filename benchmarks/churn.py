@@ -14,6 +14,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -74,7 +75,7 @@ class Findings:
 
 
 def searches(live: Live, queries: np.ndarray, go_on: Callable[[], bool]) -> np.ndarray:
-    """Search for one query after the other, k = 100; return what each took, and of that not for want of a core, seconds.
+    """Search for one query after the other, k = 100; return what each took, and that less its wait for a core, [n, 2].
 
     A thread that is kept from running because all cores are busy, with us or others, waits in the kernel's queue,
     which it counts; one that waits for a lock, Python's or ours, does not.
@@ -105,6 +106,7 @@ def writes(found: Findings, folder: Path, world: World, n: int) -> None:
             for what, ids in (("add", np.arange(n, n + count)), ("update", old)):
                 found.times(f"{what}, {how}", each(live.put, world.draw(count), ids), count)
             found.times(f"remove, {how}", each(live.remove, more), count)
+    together(found, folder, world)
     began = time.perf_counter()
     with Live.open(folder) as live:
         seconds = time.perf_counter() - began
@@ -116,6 +118,17 @@ def writes(found: Findings, folder: Path, world: World, n: int) -> None:
     began = time.perf_counter()
     Live.open(folder).close()
     found.add("opened with an empty journal", time.perf_counter() - began, "s")
+
+
+def together(found: Findings, folder: Path, world: World, threads: int = 8, calls: int = 400) -> None:
+    """Measure how many updates a second several threads get done that wait for the disk together."""
+    new = world.draw(calls)
+    with Live.open(folder, upkeep=Upkeep(background=False)) as live, ThreadPoolExecutor(threads) as pool:
+        began = time.perf_counter()
+        list(pool.map(each(live.put, new, np.arange(calls)), range(calls)))
+        found.add(
+            f"updates of {threads} threads, waiting for the disk", calls / (time.perf_counter() - began), "calls/s"
+        )
 
 
 def churn(found: Findings, folder: Path, world: World, n: int) -> None:

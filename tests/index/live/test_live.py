@@ -216,3 +216,51 @@ def test_from_nothing_to_many_and_back(tmp_path: Path) -> None:
         live.compact()
         check(live, {})
     assert len(Live.open(tmp_path / "live", write=False)) == 0
+
+
+@pytest.mark.parametrize("apart", [1, 2**40])
+def test_long_allow_lists_do_not_bring_back_what_is_gone(tmp_path: Path, apart: int) -> None:
+    ids = np.arange(N) * apart
+    with Live.create(tmp_path / "live", clustered(3, N), ids, Geometry.cosine, Exact()) as live:
+        live.remove(ids[::3])
+        allow = ids[N // 4 :]
+        found = live.search(clustered(8, 2), N, None, allow).ids
+    left = np.setdiff1d(allow, ids[::3])
+    assert [sorted(row[row >= 0].tolist()) for row in found] == [left.tolist()] * 2
+
+
+def test_where_building_in_the_background_fails_it_is_tried_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    begun(tmp_path / "live")[0].close()
+    live = Live.open(tmp_path / "live", upkeep=Upkeep(recent=0.0, at_least=10))
+
+    def full(_part: object, _folder: Path) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("towers.index.live.parts.Part.save", full)
+    live.put(whole(1, 11), np.arange(100, 111))
+    live._join()
+    assert "could not build a new main part; it goes on with the old one" in caplog.text
+    monkeypatch.undo()
+    live.put(whole(2, 1), np.array([200]))
+    live._join()
+    assert live.health().recent == 12
+    live.put(whole(3, 9), np.arange(201, 210))
+    live._join()
+    assert live.health().recent == 0
+    assert len(live) == 20 + 11 + 1 + 9
+    live.close()
+
+
+def test_writers_wait_where_building_is_slower_than_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun(tmp_path / "live")[0].close()
+    live = Live.open(tmp_path / "live", sync=False, upkeep=Upkeep(recent=0.0, at_least=10))
+    waits: list[int] = []
+    monkeypatch.setattr(live, "_start", lambda **_: None)
+    monkeypatch.setattr(live, "_join", lambda: waits.append(live.health().recent))
+    for row in range(43):
+        live.put(whole(row, 1), np.array([100 + row]))
+    assert waits == [41, 42]
+    monkeypatch.undo()
+    live.close()

@@ -232,8 +232,7 @@ class Live(Searcher):
 
     def close(self) -> None:
         """Wait for what is being built, close the files and let others write; searches still work."""
-        if self._thread is not None:
-            self._thread.join()
+        self._join()
         self._current.close()
         if self._lock is not None:
             self._lock.close()
@@ -255,9 +254,9 @@ class Live(Searcher):
     def _write(self, change: Change) -> int:
         if not len(change.ids):
             return 0
-        thread = self._thread
-        if thread is not None and self._is_full():
-            thread.join()
+        now = self._current.now
+        if now.recent.used > _FULL * self._upkeep.recent_slots(now.built):
+            self._join()
         there = self._current.write(change)
         if self._upkeep.background and self._upkeep.is_due(self._current.now, self._patience):
             self._start(recluster=False)
@@ -276,9 +275,11 @@ class Live(Searcher):
         write_header(self.folder, header)
         return header, part
 
-    def _is_full(self) -> bool:
-        now = self._current.now
-        return now.recent.used > _FULL * self._upkeep.recent_slots(now.built)
+    def _join(self) -> None:
+        """Wait for what is being built."""
+        thread = self._thread
+        if thread is not None:
+            thread.join()
 
     def _start(self, *, recluster: bool) -> None:
         """Build in the background, unless that is being done."""
