@@ -8,7 +8,6 @@ Rows go to benchmarks/results/churn.csv, one for each number.
 """
 
 import argparse
-import os
 import shutil
 import tempfile
 import threading
@@ -25,7 +24,8 @@ from benchmarks.record import Circumstances, record, usable_threads
 from towers.index import Exact, Ivf, Live, Upkeep, measured_recall
 from towers.types import Geometry, peak_mb
 
-K, SPREAD = 100, 1.0
+K, SPREAD, ENOUGH = 100, 1.0, 0.005
+COLUMNS = ("what", "p50_us", "p99_us", "longest_us", "above_5_ms", "measured", "value", "unit")
 
 
 @dataclass
@@ -50,46 +50,64 @@ class World:
 
 @dataclass
 class Findings:
-    """Numbers and their names."""
+    """Numbers and their names: a line of each, either a value or the quantiles of many times."""
 
-    rows: list[dict[str, object]] = field(default_factory=list)
+    lines: list[dict[str, object]] = field(default_factory=list)
 
     def add(self, what: str, value: float, unit: str) -> None:
         """Keep a number, and show it."""
-        self.rows.append({"what": what, "value": f"{value:.4g}", "unit": unit})
-        print(f"{what}: {value:.4g} {unit}", flush=True)
+        self._keep({"what": what, "value": f"{value:.4g}", "unit": unit})
 
-    def times(self, what: str, act: Callable[[int], object], count: int) -> None:
-        """Keep p50 and p99 of an act in µs."""
-        spent = np.empty(count)
-        for number in range(count):
-            began = time.perf_counter()
-            act(number)
-            spent[number] = time.perf_counter() - began
-        self.quantiles(what, spent)
+    def times(self, what: str, spent: np.ndarray) -> None:
+        """Keep the quantiles of seconds, in µs, and how many are above 5 ms."""
+        p50, p99, longest = (f"{1e6 * float(np.quantile(spent, share)):.0f}" for share in (0.5, 0.99, 1.0))
+        above = int((spent > ENOUGH).sum())
+        quantiles = {"p50_us": p50, "p99_us": p99, "longest_us": longest, "above_5_ms": above, "measured": len(spent)}
+        self._keep({"what": what} | quantiles)
 
-    def quantiles(self, what: str, spent: np.ndarray) -> None:
-        """Keep p50, p99 and the longest of seconds in µs."""
-        for name, share in (("p50", 0.5), ("p99", 0.99), ("longest", 1.0)):
-            self.add(f"{what}, {name}", 1e6 * float(np.quantile(spent, share)), "us")
+    def _keep(self, line: dict[str, object]) -> None:
+        self.lines.append({column: line.get(column, "") for column in COLUMNS})
+        print(line, flush=True)
 
 
-def searches(live: Live, queries: np.ndarray, go_on: Callable[[], bool]) -> np.ndarray:
-    """Search for one query after the other, k = 100; return what each took, and that less its wait for a core, [n, 2].
+def spent(act: Callable[[int], object], count: int) -> np.ndarray:
+    """Return how long an act takes, time after time, seconds."""
+    seconds = np.empty(count)
+    for number in range(count):
+        began = time.perf_counter()
+        act(number)
+        seconds[number] = time.perf_counter() - began
+    return seconds
+
+
+def searches(live: Live, queries: np.ndarray, other: threading.Thread) -> np.ndarray:
+    """Search for one query after the other, k = 100, while another thread is at work.
 
     A thread that is kept from running because all cores are busy, with us or others, waits in the kernel's queue,
-    which it counts; one that waits for a lock, Python's or ours, does not.
+    which it counts; one that waits for a lock, Python's or ours, does not: but whoever holds the lock may.
+
+    Returns:
+        What each took; that less its own wait for a core; and less the other's too, at most all, seconds, [n, 3].
     """
-    spent: list[tuple[float, float]] = []
-    queue = os.open("/proc/thread-self/schedstat", os.O_RDONLY)
-    while go_on():
-        row = len(spent) % len(queries)
-        queued, began = int(os.pread(queue, 99, 0).split()[1]), time.perf_counter()
+    seconds: list[tuple[float, float, float]] = []
+    tasks = (threading.get_native_id(), other.native_id)
+    while other.is_alive():
+        row = len(seconds) % len(queries)
+        before, began = [_queued(task) for task in tasks], time.perf_counter()
         live.search(queries[row : row + 1], K)
-        seconds = time.perf_counter() - began
-        spent.append((seconds, seconds - (int(os.pread(queue, 99, 0).split()[1]) - queued) / 1e9))
-    os.close(queue)
-    return np.array(spent)
+        whole = time.perf_counter() - began
+        own, others = (max(_queued(task) - then, 0.0) for task, then in zip(tasks, before, strict=True))
+        seconds.append((whole, whole - own, max(whole - own - others, 0)))
+    return np.array(seconds)
+
+
+def _queued(task: int | None) -> float:
+    """Return how long a thread of this process has waited for a core, seconds; 0 where it has ended."""
+    path = Path(f"/proc/self/task/{task}/schedstat")
+    try:
+        return int(path.read_bytes().split()[1]) / 1e9
+    except (FileNotFoundError, ProcessLookupError):
+        return 0.0
 
 
 def each(act: Callable[..., object], *arrays: np.ndarray) -> Callable[[int], object]:
@@ -104,8 +122,8 @@ def writes(found: Findings, folder: Path, world: World, n: int) -> None:
         with Live.open(folder, sync=sync, upkeep=Upkeep(background=False)) as live:
             old, more = np.split(world.random.permutation(n)[: 2 * count], 2)
             for what, ids in (("add", np.arange(n, n + count)), ("update", old)):
-                found.times(f"{what}, {how}", each(live.put, world.draw(count), ids), count)
-            found.times(f"remove, {how}", each(live.remove, more), count)
+                found.times(f"{what}, {how}", spent(each(live.put, world.draw(count), ids), count))
+            found.times(f"remove, {how}", spent(each(live.remove, more), count))
     together(found, folder, world)
     began = time.perf_counter()
     with Live.open(folder) as live:
@@ -115,9 +133,21 @@ def writes(found: Findings, folder: Path, world: World, n: int) -> None:
         found.add("changes done again per second", live.recovered.changes / seconds, "calls/s")
         live.remove(np.arange(n, n + 3000))
         live.compact()
+    recent(found, folder, world)
     began = time.perf_counter()
     Live.open(folder).close()
     found.add("opened with an empty journal", time.perf_counter() - began, "s")
+
+
+def recent(found: Findings, folder: Path, world: World) -> None:
+    """Measure what recent vectors cost a search."""
+    queries = world.draw(1000)
+    with Live.open(folder, sync=False, upkeep=Upkeep(background=False)) as live:
+        for count in (0, 1000, 4000, 16000):
+            live.put(world.draw(count), np.arange(count))
+            took = spent(lambda row: live.search(queries[row : row + 1], K), len(queries))
+            found.times(f"search beside {live.health().recent} recent vectors", took)
+        live.compact()
 
 
 def together(found: Findings, folder: Path, world: World, threads: int = 8, calls: int = 400) -> None:
@@ -158,26 +188,21 @@ def churn(found: Findings, folder: Path, world: World, n: int) -> None:
 
 def compacting(found: Findings, live: Live, queries: np.ndarray) -> None:
     """Search while main parts are built and for as long without, in turns: other work on the machine hits both."""
-    spent: dict[str, list[np.ndarray]] = {"alone": [], "beside building": [], "beside making lists anew": []}
+    took: dict[str, list[np.ndarray]] = {"alone": [], "beside building": [], "beside making lists anew": []}
     for _ in range(3):
         for what, recluster in (("beside building", False), ("beside making lists anew", True)):
             builder = threading.Thread(target=live.compact, kwargs={"recluster": recluster})
             began = time.perf_counter()
             builder.start()
-            spent[what].append(searches(live, queries, builder.is_alive))
-            seconds = time.perf_counter() - began
-            builder.join()
-            found.add(f"building {what.removeprefix('beside ')}", seconds, "s")
-            timer = threading.Timer(seconds, lambda: None)
+            took[what].append(searches(live, queries, builder))
+            timer = threading.Timer(time.perf_counter() - began, lambda: None)
             timer.start()
-            spent["alone"].append(searches(live, queries, timer.is_alive))
-    for what, parts in spent.items():
+            took["alone"].append(searches(live, queries, timer))
+    for what, parts in took.items():
         every = np.concatenate(parts)
-        found.quantiles(f"search {what}", every[:, 0])
-        found.quantiles(f"search {what}, less the wait for a core", every[:, 1])
-        found.add(f"search {what}, share above 5 ms", float((every[:, 0] > 0.005).mean()), "")
-        found.add(f"search {what}, less the wait for a core, above 5 ms", int((every[:, 1] > 0.005).sum()), "searches")
-        found.add(f"search {what}, measured", len(every), "searches")
+        found.times(f"search {what}", every[:, 0])
+        found.times(f"search {what}, less its wait for a core", every[:, 1])
+        found.times(f"search {what}, less the other thread's too", every[:, 2])
 
 
 def main() -> None:
@@ -200,7 +225,7 @@ def main() -> None:
         shutil.rmtree(place)
     command = f"python -m benchmarks.churn --videos {n} --dim {arguments.dim} --clusters {arguments.clusters}"
     how = Circumstances(command=command, seed=0, seconds=time.perf_counter() - began, peak_mb=peak_mb())
-    record("churn", [{"videos": n, "dim": arguments.dim} | row for row in found.rows], how)
+    record("churn", [{"videos": n, "dim": arguments.dim} | line for line in found.lines], how)
 
 
 if __name__ == "__main__":

@@ -179,6 +179,7 @@ PLAIN = {
         ("protocol", "model"),
         ("auc", "low auc", "high auc", "log_loss", "precision", "recall", "f1", "calibration_error", "exposures"),
     ),
+    "churn": (("videos", "dim", "what"), ("p50_us", "p99_us", "longest_us", "above_5_ms", "measured", "value", "unit")),
     "demo": (("what",), ("seconds", "peak_mb", "threads", "cores")),
     "two_hosts": (("way",), ("recall@100", "figures_apart", "weights_apart", "seconds")),
     "evaluation": (("users", "videos", "dim"), ("ranked", "users_per_s", "hours_for_all", "threads", "peak_mb")),

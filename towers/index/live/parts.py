@@ -21,8 +21,11 @@ _GROWN = 2
 class Upkeep:
     """When a live index builds its main part anew by itself.
 
+    A search looks at all recent vectors: 4,000 of them cost it 30 µs, where one of 100,000 videos takes 50. To build
+    anew costs a pass over the main part: of 100,000 videos 1.5 s, in another thread.
+
     Attributes:
-        recent: Once the vectors that came use this share of the main part's number; a search looks at all of them.
+        recent: Once the vectors that came use this share of the main part's number of slots.
         at_least: But not below so many.
         removed: Once this share of the main part was removed or replaced.
         fall: Lists are made anew where recall has fallen by more than this since they were made.
