@@ -188,6 +188,7 @@ PLAIN = {
         ("protocol", "model"),
         ("auc", "low auc", "high auc", "log_loss", "precision", "recall", "f1", "calibration_error", "exposures"),
     ),
+    "churn": (("videos", "dim", "what"), ("p50_us", "p99_us", "longest_us", "above_5_ms", "measured", "value", "unit")),
     "demo": (("what",), ("seconds", "peak_mb", "threads", "cores")),
     "requests": (
         ("data", "videos", "encoder", "index", "users", "part"),

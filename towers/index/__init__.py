@@ -9,6 +9,7 @@ from towers.index.faiss_kinds import Hnsw, IvfFaiss, IvfPq, IvfRabitq
 from towers.index.faiss_searcher import FaissSearcher
 from towers.index.index import FORMAT, Index, Searcher
 from towers.index.ivf import Ivf, IvfSearcher
+from towers.index.live import Health, Live, Recovered, Upkeep
 from towers.index.openmp import LIBRARY
 from towers.index.recall import measured_recall
 from towers.index.top_k import top_k
@@ -24,6 +25,7 @@ SEARCHERS: dict[str, type[Searcher]] = {
     "exact": ExactSearcher,
     "ivf": IvfSearcher,
     **{kind.kind: FaissSearcher for kind in (Hnsw, IvfFaiss, IvfPq, IvfRabitq)},
+    "live": Live,
 }
 
 __all__ = [
@@ -32,13 +34,17 @@ __all__ = [
     "SEARCHERS",
     "Auto",
     "Exact",
+    "Health",
     "Hnsw",
     "Index",
     "Ivf",
     "IvfFaiss",
     "IvfPq",
     "IvfRabitq",
+    "Live",
+    "Recovered",
     "Searcher",
+    "Upkeep",
     "load_index",
     "measured_recall",
     "top_k",

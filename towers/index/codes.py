@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float32, Float64, Int64, UInt8, UInt16
+from jaxtyping import Float32, Float64, Int32, Int64, UInt8, UInt16
 
 from towers.compiled import compiled
 from towers.index.block import BYTES, SLOTS
@@ -122,7 +122,31 @@ def fill(
 
 
 @compiled
+def gathered(
+    vectors: Float32[np.ndarray, "slots d"], slots: Int64[np.ndarray, " n"], more: Float32[np.ndarray, "m d"]
+) -> Float32[np.ndarray, "n_m d"]:
+    """Return the vectors in some slots, and more behind them; other threads run meanwhile."""
+    both = np.empty((slots.size + more.shape[0], vectors.shape[1]), np.float32)
+    for row in range(both.shape[0]):
+        for axis in range(both.shape[1]):
+            both[row, axis] = vectors[slots[row], axis] if row < slots.size else more[row - slots.size, axis]
+    return both
+
+
+@compiled
 def set_bits(words: UInt16[np.ndarray, " blocks"], slots: Int64[np.ndarray, " m"]) -> None:
     """Set the bits of slots in words of one bit per slot."""
     for slot in slots:
         words[slot // SLOTS] |= np.uint16(1 << (slot % SLOTS))
+
+
+@compiled
+def clear_bits(words: UInt16[np.ndarray, " blocks"], slots: Int32[np.ndarray, " m"]) -> int:
+    """Clear the bits of slots, those below 0 left out; return how many were set."""
+    count = 0
+    for slot in slots:
+        if slot >= 0:
+            bit = np.uint16(1 << (slot % SLOTS))
+            count += (words[slot // SLOTS] & bit) != 0
+            words[slot // SLOTS] &= ~bit
+    return count

@@ -23,6 +23,13 @@ class ExactSearcher(BlockSearcher):
         """Read what save wrote; the vectors stay on disk and are mapped."""
         return cls(cls.read_stock(folder), Geometry(header["geometry"]), header["why"])
 
+    @classmethod
+    def over(cls, searcher: BlockSearcher) -> "ExactSearcher":
+        """Return an exact searcher of what another one holds, which shares its vectors: its referee."""
+        exact = cls(searcher.stock, searcher.geometry, searcher.why)
+        exact._alive, exact._n = searcher._alive, len(searcher)
+        return exact
+
 
 @dataclass(kw_only=True)
 class Exact(Index):

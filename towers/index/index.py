@@ -133,21 +133,29 @@ class Index(ABC):
             DataError: Ids that are negative, repeated or not one per vector; a vector that is not finite, or not of
                 length 1 (± 0.001) where the geometry is cosine.
         """
-        _check_ids(ids, len(vectors))
-        _check_finite("vectors", vectors)
-        if geometry is Geometry.cosine:
-            _check_lengths(vectors, ids)
-        if (np.diff(ids) <= 0).any():
-            order = np.argsort(ids, kind="stable")
-            vectors, ids = vectors[order], ids[order]
-            twice = (np.diff(ids) == 0).nonzero()[0]
-            if len(twice):
-                raise DataError(f"id {ids[twice[0]]} names {len(twice) + 1} vectors or more; ids must be different")
-        return self._build(np.ascontiguousarray(vectors), np.ascontiguousarray(ids), geometry)
+        vectors, ids = checked(vectors, ids, geometry)
+        return self._build(vectors, ids, geometry)
 
     @abstractmethod
     def _build(self, vectors: Float32[np.ndarray, "n d"], ids: Int64[np.ndarray, " n"], geometry: Geometry) -> Searcher:
         """Return a searcher over checked vectors, which come in the order of their ids."""
+
+
+def checked(
+    vectors: Float32[np.ndarray, "n d"], ids: Int64[np.ndarray, " m"], geometry: Geometry
+) -> tuple[Float32[np.ndarray, "n d"], Int64[np.ndarray, " n"]]:
+    """Return vectors and ids in the order of the ids, whole in memory; see Index.build for what is refused."""
+    _check_ids(ids, len(vectors))
+    _check_finite("vectors", vectors)
+    if geometry is Geometry.cosine:
+        _check_lengths(vectors, ids)
+    if (np.diff(ids) <= 0).any():
+        order = np.argsort(ids, kind="stable")
+        vectors, ids = vectors[order], ids[order]
+        twice = (np.diff(ids) == 0).nonzero()[0]
+        if len(twice):
+            raise DataError(f"id {ids[twice[0]]} names {len(twice) + 1} vectors or more; ids must be different")
+    return np.ascontiguousarray(vectors), np.ascontiguousarray(ids)
 
 
 def _check_ids(ids: np.ndarray, n: int) -> None:

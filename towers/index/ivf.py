@@ -50,6 +50,28 @@ class IvfSearcher(BlockSearcher):
         searcher.why = header["why"]
         return searcher
 
+    def refilled(self, vectors: Float32[np.ndarray, "m d"], ids: Int64[np.ndarray, " m"]) -> "IvfSearcher":
+        """Return a searcher of what this one holds and more, in the same lists, whose means are anew.
+
+        What is here stays in its list; each new vector goes where the mean is nearest.
+
+        Args:
+            vectors: What is new, [m, d].
+            ids: What to call it, none of them here, [m].
+        """
+        from towers.index.block import SLOTS
+        from towers.index.codes import gathered
+        from towers.index.lists import nearest_lists
+
+        slots = self.slots
+        here = np.searchsorted(self._lists.begins, slots // SLOTS, side="right") - 1
+        both = gathered(self._stock.blocks.vectors, slots, vectors)
+        names = np.concatenate([self._stock.blocks.ids[slots], ids])
+        assigned = np.concatenate([here, nearest_lists(self._lists, vectors)])
+        other = IvfSearcher(*in_lists(both, names, assigned, self.nlist), self.geometry, self.nprobe, self.reach)
+        other.why = self.why
+        return other
+
     def _save(self, _folder: Path) -> dict[str, Any]:
         write_arrays(_folder / "lists", self._lists)
         return super()._save(_folder) | {"nprobe": self.nprobe, "reach": self.reach}
@@ -113,11 +135,17 @@ class Ivf(Index):
             raise ConfigError(f"index.reach is {self.reach}; give standard deviations above 0, at most 100, as in 2.5")
 
     def _build(self, vectors: Float32[np.ndarray, "n d"], ids: Int64[np.ndarray, " n"], geometry: Geometry) -> Searcher:
-        from towers.index.lists import lists_of, slots_in_lists
-        from towers.index.look import stock_of
-
         count = number_of_lists(self.nlist, len(vectors))
         assigned = clustered(vectors, count, geometry)
-        slots, begins = slots_in_lists(assigned, count)
-        lists = lists_of(vectors, assigned, begins)
-        return IvfSearcher(stock_of(vectors, ids, slots), lists, geometry, self.nprobe, self.reach)
+        return IvfSearcher(*in_lists(vectors, ids, assigned, count), geometry, self.nprobe, self.reach)
+
+
+def in_lists(
+    vectors: Float32[np.ndarray, "n d"], ids: Int64[np.ndarray, " n"], assigned: Int64[np.ndarray, " n"], count: int
+) -> tuple["Stock", "Lists"]:
+    """Return vectors laid out list after list, and what the lists promise, from the list that each belongs to."""
+    from towers.index.lists import lists_of, slots_in_lists
+    from towers.index.look import stock_of
+
+    slots, begins = slots_in_lists(assigned, count)
+    return stock_of(vectors, ids, slots), lists_of(vectors, assigned, begins)

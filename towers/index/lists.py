@@ -14,6 +14,7 @@ from towers.index.scan import Found, Gone, begin, best_of, scan, shrink
 _FIRST, _MORE = 32, 8
 _ROUND = 4
 _SAMPLE = 65_536
+_AT_ONCE = 1024
 
 
 class Lists(NamedTuple):
@@ -84,6 +85,18 @@ def lists_of(
     full = np.flatnonzero(np.diff(begins))
     centers, frame = blocks_of(wide[full], full, full)
     return Lists(begins, centers, frame, np.arange(len(centers.alive), dtype=np.int32), shape.astype(np.float32))
+
+
+def nearest_lists(lists: Lists, vectors: Float32[np.ndarray, "m d"]) -> Int64[np.ndarray, " m"]:
+    """Return for each vector the list whose mean is nearest, [m]; lists that are empty get none."""
+    full = np.flatnonzero(lists.centers.ids >= 0)
+    means = lists.centers.vectors[full, :-1]
+    half = (means**2).sum(axis=1) / 2
+    nearest = np.zeros(len(vectors), np.int64)
+    for start in range(0, len(vectors) if len(full) else 0, _AT_ONCE):
+        part = slice(start, start + _AT_ONCE)
+        nearest[part] = full[(vectors[part] @ means.T - half).argmax(axis=1)]
+    return nearest
 
 
 @compiled

@@ -1,7 +1,7 @@
 """How much of the exact answer an index finds."""
 
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Float32, Int64
 
 from towers.index.index import Searcher
 from towers.types import DataError
@@ -25,8 +25,18 @@ def measured_recall(searcher: Searcher, reference: Searcher, queries: Float32[np
     if not reference.exact:
         raise DataError(f"recall needs an exact reference, not {reference.kind}; build one with Exact()")
     wanted, given = reference.search(queries, k).ids, searcher.search(queries, k).ids
-    total = int((wanted >= 0).sum())
-    if not total:
+    if not (wanted >= 0).any():
         raise DataError(f"recall@{k} of {len(queries)} queries over {len(reference)} vectors has nothing to find")
+    return share_found(wanted, given)
+
+
+def share_found(wanted: Int64[np.ndarray, "q k"], given: Int64[np.ndarray, "q k"]) -> float:
+    """Return the share of wanted ids that were given too, row by row; -1 is no id, and all of nothing is found.
+
+    Example:
+        >>> share_found(np.array([[7, 3], [5, -1]]), np.array([[3, 4], [5, -1]]))
+        0.6666666666666666
+    """
     found = sum(len(np.intersect1d(a[a >= 0], b)) for a, b in zip(wanted, given, strict=True))
-    return found / total
+    total = int((wanted >= 0).sum())
+    return found / total if total else 1.0

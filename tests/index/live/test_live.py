@@ -1,0 +1,266 @@
+"""What the live index says of itself, what it refuses, and how it keeps its recall and its size."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.index.live.worlds import BY_HAND, EVERYWHERE, D, begun, check, whole
+from towers.index import Exact, Hnsw, Index, Ivf, Live, Upkeep, load_index
+from towers.index.live.health import recall_of
+from towers.index.live.moment import Moment
+from towers.types import ConfigError, DataError, Geometry
+
+N, DIM = 4000, 16
+
+
+def clustered(seed: int, n: int, offset: float = 0.0) -> np.ndarray:
+    """Unit vectors about 40 centers, which another offset turns elsewhere."""
+    centers = np.random.default_rng(1).standard_normal((40, DIM)) + offset * np.random.default_rng(2).standard_normal((
+        40,
+        DIM,
+    ))
+    random = np.random.default_rng(seed)
+    vectors = centers[random.integers(0, 40, n)] + 0.7 * random.standard_normal((n, DIM))
+    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+
+
+def catalogue(folder: Path, index: Index, upkeep: Upkeep) -> Live:
+    vectors = clustered(3, N)
+    Live.create(folder, vectors, np.arange(N), Geometry.cosine, index, clustered(4, 100)).close()
+    return Live.open(folder, sync=False, upkeep=upkeep)
+
+
+def recall_of_a_fresh_build(live: Live, index: Index, queries: np.ndarray) -> float:
+    fresh = index.build(*live._current.now.contents(), Geometry.cosine)
+    return recall_of(Moment.of(fresh), queries)  # type: ignore[arg-type]
+
+
+def test_half_of_a_catalogue_replaced_one_by_one_costs_no_recall(tmp_path: Path) -> None:
+    index = Ivf(nlist=60, nprobe=12)
+    with catalogue(tmp_path / "live", index, Upkeep(recent=0.0, at_least=300)) as live:
+        before = live.health()
+        new = clustered(5, N // 2)
+        for row, name in enumerate(np.random.default_rng(6).permutation(N)[: N // 2]):
+            assert live.put(new[row : row + 1], np.array([name])) == 0
+    queries = clustered(7, 200)
+    after, fresh = live.health(queries), recall_of_a_fresh_build(live, index, queries)
+    assert 0.9 < before.recall < 1
+    assert after.recall >= fresh - 0.005
+    assert after.recent <= 300
+    assert after.tombstones <= 1000
+    assert len(live) == N
+
+
+def test_lists_that_no_longer_fit_are_made_anew(tmp_path: Path) -> None:
+    index = Ivf(nlist=60, nprobe=12)
+    with catalogue(tmp_path / "live", index, BY_HAND) as live:
+        live.put(clustered(5, 3 * N // 4, offset=2.0), np.arange(3 * N // 4))
+        queries = clustered(7, 256, offset=2.0)
+        for row in range(256):
+            live.search(queries[row : row + 1], 1)
+        before = live._part
+        kept = live._current.now.main.refilled(*live._current.now.news())  # type: ignore[attr-defined]
+        fell = recall_of(Moment.of(kept), queries)
+        live.compact()
+        fresh = recall_of_a_fresh_build(live, index, queries)
+        assert fell < before.recall - 0.005
+        assert fresh > fell + 0.005
+        assert live.health().recall == live.health().recall_built == fresh
+
+
+def test_its_own_measurement_has_lists_made_anew(tmp_path: Path) -> None:
+    live = catalogue(tmp_path / "live", Ivf(nlist=60, nprobe=12), Upkeep())
+    known = live._part
+    live._part = known._replace(recall=known.recall + 0.006)
+    assert live.health().fallen
+    live.close()
+    assert not live.health().fallen
+    assert live._part.main is not known.main
+    assert [path.name for path in live.folder.glob("main-*")] == ["main-000002"]
+
+
+def test_twice_as_many_videos_get_lists_of_their_own(tmp_path: Path) -> None:
+    with catalogue(tmp_path / "live", Ivf(), BY_HAND) as live:
+        live.put(clustered(5, N - 1), np.arange(N, 2 * N - 1))
+        live.compact()
+        assert live._part.videos == N
+        live.put(clustered(6, 2), np.arange(2 * N, 2 * N + 2))
+        live.compact()
+        assert live._part.videos == 2 * N + 1
+
+
+def test_what_uses_up_slots_is_moved_and_stays_small(tmp_path: Path) -> None:
+    live, truth = begun(tmp_path / "live")
+    for number in range(600):
+        vectors = whole(number, 1)
+        live.put(vectors, np.array([number % 7 * 2]))
+        truth[number % 7 * 2] = vectors[0]
+    check(live, truth)
+    assert len(live._current.now.recent) == 7
+    assert len(live._current.now.recent.before) == 256
+    live.close()
+
+
+def test_a_search_keeps_the_moment_at_which_it_began(tmp_path: Path) -> None:
+    live, truth = begun(tmp_path / "live")
+    live.put(whole(1, 3), np.array([0, 2, 100]))
+    then, expected = live._current.now, live.search(whole(9, 2), 30, [np.array([2])] * 2)
+    for number in range(100):
+        live.put(whole(number, 4), np.array([0, 2, 4, 100]))
+        live.remove(np.array([2, 6]))
+    found = then.find(whole(9, 2), 30, [np.array([2])] * 2, None)
+    np.testing.assert_array_equal(found.ids, expected.ids)
+    np.testing.assert_array_equal(found.scores, expected.scores)
+    assert 2 not in found.ids
+    assert 2 in then.find(whole(9, 2), 30, None, np.array([2])).ids
+    assert len(then) == len(truth) + 1
+    live.close()
+
+
+def test_one_writes_and_any_number_read(tmp_path: Path) -> None:
+    live, truth = begun(tmp_path / "live")
+    with pytest.raises(DataError, match="is open for writing elsewhere; close it there, or open it here with write"):
+        Live.open(live.folder)
+    reader = Live.open(live.folder, write=False)
+    live.put(whole(1, 1), np.array([100]))
+    check(reader, truth)
+    later = load_index(live.folder)
+    assert isinstance(later, Live)
+    check(later, truth | {100: whole(1, 1)[0]})
+    live.compact()
+    check(reader, truth)
+    for act in (lambda: reader.put(whole(1, 1), np.array([1])), lambda: reader.remove(np.array([1])), reader.compact):
+        with pytest.raises(DataError, match="is not open for writing here; open it with write=True"):
+            act()
+    live.close()
+    with pytest.raises(DataError, match="not open for writing here"):
+        live.put(whole(1, 1), np.array([1]))
+    Live.open(live.folder).close()
+
+
+def test_what_is_refused_changes_nothing(tmp_path: Path) -> None:
+    live, truth = begun(tmp_path / "live")
+    with pytest.raises(DataError, match="vectors have 5 dimensions, the index has 4"):
+        live.put(np.ones((1, 5), np.float32), np.array([1]))
+    with pytest.raises(DataError, match="row 0 of vectors is not finite"):
+        live.put(np.full((1, D), np.nan, np.float32), np.array([1]))
+    with pytest.raises(DataError, match="id 3 names 2 vectors or more"):
+        live.put(whole(0, 2), np.array([3, 3]))
+    with pytest.raises(DataError, match="the id of row 0 is -1"):
+        live.put(whole(0, 1), np.array([-1]))
+    with pytest.raises(DataError, match="there are 1 ids for 2 vectors"):
+        live.put(whole(0, 2), np.array([3]))
+    assert live.put(whole(0, 0), np.zeros(0, np.int64)) == 0
+    check(live, truth)
+    live.close()
+    assert Live.open(live.folder, write=False).recovered.changes == 0
+    units = Live.create(tmp_path / "units", np.eye(D, dtype=np.float32), np.arange(D), Geometry.cosine)
+    with units, pytest.raises(DataError, match="has length 2; cosine geometry needs length 1"):
+        units.put(np.full((1, D), 1, np.float32), np.array([9]))
+
+
+def test_a_disk_that_refuses_a_write_changes_nothing_that_is_searched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    live, truth = begun(tmp_path / "live")
+
+    def full(_handle: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(DataError, match="mend the disk and open the index again"):
+        live.put(whole(0, 1), np.array([1]))
+    monkeypatch.undo()
+    check(live, truth)
+    with pytest.raises(DataError, match="could not be written before"):
+        live.remove(np.array([0]))
+    live.close()
+    Live.open(live.folder).close()
+
+
+def test_a_folder_in_use_and_kinds_that_cannot_live_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(DataError, match=r"is not empty; give a new folder, or open what is there with Live\.open"):
+        Live.create(tmp_path, whole(0, 9), np.arange(9), Geometry.dot)
+    with pytest.raises(ConfigError, match="an index of kind hnsw cannot live; take exact, ivf or auto"):
+        Live.create(tmp_path / "graph", whole(0, 9), np.arange(9), Geometry.dot, Hnsw())
+    with pytest.raises(DataError, match=r"index\.json is missing; make one with Live\.create"):
+        Live.open(tmp_path)
+    Exact().build(whole(0, 9), np.arange(9), Geometry.dot).save(tmp_path / "exact")
+    with pytest.raises(DataError, match="is of kind 'exact', format 2; expected a live index of format 2"):
+        Live.open(tmp_path / "exact")
+    with pytest.raises(ConfigError, match="at_least 1 or more"):
+        Upkeep(at_least=0)
+
+
+def test_what_a_searcher_is_left_of_is_not_saved_as_if_whole(tmp_path: Path) -> None:
+    searcher = EVERYWHERE.build(whole(0, 9), np.arange(9), Geometry.dot)
+    left = searcher.without(np.array([3, 99]))  # type: ignore[attr-defined]
+    assert left.ids.tolist() == [0, 1, 2, 4, 5, 6, 7, 8]
+    assert searcher.ids.tolist() == list(range(9))
+    with pytest.raises(DataError, match="8 vectors are left of what an index held; build one of these"):
+        left.save(tmp_path / "left")
+
+
+def test_from_nothing_to_many_and_back(tmp_path: Path) -> None:
+    with Live.create(tmp_path / "live", whole(0, 0), np.zeros(0, np.int64), Geometry.dot) as live:
+        assert live.health().recall == 1
+        truth = dict(zip(range(300), whole(1, 300), strict=True))
+        assert live.put(whole(1, 300), np.arange(300)) == 300
+        check(live, truth)
+        live.compact()
+        check(live, truth)
+        assert live.remove(np.arange(400)) == 300
+        check(live, {})
+        live.compact()
+        check(live, {})
+    assert len(Live.open(tmp_path / "live", write=False)) == 0
+
+
+@pytest.mark.parametrize("apart", [1, 2**40])
+def test_long_allow_lists_do_not_bring_back_what_is_gone(tmp_path: Path, apart: int) -> None:
+    ids = np.arange(N) * apart
+    with Live.create(tmp_path / "live", clustered(3, N), ids, Geometry.cosine, Exact()) as live:
+        live.remove(ids[::3])
+        allow = ids[N // 4 :]
+        found = live.search(clustered(8, 2), N, None, allow).ids
+    left = np.setdiff1d(allow, ids[::3])
+    assert [sorted(row[row >= 0].tolist()) for row in found] == [left.tolist()] * 2
+
+
+def test_where_building_in_the_background_fails_it_is_tried_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    begun(tmp_path / "live")[0].close()
+    live = Live.open(tmp_path / "live", upkeep=Upkeep(recent=0.0, at_least=10))
+
+    def full(_part: object, _folder: Path) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("towers.index.live.parts.Part.save", full)
+    live.put(whole(1, 11), np.arange(100, 111))
+    live._join()
+    assert "could not build a new main part; it goes on with the old one" in caplog.text
+    monkeypatch.undo()
+    live.put(whole(2, 1), np.array([200]))
+    live._join()
+    assert live.health().recent == 12
+    live.put(whole(3, 9), np.arange(201, 210))
+    live._join()
+    assert live.health().recent == 0
+    assert len(live) == 20 + 11 + 1 + 9
+    live.close()
+
+
+def test_writers_wait_where_building_is_slower_than_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun(tmp_path / "live")[0].close()
+    live = Live.open(tmp_path / "live", sync=False, upkeep=Upkeep(recent=0.0, at_least=10))
+    waits: list[int] = []
+    monkeypatch.setattr(live, "_start", lambda **_: None)
+    monkeypatch.setattr(live, "_join", lambda: waits.append(live.health().recent))
+    for row in range(43):
+        live.put(whole(row, 1), np.array([100 + row]))
+    assert waits == [41, 42]
+    monkeypatch.undo()
+    live.close()

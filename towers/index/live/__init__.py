@@ -1,0 +1,8 @@
+"""An index that lives through additions, changes and removals, and through crashes."""
+
+from towers.index.live.health import Health
+from towers.index.live.live import Live
+from towers.index.live.opening import Recovered
+from towers.index.live.parts import Upkeep
+
+__all__ = ["Health", "Live", "Recovered", "Upkeep"]

@@ -1,0 +1,144 @@
+"""The main part of a live index: how it is built, when it is built anew, and what recall it had."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Float32
+
+from towers.index.index import Index
+from towers.index.ivf import IvfSearcher
+from towers.index.live.health import QUERIES, recall_of
+from towers.index.live.moment import Moment, Videos
+from towers.index.searcher import BlockSearcher
+from towers.types import ConfigError, Geometry
+
+_GROWN = 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Upkeep:
+    """When a live index builds its main part anew by itself.
+
+    A search looks at all recent vectors: 4,000 of them cost it 30 µs, where one of 100,000 videos takes 50. To build
+    anew costs a pass over the main part: of 100,000 videos 1.5 s, in another thread.
+
+    Attributes:
+        recent: Once the vectors that came use this share of the main part's number of slots.
+        at_least: But not below so many.
+        removed: Once this share of the main part was removed or replaced.
+        fall: Lists are made anew where recall has fallen by more than this since they were made.
+        background: Whether to build without being asked, in a thread of its own.
+    """
+
+    recent: float = 1 / 50
+    at_least: int = 4096
+    removed: float = 1 / 4
+    fall: float = 0.005
+    background: bool = True
+
+    def __post_init__(self) -> None:
+        if self.recent < 0 or self.at_least < 1 or not 0 <= self.removed <= 1 or not 0 <= self.fall <= 1:
+            raise ConfigError(
+                f"{self} makes no sense; recent must be 0 or more, at_least 1 or more, removed and fall within 0 and 1"
+            )
+
+    def recent_slots(self, built: int) -> int:
+        """Return how many recent vectors there may be beside a main part built of so many."""
+        return max(int(self.recent * built), self.at_least)
+
+    def is_due(self, now: Moment, patience: int) -> bool:
+        """Return whether the main part should be built anew; patience is 1, more after each time that it failed."""
+        tombstones = max(self.removed * now.built, self.at_least)
+        recent = self.recent_slots(now.built)
+        return now.recent.used > patience * recent or now.tombstones > patience * tombstones
+
+
+class Part(NamedTuple):
+    """A main part, and what recall its lists had when they were made.
+
+    Attributes:
+        main: The main part.
+        recall: Share of the true best K that was found then.
+        queries: By these queries, [q, d].
+        videos: How many vectors there were then.
+    """
+
+    main: BlockSearcher
+    recall: float
+    queries: Float32[np.ndarray, "q d"]
+    videos: int
+
+    def header(self) -> dict[str, Any]:
+        """Return what belongs in the header."""
+        return {"recall": self.recall, "videos": self.videos}
+
+    def save(self, folder: Path) -> None:
+        """Write the main part and the queries."""
+        self.main.save(folder)
+        np.save(folder / "queries.npy", self.queries)
+
+    @classmethod
+    def load(cls, folder: Path, header: dict[str, Any]) -> "Part":
+        """Read what save wrote, mapped."""
+        from towers.index import load_index
+
+        main = _block_searcher(load_index(folder))
+        return cls(main, header["recall"], np.load(folder / "queries.npy"), header["videos"])
+
+
+def from_nothing(index: Index, content: Videos, queries: Float32[np.ndarray, "q d"], geometry: Geometry) -> Part:
+    """Return a main part whose lists are made for what it holds; without queries, some of its vectors ask.
+
+    Raises:
+        ConfigError: An index of a kind that cannot live.
+    """
+    vectors, ids = content
+    main = _block_searcher(index.build(vectors, ids, geometry))
+    if not len(queries):
+        queries = np.ascontiguousarray(vectors[:: -(-len(vectors) // QUERIES) or 1])
+    return Part(main, recall_of(Moment.of(main), queries), queries, len(ids))
+
+
+def rebuilt(last: Part, now: Moment, index: Index, queries: Float32[np.ndarray, "q d"], fall: float | None) -> Part:
+    """Return a main part of all that a moment holds.
+
+    Lists stay, with new means, and what is new goes where the mean is nearest: a pass over the vectors. They are made
+    anew where recall would be lower by more than `fall` than when they were made, where there are more than twice or
+    less than half as many videos as then, or where `fall` is None.
+    """
+    asked = queries if len(queries) else last.queries
+    known = last.videos / _GROWN <= len(now) <= last.videos * _GROWN
+    if isinstance(now.main, IvfSearcher) and known and fall is not None:
+        main = now.main.refilled(*now.news())
+        if recall_of(Moment.of(main), asked) >= last.recall - fall:
+            return last._replace(main=main)
+    return from_nothing(index, now.contents(), asked, now.main.geometry)
+
+
+def named(index: Index) -> dict[str, Any]:
+    """Return an index as a header says it.
+
+    Raises:
+        ConfigError: A class that the package does not know, so that it could not be read again.
+    """
+    from towers.index import INDEXES
+
+    for name, kind in INDEXES.items():
+        if type(index) is kind:
+            return {"name": name, "options": asdict(index)}
+    raise ConfigError(f"{type(index).__name__} is not one of {', '.join(INDEXES)}; a live index must build it again")
+
+
+def of_name(header: dict[str, Any]) -> Index:
+    """Return the index that a header says."""
+    from towers.index import INDEXES
+
+    return INDEXES[header["name"]](**header["options"])
+
+
+def _block_searcher(searcher: Any) -> BlockSearcher:  # noqa: ANN401
+    if not isinstance(searcher, BlockSearcher):
+        raise ConfigError(f"an index of kind {searcher.kind} cannot live; take exact, ivf or auto")
+    return searcher
