@@ -60,6 +60,19 @@ def test_the_whole_way_by_dataclasses_runs(
     assert version.startswith("000001-")
 
 
+def test_the_living_index_finds_what_was_put_and_leaves_out_what_was_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (block,) = [block for block in blocks("python") if "Live.create" in block]
+    names: dict[str, object] = {}
+    exec(compile(block, "README.md", "exec"), names)  # noqa: S102
+    vectors, found = names["vectors"], names["hits"].ids[0]  # type: ignore[attr-defined]
+    even = [row for row in np.argsort(-(vectors @ vectors[0]), kind="stable").tolist() if row % 2 == 0]  # type: ignore[index]
+    assert found.tolist() == even[:10]
+    assert capsys.readouterr().out.endswith(" 1.0\n")
+
+
 def test_the_commands_for_ones_own_log_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (block,) = [block for block in blocks("bash") if "data=files" in block]
     monkeypatch.chdir(write_log(tmp_path))
