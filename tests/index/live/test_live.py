@@ -48,8 +48,9 @@ def test_half_of_a_catalogue_replaced_one_by_one_costs_no_recall(tmp_path: Path)
     after, fresh = live.health(queries), recall_of_a_fresh_build(live, index, queries)
     assert 0.9 < before.recall < 1
     assert after.recall >= fresh - 0.005
-    assert after.recent <= 300
-    assert after.tombstones <= 1000
+    # Writers wait at four times what should be recent.
+    assert after.recent <= 4 * 300 + 1
+    assert after.tombstones <= 4 * 300 + 1
     assert len(live) == N
 
 
