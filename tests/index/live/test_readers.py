@@ -79,7 +79,7 @@ def test_searches_beside_a_writer_see_whole_calls_in_their_order(tmp_path: Path)
         threads.submit(watched.write).result()
         assert all(reader.result() >= 20 for reader in readers)
     watched.live.close()
-    assert watched.live.health().recent <= 60
+    assert watched.live._current.number > 1
     alive = [2 * pair + of for pair in range(PAIRS) for of in (0, 1) if watched.done[pair] > 0]
     assert watched.live.ids.tolist() == alive
     assert Live.open(tmp_path / "live", write=False).ids.tolist() == alive

@@ -21,7 +21,7 @@ class _Call:
     def __init__(self, change: Change) -> None:
         self.change = change
         self.there: int | None = None
-        self.error: DataError | None = None
+        self.error: Exception | None = None
 
 
 class Current:
@@ -103,16 +103,16 @@ class Current:
 
     def _commit(self) -> None:
         calls = [self._waiting.popleft() for _ in range(len(self._waiting))]
+        now, counts = self.now, []
         try:
             self._opened().append([call.change for call in calls])
-        except DataError as error:
+            for call in calls:
+                now, there = now.after(call.change)
+                counts.append(there)
+        except Exception as error:  # each of them has a caller who must know
             for call in calls:
                 call.error = error
             return
-        now, counts = self.now, []
-        for call in calls:
-            now, there = now.after(call.change)
-            counts.append(there)
         if self._since is not None:
             self._since += [call.change for call in calls]
         self.now = now

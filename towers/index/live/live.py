@@ -181,7 +181,8 @@ class Live(Searcher):
         """
         if vectors.shape[1] != self.dim:
             raise DataError(f"vectors have {vectors.shape[1]} dimensions, the index has {self.dim}; take one model's")
-        vectors, ids = checked(vectors, ids, self.geometry)
+        # Copies: what is built meanwhile gets them later, and the caller may use the arrays again.
+        vectors, ids = checked(np.array(vectors, np.float32), np.array(ids, np.int64), self.geometry)
         return len(ids) - self._write(Change(ids, vectors))
 
     def remove(self, ids: Int64[np.ndarray, " m"]) -> int:

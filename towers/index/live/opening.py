@@ -18,7 +18,8 @@ class Recovered:
 
     Attributes:
         changes: How many calls were done again.
-        lost: How many bytes a crash left unfinished; nothing of them was acknowledged, unless without sync.
+        lost: How many bytes a crash left unfinished, or somebody is writing now; nothing of them was acknowledged,
+            unless without sync.
         where: In which file, from which byte on; empty where nothing was lost.
     """
 
@@ -56,10 +57,12 @@ def read_state(folder: Path) -> State:
         header = read_header(folder)
         try:
             state = _read(folder, header)
-        except FileNotFoundError as error:
-            if read_header(folder) == header:
-                raise DataError(f"{error.filename} is missing; take the index from a copy, or build it anew") from error
-            continue
+        except (FileNotFoundError, DataError) as error:
+            if read_header(folder) != header:
+                continue
+            if isinstance(error, DataError):
+                raise
+            raise DataError(f"{error.filename} is missing; take the index from a copy, or build it anew") from error
         if read_header(folder) == header:
             return state
 
