@@ -1,5 +1,7 @@
 """What every index promises, set so that it looks everywhere, against a numpy oracle."""
 
+import atexit
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -32,7 +34,9 @@ class Living(Index):
 
     def _build(self, vectors: np.ndarray, ids: np.ndarray, geometry: Geometry) -> Searcher:
         index = Ivf(nlist=2 if len(ids) > 1 else 0, nprobe=2)
-        live = Live.create(Path(tempfile.mkdtemp()), vectors[::2], ids[::2], geometry, index)
+        folder = Path(tempfile.mkdtemp())
+        atexit.register(shutil.rmtree, folder)
+        live = Live.create(folder, vectors[::2], ids[::2], geometry, index)
         with live:
             live.put(vectors[1::2], ids[1::2])
             live.put(vectors[::-1][:50], ids[::-1][:50])

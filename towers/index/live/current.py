@@ -64,14 +64,18 @@ class Current:
     def begin(self) -> Moment:
         """Begin the next journal; return the moment that the journals before it lead to."""
         old = self._opened()
+        # Twice, so that the second time, for which writers wait, is short.
+        old.flush()
         number = self.number + 1
         new = Journal.create(journal_file(self._folder, number), self._dim, sync=self._sync)
-        old.flush()
-        with self._writing:
-            if not self._sync:
+        try:
+            with self._writing:
                 old.flush()
-            self._journal, self.number, self._since = new, number, []
-            now = self.now
+                self._journal, self.number, self._since = new, number, []
+                now = self.now
+        except BaseException:
+            new.close()
+            raise
         old.close()
         return now
 

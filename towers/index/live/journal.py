@@ -3,7 +3,8 @@
 import os
 import struct
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -81,27 +82,21 @@ class Journal:
         Raises:
             DataError: The disk refused this, or a change before; nothing more is written until it is opened again.
         """
-        if self._error is not None:
-            raise DataError(f"{self.path} could not be written before ({self._error}); mend the disk and open it again")
-        try:
-            data = b""
-            for change in changes:
-                data += _record(change, self._end + len(data), self._on_disk)
+        data = b""
+        for change in changes:
+            data += _record(change, self._end + len(data), self._on_disk)
+        with self._disk():
             self._write(data)
             self._end += len(data)
-            if self._wait:
-                self.flush()
-        except OSError as error:
-            # After a failed fsync nobody knows what is on disk: a second one may succeed and mean nothing.
-            self._error = error
-            raise DataError(
-                f"{self.path} cannot be written ({error}); mend the disk and open the index again"
-            ) from error
+        if self._wait:
+            self.flush()
 
     def flush(self) -> None:
-        """Wait until all that was appended is on disk."""
-        os.fsync(self._file.fileno())
-        self._on_disk = self._end
+        """Wait until all that was appended before is on disk; see append."""
+        end = self._end
+        with self._disk():
+            os.fsync(self._file.fileno())
+        self._on_disk = end
 
     def close(self) -> None:
         """Flush and close."""
@@ -109,6 +104,19 @@ class Journal:
             if self._error is None:
                 self.flush()
             self._file.close()
+
+    @contextmanager
+    def _disk(self) -> Iterator[None]:
+        """Refuse everything after the disk refused once: a second fsync may succeed and mean nothing."""
+        if self._error is not None:
+            raise DataError(f"{self.path} could not be written before ({self._error}); mend the disk and open it again")
+        try:
+            yield
+        except OSError as error:
+            self._error = error
+            raise DataError(
+                f"{self.path} cannot be written ({error}); mend the disk and open the index again"
+            ) from error
 
     def _write(self, data: bytes) -> None:
         left = memoryview(data)

@@ -1,0 +1,139 @@
+"""How a live index keeps its recall and its size: when it builds anew, and what of."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.index.live.worlds import BY_HAND, begun, whole
+from towers.index import Exact, Index, Ivf, Live, Upkeep
+from towers.index.live.health import recall_of
+from towers.index.live.moment import Moment
+from towers.types import Geometry
+
+N, DIM = 4000, 16
+
+
+def clustered(seed: int, n: int, offset: float = 0.0) -> np.ndarray:
+    """Unit vectors about 40 centers, which another offset turns elsewhere."""
+    centers = np.random.default_rng(1).standard_normal((40, DIM)) + offset * np.random.default_rng(2).standard_normal((
+        40,
+        DIM,
+    ))
+    random = np.random.default_rng(seed)
+    vectors = centers[random.integers(0, 40, n)] + 0.7 * random.standard_normal((n, DIM))
+    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+
+
+def catalogue(folder: Path, index: Index, upkeep: Upkeep) -> Live:
+    vectors = clustered(3, N)
+    Live.create(folder, vectors, np.arange(N), Geometry.cosine, index, clustered(4, 100)).close()
+    return Live.open(folder, sync=False, upkeep=upkeep)
+
+
+def recall_of_a_fresh_build(live: Live, index: Index, queries: np.ndarray) -> float:
+    fresh = index.build(*live._current.now.contents(), Geometry.cosine)
+    return recall_of(Moment.of(fresh), queries)  # type: ignore[arg-type]
+
+
+def test_half_of_a_catalogue_replaced_one_by_one_costs_no_recall(tmp_path: Path) -> None:
+    index = Ivf(nlist=60, nprobe=12)
+    with catalogue(tmp_path / "live", index, Upkeep(recent=0.0, at_least=300)) as live:
+        before = live.health()
+        new = clustered(5, N // 2)
+        for row, name in enumerate(np.random.default_rng(6).permutation(N)[: N // 2]):
+            assert live.put(new[row : row + 1], np.array([name])) == 0
+    queries = clustered(7, 200)
+    after, fresh = live.health(queries), recall_of_a_fresh_build(live, index, queries)
+    assert 0.9 < before.recall < 1
+    assert after.recall >= fresh - 0.005
+    # Writers wait at four times what should be recent.
+    assert after.recent <= 4 * 300 + 1
+    assert after.tombstones <= 4 * 300 + 1
+    assert len(live) == N
+
+
+def test_lists_that_no_longer_fit_are_made_anew(tmp_path: Path) -> None:
+    index = Ivf(nlist=60, nprobe=12)
+    with catalogue(tmp_path / "live", index, BY_HAND) as live:
+        live.put(clustered(5, 3 * N // 4, offset=2.0), np.arange(3 * N // 4))
+        queries = clustered(7, 256, offset=2.0)
+        for row in range(256):
+            live.search(queries[row : row + 1], 1)
+        before = live._part
+        kept = live._current.now.main.refilled(*live._current.now.news())  # type: ignore[attr-defined]
+        fell = recall_of(Moment.of(kept), queries)
+        live.compact()
+        fresh = recall_of_a_fresh_build(live, index, queries)
+        assert fell < before.recall - 0.005
+        assert fresh > fell + 0.005
+        assert live.health().recall == live.health().recall_built == fresh
+
+
+def test_its_own_measurement_has_lists_made_anew(tmp_path: Path) -> None:
+    live = catalogue(tmp_path / "live", Ivf(nlist=60, nprobe=12), Upkeep())
+    known = live._part
+    live._part = known._replace(recall=known.recall + 0.006)
+    assert live.health().fallen
+    live.close()
+    assert not live.health().fallen
+    assert live._part.main is not known.main
+    assert [path.name for path in live.folder.glob("main-*")] == ["main-000002"]
+
+
+def test_twice_as_many_videos_get_lists_of_their_own(tmp_path: Path) -> None:
+    with catalogue(tmp_path / "live", Ivf(), BY_HAND) as live:
+        live.put(clustered(5, N - 1), np.arange(N, 2 * N - 1))
+        live.compact()
+        assert live._part.videos == N
+        live.put(clustered(6, 2), np.arange(2 * N, 2 * N + 2))
+        live.compact()
+        assert live._part.videos == 2 * N + 1
+
+
+@pytest.mark.parametrize("apart", [1, 2**40])
+def test_long_allow_lists_do_not_bring_back_what_is_gone(tmp_path: Path, apart: int) -> None:
+    ids = np.arange(N) * apart
+    with Live.create(tmp_path / "live", clustered(3, N), ids, Geometry.cosine, Exact()) as live:
+        live.remove(ids[::3])
+        allow = ids[N // 4 :]
+        found = live.search(clustered(8, 2), N, None, allow).ids
+    left = np.setdiff1d(allow, ids[::3])
+    assert [sorted(row[row >= 0].tolist()) for row in found] == [left.tolist()] * 2
+
+
+def test_where_building_in_the_background_fails_it_is_tried_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    begun(tmp_path / "live")[0].close()
+    live = Live.open(tmp_path / "live", upkeep=Upkeep(recent=0.0, at_least=10))
+
+    def full(_part: object, _folder: Path) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("towers.index.live.parts.Part.save", full)
+    live.put(whole(1, 11), np.arange(100, 111))
+    live._join()
+    assert "could not build a new main part; it goes on with the old one" in caplog.text
+    monkeypatch.undo()
+    live.put(whole(2, 1), np.array([200]))
+    live._join()
+    assert live.health().recent == 12
+    live.put(whole(3, 9), np.arange(201, 210))
+    live._join()
+    assert live.health().recent == 0
+    assert len(live) == 20 + 11 + 1 + 9
+    live.close()
+
+
+def test_writers_wait_where_building_is_slower_than_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun(tmp_path / "live")[0].close()
+    live = Live.open(tmp_path / "live", sync=False, upkeep=Upkeep(recent=0.0, at_least=10))
+    waits: list[int] = []
+    monkeypatch.setattr(live, "_start", lambda **_: None)
+    monkeypatch.setattr(live, "_join", lambda: waits.append(live.health().recent))
+    for row in range(43):
+        live.put(whole(row, 1), np.array([100 + row]))
+    assert waits == [41, 42]
+    monkeypatch.undo()
+    live.close()
