@@ -111,7 +111,7 @@ def test_the_rooms_of_the_readme_are_the_rooms() -> None:
 
 def added_loss() -> Loss:
     namespace: dict[str, object] = {"__name__": "margin"}
-    exec(compile(blocks("python")[2], "README.md", "exec"), namespace)  # noqa: S102
+    exec(compile(next(block for block in blocks("python") if "class Margin" in block), "README.md", "exec"), namespace)  # noqa: S102
     made = namespace["Margin"]
     assert isinstance(made, type)
     loss = made()
