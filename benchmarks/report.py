@@ -182,6 +182,7 @@ PLAIN = {
         ("vectors", "queries", "device"),
         ("launch_us", "call_us", "torch_us", "over_bytes", "over_float32", "over_floor", "recall", "proven"),
     ),
+    "hotpath": (("videos", "dim", "index", "setting"), ("recall@100", "p50_us", "p99_us", "qps", "build_s")),
     "order": (("what",), ("cosine",)),
     "startup": (("what",), ("median_s", "peak_mb", "runs")),
     "engagement": (
