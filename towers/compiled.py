@@ -21,15 +21,15 @@ def compiled(function: Callable[..., Any], freedoms: frozenset[str] = REORDERED)
         freedoms: What LLVM may take for granted of floats.
     """
     bare = inspect.unwrap(function)
-    # Numba asks only a function's own file whether what it keeps is stale; the name tells it about the folder's others.
-    bare.__qualname__ += f"_{_sources(Path(bare.__code__.co_filename).parent)}"
+    # Numba asks only a function's own file whether what it keeps is stale; the name tells it about all others.
+    bare.__qualname__ += f"_{_sources()}"
     return numba.njit(nogil=True, cache=True, fastmath=set(freedoms), error_model="numpy")(bare)
 
 
 @cache
-def _sources(folder: Path) -> str:
-    """Return a digest of a folder's code."""
+def _sources() -> str:
+    """Return a digest of the package's code: machine code takes in what it calls, from whatever folder."""
     digest = hashlib.sha256()
-    for path in sorted(folder.glob("*.py")):
+    for path in sorted(Path(__file__).parent.rglob("*.py")):
         digest.update(path.read_bytes())
     return digest.hexdigest()[:12]

@@ -6,6 +6,7 @@ rules out is scored again in float32, so the answer is that of float32 products;
 """
 
 from dataclasses import dataclass
+from threading import Lock
 
 import torch
 from jaxtyping import Float32
@@ -15,6 +16,8 @@ from towers.index import kernels
 from towers.index.top_k import check_pair, search_all
 from towers.types import DataError, Hits
 
+LARGEST = 65_535 * kernels.COARSE.value
+"""Vectors from which on a search is torch's: CUDA counts no further along the second side of a grid."""
 MOST = 128
 """The longest lists; longer ones are left to `top_k`."""
 
@@ -58,6 +61,7 @@ class GpuSearcher:
         self.vectors, self.codes = vectors.contiguous(), vectors.bfloat16()
         self.longest = torch.linalg.vector_norm(vectors, dim=1).max() if len(vectors) else vectors.new_zeros(())
         self.rooms: dict[tuple[int, int], Room] = {}
+        self._searching = Lock()
 
     def search(self, queries: Float32[Tensor, "q d"], k: int) -> Hits:
         """Return what `top_k` returns, equal scores by the lower column.
@@ -70,11 +74,13 @@ class GpuSearcher:
             DataError: Dimensions that differ, or queries that are not finite.
         """
         check_pair(queries, self.vectors[:1])
-        if not 0 < k <= MOST or not len(queries) or len(self.vectors) < k * kernels.COARSE.value:
+        n = len(self.vectors)
+        if not 0 < k <= MOST or not len(queries) or not k * kernels.COARSE.value <= n <= LARGEST:
             return self._all(queries, k)
-        best, where, proven = self.launch(queries, k)
-        hits = Hits(where.cpu().numpy(), best.cpu().numpy())
-        for row in (proven.cpu() == 0).nonzero()[:, 0].tolist():
+        with self._searching:  # searches of as many queries share their room
+            best, where, proven = (found.cpu() for found in self.launch(queries, k))
+        hits = Hits(where.numpy(), best.numpy())
+        for row in (proven == 0).nonzero()[:, 0].tolist():
             one = self._all(queries[row : row + 1], k)
             hits.ids[row], hits.scores[row] = one.ids[0], one.scores[0]
         return hits

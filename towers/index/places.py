@@ -47,9 +47,11 @@ def slots_of(
     slots = np.empty(wanted.size, np.int32)
     for row in range(wanted.size):
         place = home(wanted[row], table.size)
-        while table[place] >= 0 and ids[table[place]] != wanted[row]:
+        slot = table[place]  # read once: a writer may put another id there meanwhile
+        while slot >= 0 and ids[slot] != wanted[row]:
             place = (place + 1) & (table.size - 1)
-        slots[row] = table[place]
+            slot = table[place]
+        slots[row] = slot
     return slots
 
 

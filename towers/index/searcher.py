@@ -188,4 +188,5 @@ def _flat(exclude: Ids | None, q: int) -> tuple[Int64[np.ndarray, " q_1"], Int64
         return np.array([0, len(only)]), only
     offsets = np.zeros(q + 1, np.int64)
     np.cumsum([len(ids) for ids in exclude], out=offsets[1:])
-    return offsets, np.concatenate([_NONE, *exclude]).astype(np.int64)
+    # An empty list is one of floats, and would round all ids beyond 2^53.
+    return offsets, np.concatenate([_NONE, *(np.asarray(ids, np.int64) for ids in exclude)])

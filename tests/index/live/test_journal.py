@@ -108,6 +108,25 @@ def test_after_the_disk_refused_nothing_more_is_written(tmp_path: Path, monkeypa
     journal.close()
 
 
+def test_after_an_interrupt_nothing_more_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # How much of the record lies there nobody knows: what followed would lie where nobody looks.
+    journal = Journal.create(tmp_path / "journal", D, sync=True)
+    journal.append(CHANGES[:1])
+    write = Journal._write
+
+    def interrupted(self: Journal, data: bytes) -> None:
+        write(self, data)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Journal, "_write", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        journal.append(CHANGES[1:2])
+    monkeypatch.undo()
+    with pytest.raises(DataError, match=r"could not be written before.*open it again"):
+        journal.append(CHANGES[2:3])
+    journal.close()
+
+
 def refusing(_handle: int) -> None:
     raise OSError(28, "No space left on device")
 

@@ -113,9 +113,13 @@ class Current:
             for call in calls:
                 now, there = now.after(call.change)
                 counts.append(there)
-        except Exception as error:  # each of them has a caller who must know
+        except BaseException as error:  # each of them has a caller who must know
             for call in calls:
-                call.error = error
+                call.error = (
+                    error if isinstance(error, Exception) else DataError(f"interrupted ({error!r}); open again")
+                )
+            if not isinstance(error, Exception):
+                raise
             return
         if self._since is not None:
             self._since += [call.change for call in calls]

@@ -13,7 +13,7 @@ from towers.index.index import FORMAT
 from towers.types import DataError
 
 HEADER, LOCK = "index.json", "lock"
-_NUMBERED = re.compile(r"(main|journal)-(\d{6})")
+_NUMBERED = re.compile(r"(main|journal)-(\d{6,})")
 _PARTIAL = ".partial"
 
 

@@ -64,7 +64,7 @@ class Journal:
     def __init__(self, path: Path, end: int, *, sync: bool) -> None:
         """Open a journal behind what it holds, `end` bytes; whatever stands there is cut off."""
         self.path, self._wait, self._end, self._on_disk = path, sync, end, end
-        self._error: OSError | None = None
+        self._error: BaseException | None = None
         self._file = path.open("r+b", buffering=0)
         self._file.truncate(end)
         self._file.seek(end)
@@ -117,6 +117,9 @@ class Journal:
             raise DataError(
                 f"{self.path} cannot be written ({error}); mend the disk and open the index again"
             ) from error
+        except BaseException as error:  # an interrupt: nobody knows how much has been written
+            self._error = error
+            raise
 
     def _write(self, data: bytes) -> None:
         left = memoryview(data)

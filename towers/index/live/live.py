@@ -2,6 +2,7 @@
 
 import logging
 import threading
+from contextlib import nullcontext
 from pathlib import Path
 from typing import IO, Any, ClassVar
 
@@ -235,9 +236,8 @@ class Live(Searcher):
     def close(self) -> None:
         """Wait for what is being built, close the files and let others write; searches still work."""
         self._join()
-        self._current.close()
-        if self._lock is not None:
-            self._lock.close()
+        with self._building, self._lock or nullcontext():  # no compaction goes on once others may write
+            self._current.close()
 
     def _find(
         self, queries: Float32[np.ndarray, "q d"], k: int, exclude: Ids | None, allow: Int64[np.ndarray, " _"] | None
