@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Float32, Int64
 
 from towers.data import TIME_UNKNOWN, Vocabulary
+from towers.data.vocabulary import FIRST_ROW, UNKNOWN_ROW
 from towers.features import Requests
 from towers.models import likeness_queries
 from towers.publishing import Bundle
@@ -18,7 +19,6 @@ from towers.types import ConfigError, UnknownIdError
 
 Watched = Ids | Sequence[tuple[Id, int | None]]
 """Videos, or pairs of a video and when it was watched, ms UTC, None where that is not known."""
-_UNKNOWN_ROW, _FIRST_ROW = 1, 2
 _ANY_TIME = np.array([TIME_UNKNOWN])
 _NOTHING = np.zeros(0, np.int64)
 
@@ -184,7 +184,7 @@ class Retriever:
             UnknownIdError: The video is unknown.
         """
         rows = _known_rows(self.bundle.videos, [video_id], "video")
-        asked = _Asked(_UNKNOWN_ROW, rows[:0], rows[:0], rows[:0], rows, 0, Way.video)
+        asked = _Asked(UNKNOWN_ROW, rows[:0], rows[:0], rows[:0], rows, 0, Way.video)
         return self._answers(likeness_queries(self._towers, self._vectors[rows]), k, [asked])[0]
 
     def _user_rows(self, user_ids: Ids) -> Int64[np.ndarray, " n"]:
@@ -194,7 +194,7 @@ class Retriever:
 
     def _user_row(self, user_id: Id) -> int:
         row = self._users.row(user_id)
-        return int(self._user_rows([user_id])[0]) if row == _UNKNOWN_ROW else row
+        return int(self._user_rows([user_id])[0]) if row == UNKNOWN_ROW else row
 
     def _queries(self, users: Int64[np.ndarray, " q"]) -> Float32[np.ndarray, "q *i d"]:
         """Return the vectors of users as the bundle knows them."""
@@ -210,7 +210,7 @@ class Retriever:
         return _Asked(user, seen[newest], self._when[begin:end][newest], hidden, blocked, 0, _way(user, end - begin))
 
     def _ask(self, user_id: Id | None, history: Watched | None, exclude: Ids, keep_seen: bool) -> _Asked:
-        user = _UNKNOWN_ROW if user_id is None else self._user_row(user_id)
+        user = UNKNOWN_ROW if user_id is None else self._user_row(user_id)
         blocked = self._videos.rows(exclude) if len(_listed("exclude", exclude)) else _NOTHING
         asked = self._of_row(user, keep_seen, blocked)
         return asked if history is None else self._watching(asked, history, keep_seen)
@@ -219,7 +219,7 @@ class Retriever:
         """Return the request of a user who has watched something else."""
         given, given_ms = _with_times(history)
         rows = self._history_rows(given)
-        known = rows >= _FIRST_ROW
+        known = rows >= FIRST_ROW
         events = rows[known]
         seen = asked.seen if keep_seen else np.concatenate([asked.seen, events])
         return _Asked(
@@ -251,7 +251,7 @@ class Retriever:
 
     def _why_short(self, k: int, found: int, asked: _Asked) -> str:
         seen = len(np.unique(asked.seen))
-        other = len(np.unique(asked.hidden[asked.hidden >= _FIRST_ROW])) - seen
+        other = len(np.unique(asked.hidden[asked.hidden >= FIRST_ROW])) - seen
         itself = "the video itself" if asked.way is Way.video else f"{other} excluded"
         return f"asked for {k}; of {len(self._index)} videos {seen} are seen and {itself}, {found} are left"
 
@@ -259,7 +259,7 @@ class Retriever:
 def _way(user: int, events: int) -> Way:
     if events:
         return Way.history
-    return Way.new_user if user == _UNKNOWN_ROW else Way.features
+    return Way.new_user if user == UNKNOWN_ROW else Way.features
 
 
 def _listed(name: str, ids: Ids) -> Ids:
@@ -283,10 +283,10 @@ def _with_times(history: Watched) -> tuple[Ids, Int64[np.ndarray, " n"]]:
 def _known_rows(vocabulary: Vocabulary, ids: Ids, kind: str) -> Int64[np.ndarray, " n"]:
     """Return the rows of ids that must be known; the first that is not is named."""
     rows = vocabulary.rows(ids)
-    if (rows == _UNKNOWN_ROW).any():
-        place = int((rows == _UNKNOWN_ROW).argmax())
+    if (rows == UNKNOWN_ROW).any():
+        place = int((rows == UNKNOWN_ROW).argmax())
         raise UnknownIdError(
-            f"{kind} {ids[place]!r} is not among the bundle's {len(vocabulary) - _FIRST_ROW} {kind}s; "
+            f"{kind} {ids[place]!r} is not among the bundle's {len(vocabulary) - FIRST_ROW} {kind}s; "
             "it is mistyped, or newer than the bundle"
         )
     return rows

@@ -119,12 +119,15 @@ def test_where_building_fails_all_goes_on(tmp_path: Path, monkeypatch: pytest.Mo
     change(live, 1)
     truth = follow(truth, 1)
 
-    def full(_path: Path) -> None:
+    def full(path: Path) -> None:
+        path.mkdir(exist_ok=True)
+        (path / "half").write_bytes(b"0" * 100)
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("towers.index.live.parts.Part.save", lambda _part, folder: full(folder))
     with pytest.raises(OSError, match="No space left"):
         live.compact()
+    assert [path.name for path in live.folder.glob("main-*")] == ["main-000001"]
     change(live, 2)
     truth = follow(truth, 2)
     check(live, truth)

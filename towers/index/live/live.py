@@ -211,6 +211,8 @@ class Live(Searcher):
                 header, part = self._installed(before, None if recluster else self._upkeep.fall)
             except BaseException:
                 self._current.stay()
+                # By the folder's own word: it may say the new part already, when only the last flush went wrong.
+                clean(self.folder, read_header(self.folder)["generation"])
                 raise
             # From here on the folder says the new part and the journal of what came since: all there is.
             self._current.move_to(part.main)
