@@ -178,7 +178,8 @@ class Live(Searcher):
 
         Raises:
             DataError: As Index.build, or another dimension: nothing is changed then. Or the index is not open for
-                writing, or the disk refused: it is not known then whether the change will be there when it is opened.
+                writing, or the disk or memory (MemoryError) refused: it is not known then whether the change will be
+                there when it is opened again, and until then nothing more is written.
         """
         if vectors.shape[1] != self.dim:
             raise DataError(f"vectors have {vectors.shape[1]} dimensions, the index has {self.dim}; take one model's")
@@ -209,13 +210,12 @@ class Live(Searcher):
             before = self._current.begin()
             try:
                 header, part = self._installed(before, None if recluster else self._upkeep.fall)
+                self._current.move_to(part.main)
             except BaseException:
+                # Searches go on with what they had; the folder, by its own word, holds that or as much in the new part.
                 self._current.stay()
-                # By the folder's own word: it may say the new part already, when only the last flush went wrong.
                 clean(self.folder, read_header(self.folder)["generation"])
                 raise
-            # From here on the folder says the new part and the journal of what came since: all there is.
-            self._current.move_to(part.main)
             self._header, self._part, self.why, self._patience = header, part, part.main.why, 1
             clean(self.folder, header["generation"])
 

@@ -1,6 +1,6 @@
 """The main part of a live index: how it is built, when it is built anew, and what recall it had."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from towers.index.index import Index
-from towers.index.ivf import IvfSearcher
+from towers.index.ivf import Ivf, IvfSearcher
 from towers.index.live.health import QUERIES, recall_of
 from towers.index.live.moment import Moment, Videos
 from towers.index.searcher import BlockSearcher
@@ -91,11 +91,15 @@ class Part(NamedTuple):
 def from_nothing(index: Index, content: Videos, queries: Float32[np.ndarray, "q d"], geometry: Geometry) -> Part:
     """Return a main part whose lists are made for what it holds; without queries, some of its vectors ask.
 
+    There are at most as many lists as vectors: a catalogue that shrinks must not be one that cannot be built.
+
     Raises:
         ConfigError: An index of a kind that cannot live.
     """
     vectors, ids = content
-    main = _block_searcher(index.build(vectors, ids, geometry))
+    fitting, why = _fitting(index, len(ids))
+    main = _block_searcher(fitting.build(vectors, ids, geometry))
+    main.why = why or main.why
     if not len(queries):
         queries = np.ascontiguousarray(vectors[:: -(-len(vectors) // QUERIES) or 1])
     return Part(main, recall_of(Moment.of(main), queries), queries, len(ids))
@@ -115,6 +119,13 @@ def rebuilt(last: Part, now: Moment, index: Index, queries: Float32[np.ndarray, 
         if recall_of(Moment.of(main), asked) >= last.recall - fall:
             return last._replace(main=main)
     return from_nothing(index, now.contents(), asked, now.main.geometry)
+
+
+def _fitting(index: Index, n: int) -> tuple[Index, str]:
+    """Return an index that n vectors can be built into, and what was asked for where that is another one."""
+    if not isinstance(index, Ivf) or not 0 < n < index.nlist:
+        return index, ""
+    return replace(index, nlist=n), f"{n} lists of index.nlist={index.nlist}: there are only {n} videos"
 
 
 def named(index: Index) -> dict[str, Any]:
