@@ -70,7 +70,7 @@ class TowersModule(pl.LightningModule):
         """Stop where a loss is not finite."""
         if not math.isfinite(loss):
             place = f"epoch {self.current_epoch + 1}, step {index + 1}"
-            raise RunError(f"the loss is {loss} at {place}: {self._cause(batch)}")
+            raise RunError(f"the loss is {loss} at {place}: {self.cause(batch, late=batch.weight.is_cuda)}")
 
     def value_of(self, batch: Batch) -> Tensor:
         """Return the loss of a batch, times what it is worth."""
@@ -79,16 +79,28 @@ class TowersModule(pl.LightningModule):
         value = candidate_loss(self.loss, queries, batch.target, batch.weight, candidates, self.towers.scale)
         return value * batch.worth
 
-    def _cause(self, batch: Batch) -> str:
-        """Say where the first thing that is not a number is, and what to do."""
+    def cause(self, batch: Batch, late: bool) -> str:
+        """Say where the first thing that is not a number is, and what to do.
+
+        Args:
+            batch: Whose loss is not finite.
+            late: Whether steps have been taken since, as on a GPU: they have spoilt the weights, whatever it was.
+        """
         if not torch.isfinite(batch.weight).all():
             return "a weight in the batch is not finite; look at data.weight and prepare again"
-        if not all(torch.isfinite(vectors).all() for vectors in batch.videos.vectors):
-            return "a video's content vector is not finite; mend the videos table and prepare again"
+        for name, things in (("video", batch.videos), ("user", batch.users)):
+            if not all(torch.isfinite(vectors).all() for vectors in things.vectors):
+                return f"a {name}'s content vector is not finite; mend the {name}s table and prepare again"
+        lower = f"lower optim.learning_rate ({self.optim.learning_rate})"
+        if late:
+            return (
+                f"the batch is finite, so weights or scores have overflowed: {lower}; accelerator=cpu says which, "
+                "for it stops before the step"
+            )
         for name, parameter in self.towers.named_parameters():
             if not torch.isfinite(parameter).all():
-                return f"the weights {name} are not finite; lower optim.learning_rate ({self.optim.learning_rate})"
-        return f"the scores overflow; lower optim.learning_rate ({self.optim.learning_rate})"
+                return f"the weights {name} are not finite; {lower}"
+        return f"the scores overflow; {lower}"
 
     def on_train_batch_end(self, outputs: object, batch: Batch, batch_idx: int) -> None:
         """Keep the temperature in bounds."""

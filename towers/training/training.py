@@ -23,7 +23,7 @@ from towers.losses import LOSSES
 from towers.models import PopularityTerm, Run, TwoTower, describe_model, open_run, save_towers
 from towers.models.run import RUN, TOWERS
 from towers.training.choose import Facts, settle
-from towers.training.claim import CONFIG, claimed
+from towers.training.claim import CONFIG, claimed, defaults_of
 from towers.training.config import TrainConfig
 from towers.training.engagement import BEFORE, add_engagement, refuse_without_exposures
 from towers.training.find import found
@@ -82,7 +82,7 @@ def _train(config: TrainConfig, ranks: Ranks) -> None:
         refuse_without_exposures(config.engagement, dataset)
     plain = describe(config) | {"dataset_fingerprint": ranks.same(dataset.fingerprint, "the dataset")}
     with ExitStack() as held:
-        ranks.once(lambda: held.enter_context(claimed(folder, plain)))
+        ranks.once(lambda: held.enter_context(claimed(folder, plain, _named(defaults_of(config)))))
         ranks.same((folder / CONFIG).is_file(), f"the existence of {folder / CONFIG}")
         if ranks.same((folder / RUN).is_file(), f"the existence of {folder / RUN}"):
             _log.info("%s had already finished; nothing was trained", folder)
