@@ -43,18 +43,29 @@ class Filters:
 
 
 def columns_of(
-    ids: Int64[np.ndarray, " n"], q: int, exclude: Sequence[np.ndarray] | None, allow: np.ndarray | None
+    ids: Int64[np.ndarray, " n"],
+    q: int,
+    exclude: Sequence[Int64[np.ndarray, " _"]] | None,
+    allow: Int64[np.ndarray, " _"] | None,
 ) -> Filters:
     """Return filters by ids as filters by columns.
 
     Args:
         ids: Of the columns, rising, [n].
         q: How many queries there are.
-        exclude: For each query the ids that it must not be given; None for none.
-        allow: The only ids that may be returned; None for all.
+        exclude: For each query the ids that it must not be given, q arrays of any lengths; None for none.
+        allow: The only ids that may be returned, [m]; None for all.
+
+    Returns:
+        Filters of q + 1 offsets; ids that no column has are left out.
+
+    Example:
+        >>> filters = columns_of(np.array([3, 7, 9]), 2, [np.array([9, 3, 5]), np.array([7])], np.array([7, 9]))
+        >>> filters.offsets.tolist(), filters.columns.tolist(), filters.allowed.tolist()
+        ([0, 2, 3], [0, 2, 1], [1, 2])
     """
 
-    def columns(wanted: np.ndarray) -> Int64[np.ndarray, " found"]:
+    def columns(wanted: Int64[np.ndarray, " _"]) -> Int64[np.ndarray, " found"]:
         wanted = np.unique(wanted)
         where = np.minimum(np.searchsorted(ids, wanted), max(len(ids) - 1, 0))
         return where[ids[where] == wanted] if len(ids) else where[:0]

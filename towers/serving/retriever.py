@@ -38,7 +38,7 @@ class Way(StrEnum):
     history = "history"
     """From what the user has watched."""
     features = "features"
-    """The user is known but has watched nothing: from features alone."""
+    """The user is known but has watched nothing: from features, or as a new user by towers that read none."""
     new_user = "new_user"
     """The user is not known and no history was given: what anybody new is shown."""
     video = "video"
