@@ -30,8 +30,8 @@ from towers.publishing import Bundle
 from towers.publishing.parity import Material
 from towers.serving import Retriever
 
-PARTS = ("user", "exclude", "history", "tower", "search", "filter", "answer")
-COLORS = ("#94a3b8", "#64748b", "#475569", "#c2410c", "#1d4ed8", "#60a5fa", "#334155")
+PARTS = ("ids", "tower", "search", "filter", "answer")
+COLORS = ("#64748b", "#c2410c", "#1d4ed8", "#60a5fa", "#334155")
 RAW = ("tower", "search", "filter")
 K, BATCH = 100, 64
 Spent = dict[str, list[float]]
@@ -112,20 +112,17 @@ class Apart:
         """Answer one user, and write down what each part took."""
         own, clock, marks = self.retriever, time.thread_time_ns, []
         marks.append(clock())
-        row = own._user_row(user_id)
-        marks.append(clock())
-        blocked = own._videos.rows(self.case.exclude)
-        marks.append(clock())
-        asked = own._of_row(row, False, blocked)
-        marks.append(clock())
+        asked = own._ask(user_id, None, self.case.exclude, False)
         requests = Requests(asked.history[None], asked.history_ms[None], np.array([TIME_UNKNOWN]))
-        query = own._user_tower.queries(requests, np.array([row]))
+        users = np.array([asked.user])
+        marks.append(clock())
+        query = own._user_tower.queries(requests, users)
         marks.append(clock())
         hits = own._index.search(query, K, [asked.hidden])
         marks.append(clock())
         own._answer(hits.ids[0], hits.scores[0], K, asked)
         marks.append(clock())
-        for part, took in zip([*PARTS[:5], "answer"], np.diff(marks) / 1e3, strict=True):
+        for part, took in zip(("ids", "tower", "search", "answer"), np.diff(marks) / 1e3, strict=True):
             self.spent[part].append(float(took))
 
     def unfiltered(self, user_id: int) -> float:

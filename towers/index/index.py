@@ -14,8 +14,10 @@ from jaxtyping import Float32, Int64
 from towers.index.several import merged
 from towers.types import ConfigError, DataError, Geometry, Hits
 
-FORMAT = 2
+FORMAT = 3
 """Version of the files that save writes."""
+FORMATS = (2, FORMAT)
+"""Versions that can be read."""
 Ids = Sequence[Int64[np.ndarray, " _"]]
 _LENGTH_TOLERANCE = 1e-3
 _FLOAT32_MAX = float(np.finfo(np.float32).max)

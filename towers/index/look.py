@@ -34,8 +34,9 @@ def stock_of(
     vectors: Float32[np.ndarray, "n d"], ids: Int64[np.ndarray, " n"], slots: Int64[np.ndarray, " n"] | None = None
 ) -> Stock:
     """Return the stock that holds vectors in the slots given, or one after the other."""
+    slots = np.arange(len(vectors)) if slots is None else slots
     blocks, frame = blocks_of(vectors, ids, slots)
-    return Stock(blocks, frame, places_of(blocks.ids), np.arange(len(blocks.alive), dtype=np.int32))
+    return Stock(blocks, frame, places_of(blocks.ids, slots), np.arange(len(blocks.alive), dtype=np.int32))
 
 
 class Request(NamedTuple):

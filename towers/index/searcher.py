@@ -1,5 +1,6 @@
 """What the searchers of our own share: blocks of bytes, filters, threads and files."""
 
+import json
 from collections.abc import Callable
 from copy import copy
 from functools import cached_property
@@ -111,10 +112,15 @@ class BlockSearcher(Searcher):
 
     @staticmethod
     def read_stock(folder: Path) -> "Stock":
-        """Return the stock that was saved into a folder, mapped."""
+        """Return the stock that was saved into a folder, mapped; format 2 looked for ids in other places."""
         from towers.index.look import Stock
+        from towers.index.places import places_of
 
-        return read_arrays(folder / "stock", Stock)
+        stock: Stock = read_arrays(folder / "stock", Stock)
+        if json.loads((folder / "index.json").read_text(encoding="utf-8"))["format"] > 2:
+            return stock
+        ids = stock.blocks.ids
+        return stock._replace(places=places_of(ids, np.flatnonzero(ids >= 0)))
 
     def _save(self, _folder: Path) -> dict[str, Any]:
         if self._alive is not self._stock.blocks.alive:
@@ -145,8 +151,7 @@ def answered(
     ids, scores = np.empty((q, most), np.int64), np.empty((q, most), np.float32)
     if ids.size:
         offsets, excluded = _flat(exclude, q)
-        # A copy is what machine code is made for: whole, its own, and to be written.
-        whole = Request(np.array(queries, np.float32, order="C"), may[0], offsets, excluded, ids, scores)
+        whole = Request(np.ascontiguousarray(queries, np.float32), may[0], offsets, excluded, ids, scores)
         if q == 1:
             look(whole)
         else:
@@ -158,14 +163,13 @@ def answered(
 
 
 def ready(kernel: Any, stock: "Stock", *more: Any) -> Look:  # noqa: ANN401
-    """Return the machine code of a search, called without asking each time of which types its arguments are."""
-    import numba
-
+    """Return the machine code of a search of a stock."""
+    from towers.compiled import entry
     from towers.index.look import Request
 
     some = np.zeros((1, stock.blocks.vectors.shape[1]), np.float32)
     example = Request(some, stock.blocks.alive, np.zeros(2, np.int64), _NONE, np.zeros((1, 1), np.int64), some)
-    code = kernel.compile(tuple(numba.typeof(each) for each in (stock, example, *more)))
+    code = entry(kernel, stock, example, *more)
     return lambda request: code(stock, request, *more)
 
 
@@ -184,8 +188,8 @@ def _flat(exclude: Ids | None, q: int) -> tuple[Int64[np.ndarray, " q_1"], Int64
     if exclude is None:
         return np.zeros(q + 1, np.int64), _NONE
     if q == 1:
-        only = np.array(exclude[0], np.int64)
-        return np.array([0, len(only)]), only
+        only = np.ascontiguousarray(exclude[0], np.int64)
+        return np.array((0, len(only))), only
     offsets = np.zeros(q + 1, np.int64)
     np.cumsum([len(ids) for ids in exclude], out=offsets[1:])
     # An empty list is one of floats, and would round all ids beyond 2^53.

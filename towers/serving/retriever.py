@@ -9,12 +9,13 @@ from typing import NamedTuple, cast
 import numpy as np
 from jaxtyping import Float32, Int64
 
+from towers.compiled import entry
 from towers.data import TIME_UNKNOWN, Vocabulary
 from towers.data.vocabulary import FIRST_ROW, UNKNOWN_ROW
 from towers.features import Requests
 from towers.models import likeness_queries
 from towers.publishing import Bundle
-from towers.serving.lookup import Id, Ids, Lookup
+from towers.serving.lookup import ANY_IDS, Id, Ids, Known, Lookup, look_up
 from towers.types import ConfigError, UnknownIdError
 
 Watched = Ids | Sequence[tuple[Id, int | None]]
@@ -70,20 +71,25 @@ class Candidates:
 
 
 class _Asked(NamedTuple):
-    """One request in rows: the user, the events to read, what is hidden as seen and as blocked, what was left out."""
+    """One request in rows.
+
+    Attributes:
+        user: Whose.
+        history: The events to read.
+        history_ms: When they happened.
+        hidden: What may not be shown, first of all what was seen; some of it may stand there twice.
+        seen: How much of it was seen.
+        dropped: How much of the history was left out.
+        way: How the answer is found.
+    """
 
     user: int
     history: Int64[np.ndarray, " h"]
     history_ms: Int64[np.ndarray, " h"]
-    seen: Int64[np.ndarray, " n"]
-    blocked: Int64[np.ndarray, " m"]
+    hidden: Int64[np.ndarray, " n"]
+    seen: int
     dropped: int
     way: Way
-
-    @property
-    def hidden(self) -> Int64[np.ndarray, " n"]:
-        """What may not be shown; some of it may stand there twice."""
-        return np.concatenate([self.seen, self.blocked]) if len(self.blocked) else self.seen
 
 
 class Retriever:
@@ -98,8 +104,11 @@ class Retriever:
         self.bundle, self.unknown = bundle, unknown
         self._towers, self._vectors, self._index = bundle.towers, bundle.vectors, bundle.index
         self._user_tower, self._version = bundle.material.user_tower, bundle.version
-        self._users, self._videos, known = Lookup(bundle.users), Lookup(bundle.videos), bundle.positives
-        self._offsets, self._watched, self._when = map(np.asarray, (known.offsets, known.video_row, known.time_ms))
+        self._users, self._videos, positives = Lookup(bundle.users), Lookup(bundle.videos), bundle.positives
+        self._known, self._when = Known.of(self._users, self._videos, positives), np.asarray(positives.time_ms)
+        self._look_up = entry(look_up, self._known, UNKNOWN_ROW, ANY_IDS, True)
+        self._numbers, self._ids_of = self._users.numbers and self._videos.numbers, bundle.videos.ids_of_known
+        self._most = max(1, len(self._index))
 
     @classmethod
     def open(cls, folder: str | Path, unknown: Unknown = Unknown.cold) -> "Retriever":
@@ -172,7 +181,8 @@ class Retriever:
             UnknownIdError: A user is unknown and the retriever refuses those.
         """
         rows = self._user_rows(_listed("user_ids", user_ids))
-        return self._answers(self._queries(rows), k, [self._of_row(row, keep_seen) for row in rows.tolist()])
+        asked = [self._of_user(row, _NOTHING, True, keep_seen) for row in rows.tolist()]
+        return self._answers(self._queries(rows), k, asked)
 
     def similar(self, video_id: Id, k: int = 10) -> Candidates:
         """Return the videos whose vectors have the highest inner product with a video's, itself left out.
@@ -184,7 +194,7 @@ class Retriever:
             UnknownIdError: The video is unknown.
         """
         rows = _known_rows(self.bundle.videos, [video_id], "video")
-        asked = _Asked(UNKNOWN_ROW, rows[:0], rows[:0], rows[:0], rows, 0, Way.video)
+        asked = _Asked(UNKNOWN_ROW, rows[:0], rows[:0], rows, 0, 0, Way.video)
         return self._answers(likeness_queries(self._towers, self._vectors[rows]), k, [asked])[0]
 
     def _user_rows(self, user_ids: Ids) -> Int64[np.ndarray, " n"]:
@@ -192,28 +202,29 @@ class Retriever:
             return _known_rows(self.bundle.users, user_ids, "user")
         return self._users.rows(user_ids)
 
-    def _user_row(self, user_id: Id) -> int:
-        row = self._users.row(user_id)
-        return int(self._user_rows([user_id])[0]) if row == UNKNOWN_ROW else row
-
     def _queries(self, users: Int64[np.ndarray, " q"]) -> Float32[np.ndarray, "q *i d"]:
         """Return the vectors of users as the bundle knows them."""
-        requests = Requests.of(self._offsets, self._watched, self._when, users, self._towers.window)
+        known = self._known
+        requests = Requests.of(known.offsets, known.watched, self._when, users, self._towers.window)
         return self._user_tower.queries(requests, users)
 
-    def _of_row(self, user: int, keep_seen: bool, blocked: Int64[np.ndarray, " n"] = _NOTHING) -> _Asked:
-        """Return the request of a user as the bundle knows them."""
-        begin, end = self._offsets[user : user + 2].tolist()
-        seen = self._watched[begin:end].astype(np.int64)
-        newest = slice(-self._towers.window, None)
-        hidden = _NOTHING if keep_seen else seen
-        return _Asked(user, seen[newest], self._when[begin:end][newest], hidden, blocked, 0, _way(user, end - begin))
-
     def _ask(self, user_id: Id | None, history: Watched | None, exclude: Ids, keep_seen: bool) -> _Asked:
-        user = UNKNOWN_ROW if user_id is None else self._user_row(user_id)
-        blocked = self._videos.rows(exclude) if len(_listed("exclude", exclude)) else _NOTHING
-        asked = self._of_row(user, keep_seen, blocked)
+        """Return a request in rows."""
+        blocked, asked = _listed("exclude", exclude), None
+        if type(user_id) is int and -(2**63) <= user_id < 2**63 and self._numbers:
+            asked = self._of_user(user_id, self._videos.array(blocked), False, keep_seen)
+        if asked is None or (asked.user == UNKNOWN_ROW and self.unknown is Unknown.refuse):
+            user = UNKNOWN_ROW if user_id is None else int(self._user_rows([user_id])[0])
+            asked = self._of_user(user, self._videos.rows(blocked) if len(blocked) else _NOTHING, True, keep_seen)
         return asked if history is None else self._watching(asked, history, keep_seen)
+
+    def _of_user(self, user: int, blocked: Int64[np.ndarray, " n"], are_rows: bool, keep_seen: bool) -> _Asked:
+        """Return the request of a user as the bundle knows them; the user and what is blocked by ids or by rows."""
+        row, begin, end, rows = self._look_up(self._known, user, blocked, are_rows)
+        count = end - begin
+        newest = max(0, count - self._towers.window)
+        hidden, seen = (rows[count:], 0) if keep_seen else (rows, count)
+        return _Asked(row, rows[newest:count], self._when[begin + newest : end], hidden, seen, 0, _way(row, count))
 
     def _watching(self, asked: _Asked, history: Watched, keep_seen: bool) -> _Asked:
         """Return the request of a user who has watched something else."""
@@ -221,9 +232,9 @@ class Retriever:
         rows = self._history_rows(given)
         known = rows >= FIRST_ROW
         events = rows[known]
-        seen = asked.seen if keep_seen else np.concatenate([asked.seen, events])
+        seen = _NOTHING if keep_seen else events
         return _Asked(
-            *(asked.user, events, given_ms[known], seen, asked.blocked),
+            *(asked.user, events, given_ms[known], np.concatenate([seen, asked.hidden]), len(seen) + asked.seen),
             *(len(rows) - len(events), _way(asked.user, len(events))),
         )
 
@@ -233,24 +244,20 @@ class Retriever:
         return self._videos.rows(history)
 
     def _answers(self, queries: Float32[np.ndarray, "q *i d"], k: int, asked: list[_Asked]) -> list[Candidates]:
-        if k < 1:
-            raise ConfigError(f"k is {k}; ask for at least 1 candidate")
-        hits = self._index.search(queries, min(k, max(1, len(self._index))), [each.hidden for each in asked])
-        lists = zip(hits.ids, hits.scores, asked, strict=True)
-        return [self._answer(rows, scores, k, each) for rows, scores, each in lists]
+        hits = self._index.search(queries, min(k, self._most), [each.hidden for each in asked])
+        return [self._answer(hits.ids[place], hits.scores[place], k, each) for place, each in enumerate(asked)]
 
     def _answer(
         self, rows: Int64[np.ndarray, " n"], scores: Float32[np.ndarray, " n"], k: int, asked: _Asked
     ) -> Candidates:
         """Return a row of hits without its empty slots, which come last."""
-        if rows[-1] < 0:
-            found = np.count_nonzero(rows >= 0)
-            rows, scores = rows[:found], scores[:found]
-        why = self._why_short(k, len(rows), asked) if len(rows) < k else ""
-        return Candidates(self.bundle.videos.ids_of_known(rows), scores, asked.way, why, asked.dropped, self._version)
+        found = len(rows) if rows[-1] >= 0 else int(np.count_nonzero(rows >= 0))
+        rows, scores = rows[:found], scores[:found]
+        why = self._why_short(k, found, asked) if found < k else ""
+        return Candidates(self._ids_of(rows), scores, asked.way, why, asked.dropped, self._version)
 
     def _why_short(self, k: int, found: int, asked: _Asked) -> str:
-        seen = len(np.unique(asked.seen))
+        seen = len(np.unique(asked.hidden[: asked.seen]))
         other = len(np.unique(asked.hidden[asked.hidden >= FIRST_ROW])) - seen
         itself = "the video itself" if asked.way is Way.video else f"{other} excluded"
         return f"asked for {k}; of {len(self._index)} videos {seen} are seen and {itself}, {found} are left"
@@ -264,7 +271,7 @@ def _way(user: int, events: int) -> Way:
 
 def _listed(name: str, ids: Ids) -> Ids:
     """Return ids that are not one text, whose letters would each pass for an id."""
-    if isinstance(ids, str | bytes):
+    if isinstance(ids, (str, bytes)):
         raise ConfigError(f"{name} is the text {ids!r}; expected a list of ids, as in [{ids!r}]")
     return ids
 

@@ -50,7 +50,8 @@ class Recent:
         blocks = empty_blocks(slots, len(frame.center))
         # The frame of no vectors has steps of 0.
         frame = frame._replace(step=np.where(frame.step > 0, frame.step, np.float32(1)), most=np.zeros(3))
-        stock = Stock(blocks, frame, places_of(blocks.ids), np.zeros(0, np.int32))
+        places = places_of(blocks.ids, np.zeros(0, np.int64))
+        stock = Stock(blocks, frame, places, np.zeros(0, np.int32))
         return cls(stock, np.full(len(blocks.ids), -1, np.int32), np.zeros_like(blocks.alive), 0, 0)
 
     def __len__(self) -> int:
@@ -127,9 +128,8 @@ class Recent:
 
 @cache
 def _machine_code() -> Any:  # noqa: ANN401
-    """Return the search, called without asking each time of which types its arguments are."""
-    import numba
-
+    """Return the search of any recent vectors."""
+    from towers.compiled import entry
     from towers.index.codes import frame_of
     from towers.index.live.slots import look_at_recent
     from towers.index.look import Request
@@ -138,5 +138,4 @@ def _machine_code() -> Any:  # noqa: ANN401
     recent = Recent.empty(frame_of(some))
     ids, none = np.zeros((1, 1), np.int64), np.zeros(0, np.int64)
     request: Request = Request(some, recent.alive, np.zeros(2, np.int64), none, ids, some)
-    arguments = (recent.stock, request, recent.before, np.int64(0))
-    return look_at_recent.compile(tuple(numba.typeof(each) for each in arguments))
+    return entry(look_at_recent, recent.stock, request, recent.before, np.int64(0))
