@@ -127,7 +127,7 @@ def main(words: list[str]) -> int:
     if not found:
         print(f"{arguments.old} and {arguments.new} have no measurement of {arguments.column} in common")
         return 2
-    machines = [set(row.get("machine", "") for row in rows) for rows in (old, new)]
+    machines = [{row.get("machine", "") for row in rows} for rows in (old, new)]
     if machines[0] != machines[1]:
         print("of different machines: ", *machines)
     for line in told(found):

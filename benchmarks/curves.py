@@ -157,6 +157,18 @@ def panel(axes: Axes, rows: Rows, mode: tuple[str, str]) -> None:
     axes.spines[["top", "right"]].set_visible(False)
 
 
+def picture_of(key: tuple[str, int, int]) -> str:
+    """Return the name of a run's picture."""
+    vectors, videos, dim = key
+    return f"searches-{vectors.replace(' ', '-')}-{videos}-{dim}.png"
+
+
+def pictures(folder: Path) -> str:
+    """Write a link to the picture of each newest run."""
+    links = [f"![{' '.join(_text(key))}]({picture_of(key)})\n" for key in runs(folder)]
+    return "\n".join(links) or "Not measured yet.\n"
+
+
 def draw_all(folder: Path = RESULTS, to: Path = CHECKOUT / "benchmarks") -> list[Path]:
     """Draw a picture of each newest run; return the files."""
     files = []
@@ -170,7 +182,7 @@ def draw_all(folder: Path = RESULTS, to: Path = CHECKOUT / "benchmarks") -> list
         axes[0, 0].set_ylabel("users a second")
         axes[0, -1].legend(fontsize=8, frameon=False)
         figure.suptitle(f"{videos:,} videos, vectors {vectors}, d {dim}")
-        files.append(to / f"searches-{vectors.replace(' ', '-')}-{videos}-{dim}.png")
+        files.append(to / picture_of((vectors, videos, dim)))
         figure.savefig(files[-1], dpi=110)
         plt.close(figure)
     return files

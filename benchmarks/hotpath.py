@@ -7,8 +7,8 @@
 Every library is built once, in a process of its own (peers in the environments that benchmarks/peers/requirements
 pins, made under `--environments` when they are missing), and stays; then they take turns, A B A B, in every way of
 asking: batch x threads. Each finds by itself the least effort that reaches each recall. Videos are made up or a
-bundle's, users a bundle's own or made up likewise: see benchmarks/vectors.py. Rows go to benchmarks/results/searches.csv,
-pictures to benchmarks/searches-*.png. Trust the ratios of one run.
+bundle's, users a bundle's own or made up likewise: see benchmarks/vectors.py. Rows go to
+benchmarks/results/searches.csv, pictures to benchmarks/searches-*.png. Trust the ratios of one run.
 """
 
 import argparse
@@ -52,7 +52,7 @@ class Measured:
         peer = name in PEERS
         command = [str(environment(name, environments)), script] if peer else [sys.executable, "-m", OWN_MODULE]
         self.name = name
-        self._said = tempfile.TemporaryFile()
+        self._said = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the process; close closes it
         self._process = subprocess.Popen(
             [*command, name, str(folder)],
             cwd=CHECKOUT,

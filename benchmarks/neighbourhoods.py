@@ -1,10 +1,10 @@
 """Says how vectors lie: a bundle's as they are served, the same without popularity, and made-up ones beside them.
 
     python -m benchmarks.neighbourhoods runs/demo/bundle --like kuairand
-    python -m benchmarks.neighbourhoods runs/demo/bundle --like kuairand --fit 240
+    python -m benchmarks.neighbourhoods runs/demo/bundle --like kuairand --fit 200
 
-Rows go to benchmarks/results/neighbourhoods.csv. `--fit` looks at random for numbers of benchmarks/vectors.py that come
-nearer, for so many seconds, prints what it finds, and records nothing.
+Rows go to benchmarks/results/neighbourhoods.csv. `--fit` tries so many numbers for benchmarks/vectors.py
+at random, prints those that come nearer, and records nothing.
 """
 
 import argparse
@@ -123,11 +123,11 @@ def apart(wanted: dict[str, float], found: dict[str, float]) -> float:
     return float(np.sqrt(np.mean([np.log(max(found[name], 1e-3) / wanted[name]) ** 2 for name in wanted])))
 
 
-def fitted(like: Likeness, wanted: dict[str, float], sizes: tuple[int, int], seconds: float) -> Likeness:
-    """Return what comes nearest of what a random walk of some seconds finds."""
-    draw, began, step = np.random.default_rng(), time.perf_counter(), 0.5
+def fitted(like: Likeness, wanted: dict[str, float], sizes: tuple[int, int], tries: int) -> Likeness:
+    """Return what comes nearest of what a random walk of some tries finds."""
+    draw, step = np.random.default_rng(0), 0.5
     best, near = like, apart(wanted, made(like, *sizes))
-    while time.perf_counter() - began < seconds:
+    for _ in range(tries):
         names = draw.choice(list(vars(like)), 2, replace=False)
         other = replace(
             best, **{name: vars(best)[name] * float(np.exp(step * draw.standard_normal())) for name in names}
@@ -145,7 +145,7 @@ def main() -> None:
     parser.add_argument("bundle", help="folder that `towers publish` wrote")
     parser.add_argument("--like", choices=list(LIKE), required=True, help="numbers of the made-up vectors beside it")
     parser.add_argument("--dim", type=int, default=64, help="of the vectors, without popularity")
-    parser.add_argument("--fit", type=float, default=0, help="seconds to look for better numbers")
+    parser.add_argument("--fit", type=int, default=0, help="how many numbers to try")
     arguments = parser.parse_args()
     began = time.perf_counter()
     videos, users, geometry = of_bundle(Path(arguments.bundle))

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from benchmarks.curves import ratio_table, search_table
+from benchmarks.curves import pictures, ratio_table, search_table
 from benchmarks.record import CHECKOUT, RESULTS, read
 
 PAGES = (CHECKOUT / "README.md", CHECKOUT / "benchmarks" / "README.md")
@@ -214,6 +214,7 @@ TABLES: dict[str, Callable[[Path], str]] = {
     **{name: partial(plain_table, name, *columns) for name, columns in PLAIN.items()},
     "times-faster": ratio_table,
     "searches": search_table,
+    "search-pictures": pictures,
 }
 
 
