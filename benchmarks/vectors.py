@@ -53,7 +53,7 @@ LIKE = {
         shift=0.147, crowd=1.497, agree=0.482, decay=2.521, clusters=9.576, tail=0.878, spread=0.903, wander=0.563
     ),
     "gowalla": Likeness(
-        shift=0.159, crowd=0.570, agree=0.499, decay=1.243, clusters=5.1, tail=1.639, spread=0.429, wander=0.963
+        shift=0.159, crowd=0.555, agree=0.670, decay=1.243, clusters=5.1, tail=1.639, spread=0.429, wander=0.963
     ),
 }
 

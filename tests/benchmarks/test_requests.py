@@ -11,7 +11,7 @@ def test_shares_are_of_the_whole_and_the_whole_is_told_beside_what_must_be() -> 
     spent = dict(zip(PARTS, ([1.0], [2.0], [3.0], [10.0, 20.0, 30.0], [15.0], [5.0], [4.0], [6.0]), strict=True))
     rows = rows_of(case, 1, spent, [50.0, 60.0, 40.0])
     assert [row["part"] for row in rows] == ["whole", *PARTS]
-    assert (rows[0]["p50_us"], rows[0]["per_second"], rows[0]["over_raw"]) == ("50.0", "20000", "1.250")
+    assert (rows[0]["p50_us"], rows[0]["per_second"], rows[0]["over_raw"]) == ("50.0", "20000", "1.100")
     shares = {row["part"]: (row["p50_us"], row["share"]) for row in rows}
     assert shares["tower"] == ("20.0", "0.400")
     assert rows[0]["videos"] == 60
