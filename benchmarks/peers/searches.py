@@ -11,6 +11,7 @@ import ctypes
 import gc
 import importlib
 import json
+import shutil
 import sys
 import tempfile
 import threading
@@ -225,6 +226,26 @@ def faiss(videos: np.ndarray) -> Library:
 PEERS = {"hnswlib": hnswlib, "usearch": usearch, "voyager": voyager, "scann": scann, "faiss": faiss, "svs": svs}
 
 
+GRAPHS = ("hnswlib", "usearch", "voyager", "svs")
+
+
+def lifted(videos: np.ndarray, users: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return videos of length 1 and users with one dimension more, whose inner products have the same order.
+
+    Graphs of inner products lose short vectors: where lengths differ, their users lift them. Source: Bachrach et al.
+    2014, Speeding up the Xbox recommender system.
+
+    Example:
+        >>> videos, users = lifted(np.array([[3.0, 0], [0, 5]]), np.array([[1.0, 2]]))
+        >>> videos.round(2).tolist(), users.tolist()
+        ([[0.6, 0.0, 0.8], [0.0, 1.0, 0.0]], [[1.0, 2.0, 0.0]])
+    """
+    lengths = np.linalg.norm(videos.astype(np.float64), axis=1)
+    rest = np.sqrt(np.maximum(1 - (lengths / lengths.max()) ** 2, 0))
+    wide = np.column_stack([videos / lengths.max(), rest])
+    return wide.astype(np.float32), np.pad(users, ((0, 0), (0, 1))).astype(np.float32)
+
+
 def share_found(ids: np.ndarray, best: np.ndarray) -> float:
     """Return which share of the best were found, row by row."""
     return sum(len(np.intersect1d(*pair)) for pair in zip(ids, best, strict=True)) / best.size
@@ -306,5 +327,18 @@ def serve(build: Callable[[np.ndarray], Library], folder: Path) -> None:
         print(flush=True)
 
 
+def main(name: str, folder: Path) -> None:
+    """Serve a library; graphs get lifted vectors where lengths differ."""
+    if name in GRAPHS and (folder / "geometry").read_text(encoding="utf-8") == "dot":
+        vectors = (np.load(folder / f"{each}.npy") for each in ("videos", "users"))
+        place = folder / "lifted"
+        place.mkdir(exist_ok=True)
+        for each, array in zip(("videos", "users"), lifted(*vectors), strict=True):
+            np.save(place / f"{each}.npy", array)
+        shutil.copy(folder / "best.npy", place)
+        folder = place
+    serve(PEERS[name], folder)
+
+
 if __name__ == "__main__":
-    serve(PEERS[sys.argv[1]], Path(sys.argv[2]))
+    main(sys.argv[1], Path(sys.argv[2]))
