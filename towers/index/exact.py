@@ -27,7 +27,7 @@ class ExactSearcher(BlockSearcher):
     def over(cls, searcher: BlockSearcher) -> "ExactSearcher":
         """Return an exact searcher of what another one holds, which shares its vectors: its referee."""
         exact = cls(searcher.stock, searcher.geometry, searcher.why)
-        exact._alive, exact._n = searcher._alive, len(searcher)
+        exact._alive, exact._n, exact._bits = searcher._alive, len(searcher), searcher._bits
         return exact
 
 
