@@ -183,6 +183,13 @@ PLAIN = {
         ("launch_us", "call_us", "torch_us", "over_bytes", "over_float32", "over_floor", "recall", "proven"),
     ),
     "hotpath": (("videos", "dim", "index", "setting"), ("recall@100", "p50_us", "p99_us", "qps", "build_s")),
+    "filters": (
+        ("videos", "filter", "share", "excluded"),
+        (
+            *("p50_us", "p99_us", "recall@100", "short", "unfiltered_p50_us", "unfiltered_recall", "anew_p50_us"),
+            *("list_p50_us", "over_fetch_p50_us", "over_fetch_recall", "over_fetch_short", "times_faster"),
+        ),
+    ),
     "order": (("what",), ("cosine",)),
     "startup": (("what",), ("median_s", "peak_mb", "runs")),
     "engagement": (
