@@ -189,6 +189,13 @@ PLAIN = {
         ("what", "users", "videos", "dim", "round"),
         ("p50_us", "p99_us", "users_per_s", "gigaops_int8", "gb_per_s", "limit_us", "share", "threads"),
     ),
+    "filters": (
+        ("videos", "filter", "share", "excluded"),
+        (
+            *("p50_us", "p99_us", "recall@100", "short", "unfiltered_p50_us", "unfiltered_recall", "anew_p50_us"),
+            *("list_p50_us", "over_fetch_p50_us", "over_fetch_recall", "over_fetch_short", "times_faster"),
+        ),
+    ),
     "order": (("what",), ("cosine",)),
     "startup": (("what",), ("median_s", "peak_mb", "runs")),
     "engagement": (

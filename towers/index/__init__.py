@@ -10,6 +10,7 @@ from towers.index.faiss_searcher import FaissSearcher
 from towers.index.index import FORMATS, Index, Searcher
 from towers.index.ivf import Ivf, IvfSearcher
 from towers.index.live import Health, Live, Recovered, Upkeep
+from towers.index.mask import Mask
 from towers.index.openmp import LIBRARY
 from towers.index.recall import measured_recall
 from towers.index.top_k import top_k
@@ -42,6 +43,7 @@ __all__ = [
     "IvfPq",
     "IvfRabitq",
     "Live",
+    "Mask",
     "Recovered",
     "Searcher",
     "Upkeep",

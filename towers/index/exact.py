@@ -40,7 +40,7 @@ class ExactSearcher(BlockSearcher):
     def over(cls, searcher: BlockSearcher) -> "ExactSearcher":
         """Return an exact searcher of what another one holds, which shares its vectors: its referee."""
         exact = cls(searcher.stock, searcher.geometry, searcher.why)
-        exact._alive, exact._n = searcher._alive, len(searcher)
+        exact._alive, exact._n, exact._bits = searcher._alive, len(searcher), searcher._bits
         return exact
 
     def _find(self, queries: Float32[np.ndarray, "q d"], k: int, exclude: Ids | None, allow: np.ndarray | None) -> Hits:

@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 import numpy as np
 from jaxtyping import Float32, Int64
 
+from towers.index.mask import Mask
 from towers.index.several import merged
 from towers.types import ConfigError, DataError, Geometry, Hits
 
@@ -19,6 +20,8 @@ FORMAT = 3
 FORMATS = (2, FORMAT)
 """Versions that can be read."""
 Ids = Sequence[Int64[np.ndarray, " _"]]
+Allow = Int64[np.ndarray, " _"] | Mask
+"""The only ids that may be returned, as a list or as a mask."""
 _LENGTH_TOLERANCE = 1e-3
 _FLOAT32_MAX = float(np.finfo(np.float32).max)
 
@@ -62,7 +65,7 @@ class Searcher(ABC):
         queries: Float32[np.ndarray, "q *i d"],
         k: int,
         exclude: Ids | None = None,
-        allow: Int64[np.ndarray, " _"] | None = None,
+        allow: Allow | None = None,
     ) -> Hits:
         """Return the best k of every query.
 
@@ -71,7 +74,8 @@ class Searcher(ABC):
                 i queries and a video's score is the best of them.
             k: How many; slots beyond what exists and may be returned hold -1 and -inf.
             exclude: For each query the ids that it must not be given; ids that the index lacks change nothing.
-            allow: The only ids that may be returned, to any query; ids that the index lacks change nothing.
+            allow: The only ids that may be returned, to any query, or a Mask of them, which is translated once; ids
+                that the index lacks change nothing.
 
         Raises:
             ConfigError: k below 1.
@@ -111,7 +115,7 @@ class Searcher(ABC):
         """Read what save wrote; the vectors stay on disk and are mapped."""
 
     @abstractmethod
-    def _find(self, queries: Float32[np.ndarray, "q d"], k: int, exclude: Ids | None, allow: np.ndarray | None) -> Hits:
+    def _find(self, queries: Float32[np.ndarray, "q d"], k: int, exclude: Ids | None, allow: Allow | None) -> Hits:
         """Return the hits of arguments that have been checked."""
 
     @abstractmethod

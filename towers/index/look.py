@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float32, Int32, Int64, UInt16
 
 from towers.compiled import compiled
-from towers.index.block import TOGETHER
+from towers.index.block import SLOTS, TOGETHER
 from towers.index.codes import Blocks, Frame, blocks_of
 from towers.index.places import among, places_of, set_of, slots_of
 from towers.index.scan import Found, Gone, begin, best_of, scan, shrink
@@ -77,18 +77,17 @@ def look_everywhere(stock: Stock, request: Request) -> None:
 
 
 @compiled
-def look_at(stock: Stock, slots: Int32[np.ndarray, " m"], request: Request) -> None:
+def look_at(stock: Stock, request: Request, slots: Int32[np.ndarray, " m"]) -> None:
     """Find the true best k of every query among a few slots, all different."""
     q, k = request.ids.shape
     gone = gone_of(stock, request)
+    left = np.empty(slots.size, np.int32)
     for row in range(q):
-        left, count = slots.copy(), slots.size
-        own = gone.table[gone.begins[row] : gone.begins[row + 1]]
-        if own.size:
-            count = 0
-            for slot in slots:
-                left[count] = slot
-                count += not among(own, slot)
+        own, count = gone.table[gone.begins[row] : gone.begins[row + 1]], 0
+        for slot in slots:
+            left[count] = slot
+            may = request.may[slot // SLOTS] >> (slot % SLOTS) & 1
+            count += may and not (own.size and among(own, slot))
         _write(stock, request, row, best_of(stock.blocks, request.queries[row], left[:count], k))
 
 

@@ -4,6 +4,7 @@ import numpy as np
 from jaxtyping import Int32, Int64, UInt16
 
 from towers.compiled import compiled
+from towers.index.block import SLOTS
 
 _SPREAD = np.uint64(0x9E3779B97F4A7C15)
 """2^64 over the golden ratio: the upper bits of products with it tell ids apart that differ little."""
@@ -77,27 +78,32 @@ def bits_of(ids: Int64[np.ndarray, " slots"], wanted: Int64[np.ndarray, " m"]) -
     known = np.zeros(wanted.max() - lowest + 1, np.uint8)
     for each in wanted:
         known[each - lowest] = 1
-    words = np.zeros((ids.size + 15) // 16, np.uint16)
-    for slot in range(ids.size):
-        place = ids[slot] - lowest
-        if 0 <= place < known.size:
-            words[slot // 16] |= np.uint16(known[place] << (slot % 16))
+    words = np.empty((ids.size + SLOTS - 1) // SLOTS, np.uint16)
+    for block in range(words.size):
+        word = np.int64(0)
+        for slot in range(block * SLOTS, min((block + 1) * SLOTS, ids.size)):
+            place = ids[slot] - lowest
+            if 0 <= place < known.size:
+                word |= np.int64(known[place]) << (slot % SLOTS)
+        words[block] = word
     return words
 
 
 @compiled
 def set_of(slots: Int32[np.ndarray, " m"]) -> Int32[np.ndarray, " places"]:
     """Return a hash table of slots, those below 0 left out; empty when there are none."""
-    size = 4
-    while size < 2 * slots.size:
+    size, count = 4, 0
+    for slot in slots:
+        count += slot >= 0
+    while size < 2 * count:
         size *= 2
-    table = np.empty(size if slots.size else 0, np.int32)
+    table = np.empty(size if count else 0, np.int32)
     table[:] = -1
     for slot in slots:
-        place = home(slot, size)
-        while slot >= 0 and table[place] >= 0 and table[place] != slot:
-            place = (place + 1) & (size - 1)
         if slot >= 0:
+            place = home(slot, size)
+            while table[place] >= 0 and table[place] != slot:
+                place = (place + 1) & (size - 1)
             table[place] = slot
     return table
 

@@ -10,6 +10,7 @@ from towers.compiled import compiled, entry
 from towers.data import Positives, Vocabulary
 from towers.data.vocabulary import FIRST_ROW, UNKNOWN_ROW, as_ids
 from towers.index.places import places_of, slot_of
+from towers.types import ConfigError
 
 Id = int | np.integer | str
 Ids = Int64[np.ndarray, " n"] | Sequence[Id]
@@ -17,6 +18,13 @@ _INT64 = np.dtype(np.int64)
 _NO_IDS = np.zeros(0, np.int64)
 ANY_IDS = np.zeros(4, np.int64)[::2]
 """An array like any: every second of four numbers, so that machine code for it asks for no contiguous ones."""
+
+
+def listed(name: str, ids: Ids) -> Ids:
+    """Return ids that are not one text, whose letters would each pass for an id."""
+    if isinstance(ids, (str, bytes)):
+        raise ConfigError(f"{name} is the text {ids!r}; expected a list of ids, as in [{ids!r}]")
+    return ids
 
 
 class Table(NamedTuple):

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float32, Int64
 
 from towers.index.auto import Auto
-from towers.index.index import Ids, Index, Searcher, checked
+from towers.index.index import Allow, Ids, Index, Searcher, checked
 from towers.index.live.current import Current
 from towers.index.live.folder import (
     clean,
@@ -241,9 +241,7 @@ class Live(Searcher):
         with self._building, self._lock or nullcontext():  # no compaction goes on once others may write
             self._current.close()
 
-    def _find(
-        self, queries: Float32[np.ndarray, "q d"], k: int, exclude: Ids | None, allow: Int64[np.ndarray, " _"] | None
-    ) -> Hits:
+    def _find(self, queries: Float32[np.ndarray, "q d"], k: int, exclude: Ids | None, allow: Allow | None) -> Hits:
         self._heard.note(queries)
         return self._current.now.find(queries, k, exclude, allow)
 
@@ -273,9 +271,8 @@ class Live(Searcher):
         install(place, built.save)
         header = self._header | built.header() | {"generation": self._current.number}
         part = Part.load(place, header)
-        # Whoever searches next shall wait neither for machine code nor for pages.
-        for moment in (Moment.of(part.main).exactly(), Moment.of(part.main)):
-            moment.find(part.queries[:1], 1, None, None)
+        # Whoever searches next shall wait neither for machine code nor for pages nor for masks.
+        Moment.of(part.main).warm(part.queries[:1], before)
         write_header(self.folder, header)
         return header, part
 
