@@ -179,6 +179,10 @@ PLAIN = {
             *("peak_mb", "threads", "precision"),
         ),
     ),
+    "training_to_best": (
+        ("protocol", "encoder", "dim", "device"),
+        ("best_epoch", "epochs", "seconds_to_best", "seconds", "recall@100", "peak_mb", "threads"),
+    ),
     "gpu_search": (
         ("vectors", "queries", "device"),
         ("launch_us", "call_us", "torch_us", "over_bytes", "over_float32", "over_floor", "recall", "proven"),

@@ -4,7 +4,8 @@ from functools import partial
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
-from jaxtyping import Float32, Int64
+import torch
+from jaxtyping import Float32, Int32, Int64
 from torch import nn
 
 from towers.features import FeatureTable, Requests
@@ -28,7 +29,7 @@ class UserTower:
     Args:
         towers: Trained towers.
         vectors: Of every video row, as :func:`towers.models.video_vectors` gives them, [rows, d]; may be mapped.
-        users: Features of every user row, [users].
+        users: Of every user row, [users].
     """
 
     def __init__(self, towers: TwoTower, vectors: Float32[np.ndarray, "rows d"], users: FeatureTable) -> None:
@@ -83,15 +84,24 @@ def _features(towers: TwoTower, users: FeatureTable) -> "Features":
     """Return the features that the towers read, those of a kind side by side."""
     from towers.models.machine.ask import Features
 
+    own = _own_lines(towers, users)
     if not towers.user_features.reads:
         users = FeatureTable(users.codes[:, :0])
     return Features(
         np.ascontiguousarray(users.codes),
         _beside(users.bags, np.zeros((len(users), 0), np.int32)),
         _beside(users.vectors, np.zeros((len(users), 0), np.float32)),
+        own,
         _begins(users.bags),
         _begins(users.vectors),
     )
+
+
+def _own_lines(towers: TwoTower, users: FeatureTable) -> Int32[np.ndarray, "users p"]:
+    if towers.user_ids is None:
+        return np.zeros((len(users), 0), np.int32)
+    rows = torch.from_numpy(np.arange(len(users)) if users.rows is None else users.rows)
+    return towers.user_places(rows.to(towers.start.device)).cpu().numpy().astype(np.int32)
 
 
 def _beside(parts: tuple[np.ndarray, ...], nothing: np.ndarray) -> np.ndarray:
@@ -118,6 +128,7 @@ def _knowing(towers: TwoTower) -> "Knowing":
         np.concatenate([nothing, *(array(mark)[None] for mark in bag.missing)]),
         hours,
         weekdays,
+        nothing if towers.user_ids is None else array(towers.user_ids.weight),
     )
 
 

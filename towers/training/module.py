@@ -18,7 +18,7 @@ from towers.models import TwoTower
 from towers.training.adam import RowAdamW, shorten
 from towers.training.config import OptimConfig, Schedule, Tables
 from towers.training.losses import Losses
-from towers.training.shards import RowShards, change_rows
+from towers.training.shards import change_rows, shards_of
 from towers.types import RunError
 
 LARGE_TABLE = 20_000
@@ -121,22 +121,18 @@ class TowersModule(pl.LightningModule):
     ) -> None:
         """Shorten a gradient that is too long, rows of large tables included."""
         if gradient_clip_val:
-            shorten(self.parameters(), gradient_clip_val, self.shards.weight if self.shards else None)
-
-    @property
-    def shards(self) -> RowShards | None:
-        """This process's rows of the video table; None where it has them all."""
-        return self.towers.ids if isinstance(self.towers.ids, RowShards) else None
+            dealt = [shards.weight for shards in shards_of(self.towers).values()]
+            shorten(self.parameters(), gradient_clip_val, dealt)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Write the video table whole: any number of processes can go on with it."""
-        if self.shards:
-            change_rows(checkpoint, self._place(self.shards.weight), self.shards.collect)
+        """Write tables whole: any number of processes can go on with them."""
+        for name, shards in shards_of(self.towers).items():
+            change_rows(checkpoint, name, self._place(shards.weight), shards.collect)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Read only this process's rows of the video table."""
-        if self.shards:
-            change_rows(checkpoint, self._place(self.shards.weight), self.shards.deal)
+        """Read only this process's rows of tables that are dealt out."""
+        for name, shards in shards_of(self.towers).items():
+            change_rows(checkpoint, name, self._place(shards.weight), shards.deal)
 
     def _place(self, weight: nn.Parameter) -> int:
         return next(place for place, parameter in enumerate(self.parameters()) if parameter is weight)

@@ -156,7 +156,10 @@ def _stage(
         positives = aged(positives, config.half_life_days)
     pl.seed_everything(config.seed, verbose=False)
     model = TwoTower(
-        config.model, dataset.encoders, torch.from_numpy(_admitted(positives, len(dataset.videos), config))
+        config.model,
+        dataset.encoders,
+        torch.from_numpy(_admitted(positives, len(dataset.videos), config)),
+        torch.from_numpy(_admitted_users(positives, config)),
     )
     if begin is not None:
         model.continue_from(begin)
@@ -207,6 +210,12 @@ def _admitted(positives: Positives, rows: int, config: TrainConfig) -> Bool[np.n
         fresh[positives.video_row[(positives.time_ms >= oldest) | (positives.time_ms == TIME_UNKNOWN)]] = True
         admitted &= fresh
     return admitted
+
+
+def _admitted_users(positives: Positives, config: TrainConfig) -> Bool[np.ndarray, " users"]:
+    """Return which users have a vector of their own: those of whom enough events teach something."""
+    counted = np.concatenate([[0], np.cumsum(positives.weight > 0)])
+    return np.diff(counted[positives.offsets]) >= config.model.user_id_min_count
 
 
 def _eligible(dataset: Dataset, positives: Positives) -> Int64[np.ndarray, " c"]:
