@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import numpy as np
 from jaxtyping import Float32, Int64
 
-from towers.index.index import Index, Searcher
+from towers.index.index import Index, Queries, Searcher
 from towers.index.searcher import BlockSearcher
 from towers.types import Geometry
 
@@ -44,7 +44,9 @@ class Exact(Index):
         [[80, -1], [80, 70]]
     """
 
-    def _build(self, vectors: Float32[np.ndarray, "n d"], ids: Int64[np.ndarray, " n"], geometry: Geometry) -> Searcher:
+    def _build(
+        self, vectors: Float32[np.ndarray, "n d"], ids: Int64[np.ndarray, " n"], geometry: Geometry, _queries: Queries
+    ) -> Searcher:
         from towers.index.look import stock_of
 
         return ExactSearcher(stock_of(vectors, ids), geometry)
