@@ -27,13 +27,8 @@ VIDEOS, USERS = clusters(0, N), clusters(1, 200)
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """No exact search is fast enough, so that a small catalogue is measured as a large one is."""
+    monkeypatch.setattr(auto, "_FEW", 0)
     monkeypatch.setattr(auto, "_ENOUGH_US", 0)
-
-
-@pytest.fixture
-def patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Exact search is fast enough; here types are checked at every call, which takes longer than a search."""
-    monkeypatch.setattr(auto, "_ENOUGH_US", 1e9)
 
 
 def built(index: Auto, queries: np.ndarray | None = USERS, videos: np.ndarray = VIDEOS) -> Searcher:
@@ -44,7 +39,6 @@ def found(searcher: Searcher, queries: np.ndarray = USERS, videos: np.ndarray = 
     return measured_recall(searcher, Exact().build(videos, np.arange(len(videos)), Geometry.cosine), queries, 100)
 
 
-@pytest.mark.usefixtures("patient")
 def test_a_small_catalogue_is_searched_exactly_and_nothing_else_is_built(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO):
         searcher = built(Auto(), USERS[:9], VIDEOS[:300])
@@ -71,6 +65,15 @@ def test_the_curve_is_what_was_measured_and_its_choice_is_what_is_returned() -> 
         assert 0 < point.p50_us <= point.p99_us
     assert searcher.why.startswith(f"{chosen.name}: recall@100 ")
     assert found(searcher) == chosen.recall
+
+
+@pytest.mark.parametrize(("few", "enough_us", "kinds"), [(N, 0, 1), (0, 1e9, 1), (N - 1, 0, 2)])
+def test_lists_are_tried_for_many_videos_that_take_long(
+    few: int, enough_us: float, kinds: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(auto, "_FEW", few)
+    monkeypatch.setattr(auto, "_ENOUGH_US", enough_us)
+    assert len({point.kind for point in built(Auto()).curve}) == kinds
 
 
 def built_as(reach: float) -> Searcher:

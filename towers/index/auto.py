@@ -18,7 +18,8 @@ from towers.index.measure import QUERIES, Questions, expected_mb, held_mb
 from towers.types import ConfigError, Geometry
 
 _log = logging.getLogger(__name__)
-_ENOUGH_US, _FEWEST_LISTS = 100, 2
+_FEW, _ENOUGH_US = 4096, 100
+_FEWEST_LISTS = 2
 _MISTAKEN = 1.1
 """By how much more than expected an index may hold: lists fill unevenly."""
 _PROBES = ((16, 8.0), (32, 8.0), (64, 8.0), (128, 8.0), (128, 16.0), (256, 16.0))
@@ -34,10 +35,10 @@ _APPROXIMATE: dict[str, tuple[Index, tuple[Options, ...]]] = {
 class Auto(Index):
     """The fastest index that holds what is asked for, found by measuring on this machine; `why` and `curve` tell.
 
-    Exact search is always measured: it is what recall is measured against. Where it takes more than 0.1 ms for one
-    user, or does not hold what is asked for, one more index is built, our own lists or, where memory forbids these,
-    the codes of FAISS that fit, and measured at several efforts. Memory is that of an index which was saved and
-    loaded, see held_mb: its vectors stay on disk.
+    Exact search is always measured: it is what recall is measured against. Where it does not hold what is asked for,
+    or takes more than 0.1 ms for one user and there are more than 4,096 videos, one more index is built, our own lists
+    or, where memory forbids these, the codes of FAISS that fit, and measured at several efforts. Memory is that of an
+    index which was saved and loaded, see held_mb: its vectors stay on disk.
 
     Recall is that of the queries given to build, up to 1,000, or where none are, of some of the videos' own vectors.
     When nothing holds, a warning says what is missed and which options would do, and the nearest is taken.
@@ -130,8 +131,8 @@ def _point(searcher: Searcher, options: Options, questions: Questions, build_s: 
 
 def _worth_trying(wish: Wish, exact: Point, vectors: Float32[np.ndarray, "n d"], geometry: Geometry) -> str:
     """Return which kind to try beside exact search; nothing where there is no need, or no lists could be made."""
-    enough = not wish.missed(exact) and exact.p50_us <= _ENOUGH_US
-    if enough or number_of_lists(0, len(vectors)) < _FEWEST_LISTS:
+    enough = len(vectors) <= _FEW or exact.p50_us <= _ENOUGH_US
+    if (enough and not wish.missed(exact)) or number_of_lists(0, len(vectors)) < _FEWEST_LISTS:
         return ""
     expected = {kind: expected_mb(kind, vectors, geometry) for kind in _APPROXIMATE}
     most = np.inf if wish.memory_mb is None else wish.memory_mb / _MISTAKEN
