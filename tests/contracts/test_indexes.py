@@ -32,7 +32,7 @@ N, D = 240, 8
 class Living(Index):
     """A live index whose main part holds every other vector; what it says of the rest was changed since."""
 
-    def _build(self, vectors: np.ndarray, ids: np.ndarray, geometry: Geometry) -> Searcher:
+    def _build(self, vectors: np.ndarray, ids: np.ndarray, geometry: Geometry, _queries: np.ndarray | None) -> Searcher:
         index = Ivf(nlist=2 if len(ids) > 1 else 0, nprobe=2)
         folder = Path(tempfile.mkdtemp())
         atexit.register(shutil.rmtree, folder)
@@ -54,8 +54,7 @@ VARIANTS: dict[str, Index] = {
     "ivf_pq": IvfPq(nlist=4, nprobe=4, factor=float(N)),
     "ivf_rabitq": IvfRabitq(nlist=4, nprobe=4, factor=float(N)),
     "live": Living(),
-    "auto_small": Auto(),
-    "auto_large": Auto(exact_below=0, reach=50.0),
+    "auto": Auto(),
 }
 
 
@@ -200,6 +199,22 @@ def test_a_row_that_is_not_finite_is_named(index: Index, searcher: Searcher, bad
         index.build(vectors, np.arange(N), Geometry.dot)
     with pytest.raises(DataError, match="row 17 of queries is not finite"):
         searcher.search(vectors, 1)
+
+
+def test_queries_to_measure_by_change_no_answer(index: Index) -> None:
+    vectors, asking = whole_numbers(0, N), whole_numbers(4, 30)
+    for queries in (asking, asking.reshape(10, 3, D), asking[:0]):
+        hits = index.build(vectors, np.arange(N), Geometry.dot, queries).search(asking, 9)
+        check_same(hits, oracle(asking, vectors, np.arange(N), 9, [], np.arange(N)))
+
+
+def test_queries_to_measure_by_are_checked(index: Index) -> None:
+    vectors, asking = whole_numbers(0, N), whole_numbers(4, 30)
+    with pytest.raises(DataError, match="queries have 5 dimensions, the vectors 8; take both from one model"):
+        index.build(vectors, np.arange(N), Geometry.dot, asking[:, :5])
+    asking[7, 1] = np.nan
+    with pytest.raises(DataError, match="row 7 of queries is not finite"):
+        index.build(vectors, np.arange(N), Geometry.dot, asking)
 
 
 def test_cosine_refuses_other_lengths_by_row_and_id(index: Index) -> None:

@@ -2,6 +2,7 @@
 
 import errno
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -29,8 +30,7 @@ def test_a_bundle_says_what_it_is(tiny_run: Path, tmp_path: Path) -> None:
     assert manifest["fingerprints"]["users"] == bundle.users.fingerprint == dataset.users.fingerprint
     assert manifest["fingerprints"]["videos"] == bundle.videos.fingerprint
     assert manifest["fingerprints"]["dataset"] == dataset.fingerprint
-    assert manifest["index"]["asked"] == {"kind": "auto", "exact_below": 50_000, "reach": 2.5}
-    assert manifest["index"]["why"] == "exact: 40 videos are at most index.exact_below=50000"
+    assert manifest["index"]["asked"] == {"kind": "auto", "recall": 0.99, "memory_mb": None, "p99_ms": None}
     assert manifest["index"]["recall@100"] == 1
     assert all(0 <= figure <= 1e-5 for figure in manifest["proof"].values())
     assert set(manifest["files"]) == {
@@ -66,6 +66,33 @@ def test_histories_of_the_past_leave_the_test_split_out(tiny_run: Path, tmp_path
     found = publish(past).positives
     np.testing.assert_array_equal(found.video_row, expected.video_row)
     np.testing.assert_array_equal(found.offsets, expected.offsets)
+
+
+def test_what_was_measured_to_choose_the_index_is_told_and_drawn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(tiny, "VIDEOS", 3000)
+    run = tiny.write_run(tmp_path / "run", tiny.write_dataset(tmp_path / "dataset"), geometry=Geometry.dot)
+    bundle = publish(config(run, tmp_path / "bundle", Auto(recall=1.0, p99_ms=1e-6)))
+    told = bundle.manifest["index"]
+    with_history = int((bundle.positives.counts() > 0).sum())
+    assert told["why"].endswith(f"measured with {with_history} given queries")
+    assert told["why"] in [record.message.removeprefix("Index ") for record in caplog.records]
+    assert re.search(r"nothing measured holds .* p99 is .* ms where 1e-06 was asked; .*index.p99_ms=", told["why"])
+    assert [point["kind"] for point in told["curve"]] == ["exact", *["ivf"] * 7]
+    figures = {"kind", "options", "recall@100", "p50_us", "p99_us", "memory_mb", "build_s", "holds", "chosen"}
+    assert all(set(point) == figures for point in told["curve"])
+    assert not any(point["holds"] for point in told["curve"])
+    (chosen,) = [point for point in told["curve"] if point["chosen"]]
+    assert (chosen["kind"], chosen["recall@100"]) == (told["kind"], told["recall@100"])
+    assert len(bundle.manifest["files"]["index.png"]) == 64
+    assert (bundle.folder / "index.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_an_index_that_was_asked_for_by_name_has_no_curve(tiny_bundle: Path) -> None:
+    bundle = Bundle.open(tiny_bundle)
+    assert (bundle.manifest["index"]["curve"], bundle.manifest["index"]["why"]) == ([], "")
+    assert not (bundle.folder / "index.png").exists()
 
 
 @pytest.mark.parametrize("geometry", Geometry)

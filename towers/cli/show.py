@@ -103,8 +103,25 @@ def evaluated(config: "EvaluateConfig", report: "Report") -> None:
 
 
 def published(config: "PublishConfig", bundle: "Bundle") -> None:
-    """Print which version is pointed to now."""
+    """Print what was measured to choose the index, where that was left to it, and which version is pointed to now."""
+    index: dict[str, Any] = bundle.manifest["index"]
+    if index["curve"]:
+        table(*_curve(index["curve"]))
+        line(index["why"])
+        line(f"index: {bundle.folder / 'index.png'}")
     line(f"bundle: {config.bundle}, version {bundle.version}, {len(bundle.videos) - 2:,} videos")
+
+
+def _curve(points: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[list[str]]]:
+    """Return a header and a line for each point; the chosen one has a star."""
+    lines = []
+    for point in points:
+        options = " ".join(f"{name}={value:g}" for name, value in point["options"].items())
+        times = [f"{point[name]:.0f}" for name in ("p50_us", "p99_us")]
+        costs = [f"{point['memory_mb']:.3g}", f"{point['build_s']:.2g}", "yes" if point["holds"] else "no"]
+        name = f"{point['kind']} {options}".strip() + " *" * point["chosen"]
+        lines.append([name, f"{point['recall@100']:.4f}", *times, *costs])
+    return ["index", "recall@100", "p50 µs", "p99 µs", "MB", "build s", "holds"], lines
 
 
 def recommended(_: "RecommendConfig", shelf: "Shelf") -> None:

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 from towers.index.auto import Auto
+from towers.index.curve import Point, Wish
 from towers.index.exact import Exact, ExactSearcher
 from towers.index.faiss_kinds import Hnsw, IvfFaiss, IvfPq, IvfRabitq
 from towers.index.faiss_searcher import FaissSearcher
@@ -44,9 +45,11 @@ __all__ = [
     "IvfRabitq",
     "Live",
     "Mask",
+    "Point",
     "Recovered",
     "Searcher",
     "Upkeep",
+    "Wish",
     "load_index",
     "measured_recall",
     "top_k",

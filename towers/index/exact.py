@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float32, Int64
 
 from towers.index.device import DEVICES, on_gpu, without_excluded
-from towers.index.index import Ids, Index, Searcher
+from towers.index.index import Ids, Index, Queries, Searcher
 from towers.index.searcher import BlockSearcher
 from towers.types import ConfigError, Geometry, Hits
 
@@ -77,7 +77,9 @@ class Exact(Index):
         if self.device not in DEVICES:
             raise ConfigError(f"index.device is {self.device!r}; expected {', '.join(DEVICES[:-1])} or {DEVICES[-1]}")
 
-    def _build(self, vectors: Float32[np.ndarray, "n d"], ids: Int64[np.ndarray, " n"], geometry: Geometry) -> Searcher:
+    def _build(
+        self, vectors: Float32[np.ndarray, "n d"], ids: Int64[np.ndarray, " n"], geometry: Geometry, _queries: Queries
+    ) -> Searcher:
         from towers.index.look import stock_of
 
         return ExactSearcher(stock_of(vectors, ids), geometry, device=self.device)

@@ -9,7 +9,7 @@ from jaxtyping import Float32, Int64
 
 from towers.index.clusters import lift, number_of_lists, padded
 from towers.index.faiss_searcher import FaissSearcher
-from towers.index.index import Index, Searcher
+from towers.index.index import Index, Queries, Searcher
 from towers.index.openmp import faiss
 from towers.types import ConfigError, Geometry
 
@@ -21,6 +21,8 @@ class FaissIndex(Index):
     """What the kinds share."""
 
     kind: ClassVar[str]
+    lifted: ClassVar[bool] = True
+    """Whether vectors of dot geometry get the dimension that makes their lengths equal; see lift."""
 
     def __post_init__(self) -> None:
         lowest = {"nlist": 0, "factor": 1.0}
@@ -29,8 +31,10 @@ class FaissIndex(Index):
             if value < least:
                 raise ConfigError(f"index.{field.name} is {value}; it must be {least} or more")
 
-    def _build(self, vectors: Float32[np.ndarray, "n d"], ids: Int64[np.ndarray, " n"], geometry: Geometry) -> Searcher:
-        points = padded(vectors) if geometry is Geometry.cosine else lift(vectors)
+    def _build(
+        self, vectors: Float32[np.ndarray, "n d"], ids: Int64[np.ndarray, " n"], geometry: Geometry, _queries: Queries
+    ) -> Searcher:
+        points = lift(vectors) if self.lifted and geometry is Geometry.dot else padded(vectors)
         codes = self._codes(*points.shape)
         if len(points):
             codes.train(points)
@@ -50,6 +54,10 @@ class FaissIndex(Index):
 class Hnsw(FaissIndex):
     """A graph of near vectors, over fp16 codes: slow to build, and no faster than lists on processors of today.
 
+    In dot geometry vectors of high inner products are near: so the long ones, which most users are given, are near to
+    all. Lifted, most vectors are alike but for the last digits, and the graph leads nowhere: of clusters with lengths
+    that differ by a factor of e it finds .26 of the best 100 instead of .94.
+
     Attributes:
         degree: How many neighbours each vector has.
         ef_build: How many candidates are looked at for a vector's neighbours.
@@ -58,10 +66,12 @@ class Hnsw(FaissIndex):
 
     Source:
         Malkov and Yashunin 2018, Efficient and robust approximate nearest neighbor search using hierarchical
-        navigable small world graphs.
+        navigable small world graphs. Inner products as they are: Morozov and Babenko 2018, Non-metric similarity
+        graphs for maximum inner product search.
     """
 
     kind: ClassVar[str] = "hnsw"
+    lifted: ClassVar[bool] = False
     degree: int = 32
     ef_build: int = 80
     ef: int = 400

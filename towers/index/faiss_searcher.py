@@ -1,5 +1,6 @@
 """A FAISS index under our contract."""
 
+from copy import copy
 from pathlib import Path
 from typing import Any, ClassVar
 from weakref import WeakKeyDictionary
@@ -14,7 +15,7 @@ from towers.index.mask import Mask
 from towers.index.openmp import faiss
 from towers.types import Geometry, Hits
 
-_BLOCK = 1024
+_BLOCK, _CHUNK = 1024, 2**20
 _FEW_OF = 8
 _ALL_EQUAL = 16
 """Candidates beyond those that are scored, which show whether equal scores go on where nobody looked."""
@@ -67,6 +68,20 @@ class FaissSearcher(Searcher):
     def longest(self) -> float:
         """The length of the longest vector."""
         return self._longest
+
+    def probing(self, nprobe: int, factor: float) -> "FaissSearcher":
+        """Return this searcher, of lists, with another effort; all else is shared."""
+        other = copy(self)
+        other.effort = {"wide": factor, "nprobe": nprobe}
+        return other
+
+    def codes_bytes(self) -> int:
+        """Return how many bytes FAISS would write of its index; nothing is written."""
+        sizes: list[int] = []
+        writer = faiss.BufferedIOWriter(faiss.PyCallbackIOWriter(lambda data: sizes.append(len(data)), _CHUNK), _CHUNK)
+        faiss.write_index(self.codes, writer)
+        del writer  # which writes what it still holds
+        return sum(sizes)
 
     @classmethod
     def load(cls, folder: Path, header: dict[str, Any]) -> Searcher:

@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 import numpy as np
 from jaxtyping import Float32, Int64
 
+from towers.index.curve import Point
 from towers.index.mask import Mask
 from towers.index.several import merged
 from towers.types import ConfigError, DataError, Geometry, Hits
@@ -22,6 +23,8 @@ FORMATS = (2, FORMAT)
 Ids = Sequence[Int64[np.ndarray, " _"]]
 Allow = Int64[np.ndarray, " _"] | Mask
 """The only ids that may be returned, as a list or as a mask."""
+Queries = Float32[np.ndarray, "q *i d"] | None
+"""Vectors of users to measure by, if there are any."""
 _LENGTH_TOLERANCE = 1e-3
 _FLOAT32_MAX = float(np.finfo(np.float32).max)
 
@@ -34,10 +37,12 @@ class Searcher(ABC):
         exact: Whether the answer is the true best k, always.
         geometry: The geometry of the model that made the vectors.
         why: Why this kind was chosen, in one line; empty where it was asked for.
+        curve: What was measured before it was chosen; not saved with it.
     """
 
     kind: ClassVar[str]
     exact: ClassVar[bool]
+    curve: tuple[Point, ...] = ()
 
     def __init__(self, geometry: Geometry, why: str = "") -> None:
         self.geometry, self.why = geometry, why
@@ -127,23 +132,39 @@ class Searcher(ABC):
 class Index(ABC):
     """A way to index vectors; a variant's fields are its options, build does the work."""
 
-    def build(self, vectors: Float32[np.ndarray, "n d"], ids: Int64[np.ndarray, " m"], geometry: Geometry) -> Searcher:
+    def build(
+        self,
+        vectors: Float32[np.ndarray, "n d"],
+        ids: Int64[np.ndarray, " m"],
+        geometry: Geometry,
+        queries: Float32[np.ndarray, "q *i e"] | None = None,
+    ) -> Searcher:
         """Return a searcher over the vectors.
 
         Args:
             vectors: One vector per video, [n, d].
             ids: What to call them, each ≥ 0 and different, [n].
             geometry: The geometry in which the model was trained; cosine asks for vectors of length 1.
+            queries: Vectors of users, [q, d] or [q, i, d], for an index that measures; the others do not look at them.
 
         Raises:
             DataError: Ids that are negative, repeated or not one per vector; a vector that is not finite, or not of
-                length 1 (± 0.001) where the geometry is cosine.
+                length 1 (± 0.001) where the geometry is cosine; queries of another dimension, or not finite.
         """
         vectors, ids = checked(vectors, ids, geometry)
-        return self._build(vectors, ids, geometry)
+        if queries is not None:
+            if queries.shape[-1] != vectors.shape[1]:
+                raise DataError(
+                    f"queries have {queries.shape[-1]} dimensions, the vectors {vectors.shape[1]}; take both from "
+                    "one model"
+                )
+            _check_finite("queries", queries.reshape(-1, queries.shape[-1]))
+        return self._build(vectors, ids, geometry, queries)
 
     @abstractmethod
-    def _build(self, vectors: Float32[np.ndarray, "n d"], ids: Int64[np.ndarray, " n"], geometry: Geometry) -> Searcher:
+    def _build(
+        self, vectors: Float32[np.ndarray, "n d"], ids: Int64[np.ndarray, " n"], geometry: Geometry, _queries: Queries
+    ) -> Searcher:
         """Return a searcher over checked vectors, which come in the order of their ids."""
 
 

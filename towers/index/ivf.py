@@ -1,6 +1,7 @@
 """Approximate search: lists of near vectors, looked into as long as they promise anything better."""
 
 import math
+from copy import copy
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,7 +13,7 @@ from jaxtyping import Float32, Int64
 from towers.index.bits import Words
 from towers.index.clusters import clustered, number_of_lists
 from towers.index.files import read_arrays, write_arrays
-from towers.index.index import Index, Searcher
+from towers.index.index import Index, Queries, Searcher
 from towers.index.searcher import BLOCK, FEW, BlockSearcher, Code, Look, code_of, part
 from towers.types import ConfigError, Geometry
 
@@ -45,6 +46,18 @@ class IvfSearcher(BlockSearcher):
     def nlist(self) -> int:
         """How many lists there are."""
         return len(self._lists.begins) - 1
+
+    @property
+    def lists(self) -> "Lists":
+        """What the lists promise."""
+        return self._lists
+
+    def reaching(self, reach: float) -> "IvfSearcher":
+        """Return this searcher with another reach; all else is shared."""
+        other = copy(self)
+        other.__dict__.pop("_look", None)
+        other.reach = reach
+        return other
 
     @classmethod
     def load(cls, folder: Path, header: dict[str, Any]) -> Searcher:
@@ -159,7 +172,9 @@ class Ivf(Index):
         if not 0 < self.reach <= 100:
             raise ConfigError(f"index.reach is {self.reach}; give standard deviations above 0, at most 100, as in 2.5")
 
-    def _build(self, vectors: Float32[np.ndarray, "n d"], ids: Int64[np.ndarray, " n"], geometry: Geometry) -> Searcher:
+    def _build(
+        self, vectors: Float32[np.ndarray, "n d"], ids: Int64[np.ndarray, " n"], geometry: Geometry, _queries: Queries
+    ) -> Searcher:
         count = number_of_lists(self.nlist, len(vectors))
         assigned = clustered(vectors, count, geometry)
         return IvfSearcher(*in_lists(vectors, ids, assigned, count), geometry, self.nprobe, self.reach)

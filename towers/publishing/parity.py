@@ -75,8 +75,7 @@ class Material:
 
     def requests(self, users: Int64[np.ndarray, " q"]) -> Requests:
         """Return the users' newest events, as many as the towers read, asked at an unknown moment."""
-        known = self.positives
-        return Requests.of(known.offsets, known.video_row, known.time_ms, users, self.towers.window)
+        return requests_of(self.towers, self.positives, users)
 
     def queries(self, users: Int64[np.ndarray, " q"]) -> Float32[np.ndarray, "q *i d"]:
         """Return the users' vectors as the offline evaluation has them, at an unknown moment."""
@@ -86,6 +85,11 @@ class Material:
     def user_tower(self) -> UserTower:
         """The user tower as requests run it."""
         return UserTower(self.towers, self.vectors, self.users)
+
+
+def requests_of(towers: TwoTower, known: Positives, users: Int64[np.ndarray, " q"]) -> Requests:
+    """Return users' newest positives, as many as the towers read, asked at an unknown moment."""
+    return Requests.of(known.offsets, known.video_row, known.time_ms, users, towers.window)
 
 
 def draw_sample(material: Material) -> Sample:

@@ -12,15 +12,17 @@ from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import Float32, Int64
 
 from towers import __version__
 from towers.data import Dataset, Positives, Split, atomic_folder, write_json
 from towers.features import encode_table
-from towers.index import INDEXES, LIBRARY, Exact, Index, measured_recall
-from towers.models import Run, load_towers, open_run, save_towers, video_vectors
+from towers.index import INDEXES, LIBRARY, Auto, Exact, Index, measured_recall
+from towers.models import Run, load_towers, open_run, query_vectors, save_towers, video_vectors
 from towers.publishing import checksums, versions
 from towers.publishing.bundle import POSITIVES, SCHEMA, Bundle
-from towers.publishing.parity import TOLERANCE, Material, Sample, draw_sample, prove
+from towers.publishing.parity import TOLERANCE, Material, Sample, draw_sample, prove, requests_of
+from towers.publishing.picture import PICTURE, draw_curve
 from towers.types import ConfigError, RunError
 
 _log = logging.getLogger(__name__)
@@ -78,13 +80,16 @@ def publish(config: PublishConfig) -> Bundle:
     dataset = _dataset_of(run)
     root = Path(config.bundle).absolute()
     with versions.publishing(root):
-        material = _material(config, run, dataset)
+        material, queries = _material(config, run, dataset)
         name = versions.next_name(root, _content_hash(config, run))
         target = root / versions.VERSIONS / name
         with atomic_folder(target) as partial:
             sample = _write(partial, material, run, dataset)
+            if isinstance(config.index, Auto) and material.index.curve:
+                draw_curve(material.index.curve, config.index.wish, partial / PICTURE)
             figures = prove(sample, material, load_towers(partial / "towers"))
             manifest = _manifest(config, run, dataset, material) | {"version": name, "proof": figures}
+            manifest["index"] = _index_told(config, material, queries)
             manifest["evaluated"] = (partial / "report.json").is_file()
             write_json(partial / checksums.MANIFEST, manifest | {"files": checksums.digests(partial)})
             (partial / checksums.SEAL).write_text(f"{checksums.digest(partial / checksums.MANIFEST)}\n")
@@ -105,15 +110,26 @@ def _dataset_of(run: Run) -> Dataset:
     return dataset
 
 
-def _material(config: PublishConfig, run: Run, dataset: Dataset) -> Material:
+def _material(config: PublishConfig, run: Run, dataset: Dataset) -> tuple[Material, Float32[np.ndarray, "q *i d"]]:
+    """Return what is published, and the vectors of some users by which its index was measured."""
     towers = run.towers
     users = encode_table(towers.encoders.users, dataset.user_table())
     videos = encode_table(towers.encoders.videos, dataset.video_table())
     vectors = video_vectors(towers, videos)
     splits = [split for split in Split if config.histories is Histories.all or split is not Split.test]
+    positives = dataset.positives(*splits)
+    asking = _some_users(positives)
+    queries = query_vectors(towers, vectors, requests_of(towers, positives, asking), users.take(asking))
     rows = np.arange(_FIRST_ROW, len(vectors))
-    index = config.index.build(vectors[_FIRST_ROW:], rows, towers.geometry)
-    return Material(towers, vectors, dataset.positives(*splits), users, videos, index)
+    index = config.index.build(vectors[_FIRST_ROW:], rows, towers.geometry, queries)
+    return Material(towers, vectors, positives, users, videos, index), queries
+
+
+def _some_users(positives: Positives) -> Int64[np.ndarray, " q"]:
+    """Return users drawn from those with a history; the unknown one where nobody has any."""
+    active = np.flatnonzero(positives.counts() > 0)
+    drawn = np.random.default_rng(0).permutation(active)[:_RECALL_USERS]
+    return np.sort(drawn) if len(drawn) else np.array([1])
 
 
 def _write(folder: Path, material: Material, run: Run, dataset: Dataset) -> Sample:
@@ -138,7 +154,6 @@ def _write_positives(folder: Path, positives: Positives) -> None:
 
 
 def _manifest(config: PublishConfig, run: Run, dataset: Dataset, material: Material) -> dict[str, Any]:
-    index = material.index
     return {
         "schema_version": SCHEMA,
         "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -159,25 +174,22 @@ def _manifest(config: PublishConfig, run: Run, dataset: Dataset, material: Mater
             "videos": len(dataset.videos) - _FIRST_ROW,
             "positives": len(material.positives),
         },
-        "index": {
-            "asked": _index_config(config.index),
-            "kind": index.kind,
-            "exact": index.exact,
-            "why": index.why,
-            f"recall@{_RECALL_K}": _recall(material),
-        },
         "tolerance": TOLERANCE,
     }
 
 
-def _recall(material: Material) -> float:
-    """Return the index's recall against exact search, on users drawn from those with a history."""
-    active = np.flatnonzero(material.positives.counts() > 0)
-    drawn = np.random.default_rng(0).permutation(active)[:_RECALL_USERS]
-    users = np.sort(drawn) if len(drawn) else np.array([1])
-    rows = np.arange(_FIRST_ROW, len(material.vectors))
+def _index_told(config: PublishConfig, material: Material, queries: Float32[np.ndarray, "q *i d"]) -> dict[str, Any]:
+    """Return what the manifest says of the index: why it is what it is, and its recall against exact search."""
+    index, rows = material.index, np.arange(_FIRST_ROW, len(material.vectors))
     reference = Exact().build(material.vectors[_FIRST_ROW:], rows, material.towers.geometry)
-    return measured_recall(material.index, reference, material.queries(users), _RECALL_K)
+    return {
+        "asked": _index_config(config.index),
+        "kind": index.kind,
+        "exact": index.exact,
+        "why": index.why,
+        f"recall@{_RECALL_K}": measured_recall(index, reference, queries, _RECALL_K),
+        "curve": [point.told() for point in index.curve],
+    }
 
 
 def _index_config(index: Index) -> dict[str, Any]:

@@ -1,15 +1,17 @@
 """How a live index keeps its recall and its size: when it builds anew, and what of."""
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from tests.index.live.worlds import BY_HAND, begun, whole
-from towers.index import Exact, Index, Ivf, Live, Upkeep
+from towers.index import Auto, Exact, Index, Ivf, Live, Searcher, Upkeep, auto
 from towers.index.live.health import recall_of
 from towers.index.live.moment import Moment
-from towers.types import Geometry
+from towers.index.measure import Questions
+from towers.types import ConfigError, Geometry
 
 N, DIM = 4000, 16
 
@@ -152,3 +154,58 @@ def test_writers_wait_where_building_is_slower_than_they_are(tmp_path: Path, mon
     assert waits == [41, 42]
     monkeypatch.undo()
     live.close()
+
+
+def measurements(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The kinds whose speed was measured since."""
+    kinds: list[str] = []
+    measured = Questions.times_us
+
+    def noted(questions: Questions, searcher: Searcher) -> np.ndarray:
+        kinds.append(searcher.kind)
+        return measured(questions, searcher)
+
+    monkeypatch.setattr(Questions, "times_us", noted)
+    return kinds
+
+
+@pytest.mark.parametrize("kind", ["exact", "ivf"])
+def test_what_auto_chose_stays_until_lists_are_made_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    monkeypatch.setattr(auto, "_FEW", N if kind == "exact" else 0)
+    monkeypatch.setattr(Questions, "times_us", lambda _, searcher: np.full(9, 500.0 if searcher.exact else 40.0))
+    with catalogue(tmp_path / "live", Auto(recall=0.9), BY_HAND) as live:
+        before = live._current.now.main
+        measured = measurements(monkeypatch)
+        live.put(clustered(5, N - 1), np.arange(N, 2 * N - 1))
+        live.compact()
+        kept = live._current.now.main
+        assert (kept.kind, kept.why, len(kept)) == (kind, before.why, 2 * N - 1)
+        assert getattr(kept, "reach", None) == getattr(before, "reach", None)
+        assert measured == []
+        live.compact(recluster=True)
+        assert measured[0] == "exact"
+        assert live._part.videos == 2 * N - 1
+        assert "given queries" in live._current.now.main.why
+
+
+def test_a_limit_of_memory_is_refused_as_it_could_not_be_held(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"index.memory_mb is 9.0, but a live index grows with what comes; leave it"):
+        Live.create(tmp_path / "live", clustered(3, 9), np.arange(9), Geometry.cosine, Auto(memory_mb=9.0))
+    assert not list((tmp_path / "live").iterdir())
+
+
+def test_an_index_of_before_auto_measured_can_be_built_anew(tmp_path: Path) -> None:
+    with catalogue(tmp_path / "live", Auto(), BY_HAND):
+        pass
+    header = tmp_path / "live" / "index.json"
+    content = json.loads(header.read_text())
+    assert content["index"] == {"name": "auto", "options": {"recall": 0.99, "memory_mb": None, "p99_ms": None}}
+    content["index"]["options"] = {"exact_below": 50_000, "reach": 2.5}
+    header.write_text(json.dumps(content))
+    with Live.open(tmp_path / "live", upkeep=BY_HAND) as live:
+        live.put(clustered(5, N + 1), np.arange(N, 2 * N + 1))
+        live.compact()
+        assert live._part.videos == 2 * N + 1
+        assert live.health().recall >= 0.99

@@ -1,12 +1,14 @@
 """The main part of a live index: how it is built, when it is built anew, and what recall it had."""
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float32
 
+from towers.index.auto import Auto
+from towers.index.exact import Exact, ExactSearcher
 from towers.index.index import Index
 from towers.index.ivf import Ivf, IvfSearcher
 from towers.index.live.health import QUERIES, recall_of
@@ -98,7 +100,7 @@ def from_nothing(index: Index, content: Videos, queries: Float32[np.ndarray, "q 
     """
     vectors, ids = content
     fitting, why = _fitting(index, len(ids))
-    main = _block_searcher(fitting.build(vectors, ids, geometry))
+    main = _block_searcher(fitting.build(vectors, ids, geometry, queries))
     main.why = why or main.why
     if not len(queries):
         queries = np.ascontiguousarray(vectors[:: -(-len(vectors) // QUERIES) or 1])
@@ -108,9 +110,10 @@ def from_nothing(index: Index, content: Videos, queries: Float32[np.ndarray, "q 
 def rebuilt(last: Part, now: Moment, index: Index, queries: Float32[np.ndarray, "q d"], fall: float | None) -> Part:
     """Return a main part of all that a moment holds.
 
-    Lists stay, with new means, and what is new goes where the mean is nearest: a pass over the vectors. They are made
-    anew where recall would be lower by more than `fall` than when they were made, where there are more than twice or
-    less than half as many videos as then, or where `fall` is None.
+    The kind and how far it goes stay what they were, so that nothing is measured but recall. Lists stay, with new
+    means, and what is new goes where the mean is nearest: a pass over the vectors. They are made anew, and Auto
+    chooses anew, where recall would be lower by more than `fall` than when they were made, where there are more than
+    twice or less than half as many videos as then, or where `fall` is None.
     """
     asked = queries if len(queries) else last.queries
     known = last.videos / _GROWN <= len(now) <= last.videos * _GROWN
@@ -118,6 +121,10 @@ def rebuilt(last: Part, now: Moment, index: Index, queries: Float32[np.ndarray, 
         main = now.main.refilled(*now.news())
         if recall_of(Moment.of(main), asked) >= last.recall - fall:
             return last._replace(main=main)
+    if isinstance(now.main, ExactSearcher) and known and fall is not None:
+        exact = _block_searcher(Exact(device=now.main.device).build(*now.contents(), now.main.geometry))
+        exact.why = now.main.why
+        return last._replace(main=exact)
     return from_nothing(index, now.contents(), asked, now.main.geometry)
 
 
@@ -132,9 +139,12 @@ def named(index: Index) -> dict[str, Any]:
     """Return an index as a header says it.
 
     Raises:
-        ConfigError: A class that the package does not know, so that it could not be read again.
+        ConfigError: A class that the package does not know, so that it could not be read again; or a limit of memory.
     """
     from towers.index import INDEXES
+
+    if isinstance(index, Auto) and index.memory_mb is not None:
+        raise ConfigError(f"index.memory_mb is {index.memory_mb}, but a live index grows with what comes; leave it out")
 
     for name, kind in INDEXES.items():
         if type(index) is kind:
@@ -146,7 +156,10 @@ def of_name(header: dict[str, Any]) -> Index:
     """Return the index that a header says."""
     from towers.index import INDEXES
 
-    return INDEXES[header["name"]](**header["options"])
+    kind = INDEXES[header["name"]]
+    # Headers of before Auto measured hold options that it chose by then.
+    known = {field.name for field in fields(kind)}
+    return kind(**{name: value for name, value in header["options"].items() if name in known})
 
 
 def _block_searcher(searcher: Any) -> BlockSearcher:  # noqa: ANN401
