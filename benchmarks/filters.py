@@ -12,6 +12,7 @@ given as a list of ids with each request, or as a mask. Recall is of the true be
 """
 
 import argparse
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -22,7 +23,7 @@ import torch
 from jaxtyping import Int64
 
 from benchmarks.record import CHECKOUT, RESULTS, Circumstances, read, record
-from benchmarks.vectors import K, World, world
+from benchmarks.vectors import LIKE, K, World, write_made
 from towers.index import Ivf, Mask, Searcher, top_k
 from towers.index.recall import share_found
 from towers.types import Geometry, peak_mb
@@ -189,12 +190,14 @@ def main() -> None:
     parser.add_argument("--videos", type=int, nargs="+", default=[100_000, 1_000_000])
     parser.add_argument("--dim", type=int, default=64)
     parser.add_argument("--users", type=int, default=1000)
+    parser.add_argument("--like", default="gowalla", choices=list(LIKE), help="whose towers the vectors lie like")
     parser.add_argument("--trial", action="store_true", help="record nothing")
     parser.add_argument("--draw", action="store_true", help="measure nothing")
     arguments = parser.parse_args()
     for videos in () if arguments.draw else arguments.videos:
         began = time.perf_counter()
-        made = world(videos, arguments.dim, arguments.users)
+        with tempfile.TemporaryDirectory() as folder:
+            made = write_made(Path(folder), LIKE[arguments.like], videos, arguments.dim, arguments.users)
         torch.set_num_threads(2)
         searcher = Ivf().build(made.videos, np.arange(videos), Geometry.cosine)
         torch.set_num_threads(1)

@@ -5,14 +5,14 @@ import pytest
 
 from benchmarks import filters
 from benchmarks.record import Circumstances, record
-from benchmarks.vectors import world
+from benchmarks.vectors import LIKE, write_made
 from towers.index import Exact
 from towers.types import Geometry
 
 
 def test_every_filter_is_measured_and_drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(filters, "EXCLUDED", (200, 10_000))
-    made = world(4000, 8, users=25)
+    made = write_made(tmp_path, LIKE["gowalla"], 4000, 8, users=25)
     searcher = Exact().build(made.videos, np.arange(4000), Geometry.cosine)
     rows = [{"videos": 4000, "dim": 8} | row for row in filters.rows(searcher, made)]
     named = [(row["filter"], row["share"], row["excluded"]) for row in rows]

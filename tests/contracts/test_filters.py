@@ -22,7 +22,7 @@ IDS = np.arange(N) * APART
 class Living(Index):
     """Half of it is recent, a third of the main part was replaced since."""
 
-    def _build(self, vectors: np.ndarray, ids: np.ndarray, geometry: Geometry) -> Searcher:
+    def _build(self, vectors: np.ndarray, ids: np.ndarray, geometry: Geometry, _queries: np.ndarray | None) -> Searcher:
         folder = Path(tempfile.mkdtemp())
         atexit.register(shutil.rmtree, folder)
         live = Live.create(folder, vectors[::2], ids[::2], geometry, Ivf(nlist=20, nprobe=20))
@@ -44,7 +44,7 @@ THOROUGH: dict[str, Index] = {
 HASTY: dict[str, Index] = {
     "ivf": Ivf(),
     "ivf_one": Ivf(nlist=60, nprobe=1),
-    "auto": Auto(exact_below=0),
+    "auto": Auto(),
     "hnsw": Hnsw(ef=20),
     "ivf_faiss": IvfFaiss(nlist=40, nprobe=1),
     "ivf_pq": IvfPq(nlist=40, nprobe=1, factor=1.0),

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from benchmarks.vectors import K, World, world
+from benchmarks.vectors import LIKE, K, World, write_made
 from towers.index import Exact, Ivf, Mask, Searcher, measured_recall, top_k
 from towers.index import ivf as ivf_module
 from towers.index.ivf import IvfSearcher
@@ -41,8 +41,8 @@ def test_recall_rises_with_reach_and_few_lists_are_enough(clusters: np.ndarray) 
 
 
 @pytest.fixture(scope="module")
-def large() -> tuple[World, Searcher]:
-    made = world(40_000, 32, users=150)
+def large(tmp_path_factory: pytest.TempPathFactory) -> tuple[World, Searcher]:
+    made = write_made(tmp_path_factory.mktemp("large"), LIKE["gowalla"], 40_000, 32, users=150)
     return made, Ivf(nlist=300).build(made.videos, np.arange(40_000), Geometry.cosine)
 
 

@@ -230,7 +230,9 @@ def test_weights_that_are_no_number_are_named(tiny_dataset: Dataset, tmp_path: P
         "the batch is finite, so weights or scores have overflowed: lower optim.learning_rate (0.002)"
     )
     codes = batch.users.codes
-    spoilt = replace(batch, users=FeatureTensors(codes, (), (torch.full((len(codes), 2), torch.nan),)))
+    spoilt = replace(
+        batch, users=FeatureTensors(batch.users.rows, codes, (), (torch.full((len(codes), 2), torch.nan),))
+    )
     for late_or_not in (True, False):
         assert module.cause(spoilt, late_or_not) == (
             "a user's content vector is not finite; mend the users table and prepare again"

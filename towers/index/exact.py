@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float32, Int64
 
 from towers.index.device import DEVICES, on_gpu, without_excluded
-from towers.index.index import Ids, Index, Queries, Searcher
+from towers.index.index import Allow, Ids, Index, Queries, Searcher
 from towers.index.searcher import BlockSearcher
 from towers.types import ConfigError, Geometry, Hits
 
@@ -43,7 +43,7 @@ class ExactSearcher(BlockSearcher):
         exact._alive, exact._n, exact._bits = searcher._alive, len(searcher), searcher._bits
         return exact
 
-    def _find(self, queries: Float32[np.ndarray, "q d"], k: int, exclude: Ids | None, allow: np.ndarray | None) -> Hits:
+    def _find(self, queries: Float32[np.ndarray, "q d"], k: int, exclude: Ids | None, allow: Allow | None) -> Hits:
         # A GPU knows neither what alone is allowed nor what was removed since it got the vectors.
         if self._best is None or allow is not None or self._alive is not self._stock.blocks.alive:
             return super()._find(queries, k, exclude, allow)

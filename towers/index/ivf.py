@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from jaxtyping import Float32, Int64
@@ -56,7 +57,7 @@ class IvfSearcher(BlockSearcher):
         """Return this searcher with another reach; all else is shared."""
         other = copy(self)
         other.__dict__.pop("_look", None)
-        other.reach = reach
+        other.reach, other._filters = reach, WeakKeyDictionary()
         return other
 
     @classmethod
