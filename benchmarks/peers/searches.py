@@ -13,7 +13,6 @@ import importlib
 import json
 import shutil
 import sys
-import tempfile
 import threading
 import time
 from bisect import bisect_left
@@ -161,14 +160,15 @@ def voyager(videos: np.ndarray) -> Library:
 
 
 def svs(videos: np.ndarray) -> Library:
-    """Graph (Vamana, degree 32, window 128 when built) over codes of 4 bits and 8 for what they leave (LVQ)."""
+    """Graph (Vamana) over float16, degree 32, window 128 when built.
+
+    Of 20,000 made-up videos, and of those of a bundle, codes of 4 bits and 8 more (LVQ), of 8, and of 8 and 8 more were
+    slower at a recall of .99, or did not reach it.
+    """
     library = importlib.import_module("svs")
     parameters = library.VamanaBuildParameters(alpha=0.95, graph_max_degree=32, window_size=128)
-    with tempfile.TemporaryDirectory() as folder:
-        library.write_vecs(videos, f"{folder}/videos.fvecs")
-        raw = library.VectorDataLoader(f"{folder}/videos.fvecs", library.DataType.float32, dims=videos.shape[1])
-        codes = library.LVQLoader(raw, primary=4, residual=8, strategy=library.LVQStrategy.Turbo)
-        index = library.Vamana.build(parameters, codes, library.DistanceType.MIP, num_threads=BUILDERS)
+    half = videos.astype(np.float16)
+    index = library.Vamana.build(parameters, half, library.DistanceType.MIP, num_threads=BUILDERS)
 
     def prepare(window: int, threads: int) -> None:
         index.search_window_size, index.num_threads = window, threads
