@@ -88,7 +88,7 @@ def rising(low: float, high: float, step: float = 1.08) -> list[int]:
 
     Example:
         >>> rising(2, 9, 1.5)
-        [2, 3, 5, 7, 9]
+        [2, 3, 4, 7, 9]
     """
     steps = int(np.log(max(high / low, 1)) / np.log(step))
     return sorted({round(low * step**place) for place in range(steps + 1)} | {int(high)})
@@ -237,7 +237,7 @@ def lifted(videos: np.ndarray, users: np.ndarray) -> tuple[np.ndarray, np.ndarra
 
     Example:
         >>> videos, users = lifted(np.array([[3.0, 0], [0, 5]]), np.array([[1.0, 2]]))
-        >>> videos.round(2).tolist(), users.tolist()
+        >>> videos.astype(float).round(2).tolist(), users.tolist()
         ([[0.6, 0.0, 0.8], [0.0, 1.0, 0.0]], [[1.0, 2.0, 0.0]])
     """
     lengths = np.linalg.norm(videos.astype(np.float64), axis=1)
