@@ -14,6 +14,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+from benchmarks.curves import pictures, ratio_table, search_table
 from benchmarks.record import CHECKOUT, RESULTS, read
 
 PAGES = (CHECKOUT / "README.md", CHECKOUT / "benchmarks" / "README.md")
@@ -178,11 +179,27 @@ PLAIN = {
             *("peak_mb", "threads", "precision"),
         ),
     ),
+    "training_to_best": (
+        ("protocol", "encoder", "dim", "device"),
+        ("best_epoch", "epochs", "seconds_to_best", "seconds", "recall@100", "peak_mb", "threads"),
+    ),
     "gpu_search": (
         ("vectors", "queries", "device"),
         ("launch_us", "call_us", "torch_us", "over_bytes", "over_float32", "over_floor", "recall", "proven"),
     ),
     "hotpath": (("videos", "dim", "index", "setting"), ("recall@100", "p50_us", "p99_us", "qps", "build_s")),
+    "neighbourhoods": (("like", "videos", "what"), ("served", "real", "made")),
+    "exact": (
+        ("what", "users", "videos", "dim", "round"),
+        ("p50_us", "p99_us", "users_per_s", "gigaops_int8", "gb_per_s", "limit_us", "share", "threads"),
+    ),
+    "filters": (
+        ("videos", "filter", "share", "excluded"),
+        (
+            *("p50_us", "p99_us", "recall@100", "short", "unfiltered_p50_us", "unfiltered_recall", "anew_p50_us"),
+            *("list_p50_us", "over_fetch_p50_us", "over_fetch_recall", "over_fetch_short", "times_faster"),
+        ),
+    ),
     "order": (("what",), ("cosine",)),
     "startup": (("what",), ("median_s", "peak_mb", "runs")),
     "engagement": (
@@ -206,6 +223,9 @@ TABLES: dict[str, Callable[[Path], str]] = {
     **{f"ablations-{protocol}": partial(ablation_table, protocol) for protocol in HEADLINES},
     **{f"peers-{protocol}": partial(peers_table, protocol) for protocol in ("kuairand", "ml-1m")},
     **{name: partial(plain_table, name, *columns) for name, columns in PLAIN.items()},
+    "times-faster": ratio_table,
+    "searches": search_table,
+    "search-pictures": pictures,
 }
 
 

@@ -1,14 +1,16 @@
-"""Takes a request apart: from a user's id to a hundred videos' ids, in process, one thread.
+"""Takes a request apart: from a user's id to the JSON of a hundred videos' ids and scores, in process, one thread.
 
     python -m benchmarks.requests kuairand --bundle runs/recency/bundle runs/gated/bundle
     python -m benchmarks.requests made --videos 1000000
 
 Whole requests and requests taken apart alternate, each of another user, so that both find the processor's caches as the
-one before left them. Times are the thread's processor time: what others do on the machine shows in its caches alone.
+one before left them. JSON is the standard library's, since the package depends on no other. Times are the thread's
+processor time: what others do on the machine shows in its caches alone.
 Rows go to benchmarks/results/requests.csv, the picture to benchmarks/requests-NAME.png.
 """
 
 import argparse
+import json
 import resource
 import statistics
 import time
@@ -20,6 +22,7 @@ from typing import Any
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
+from matplotlib.axes import Axes
 
 from benchmarks.record import CHECKOUT, Circumstances, record
 from towers.data import TIME_UNKNOWN, Encoders, Positives, Vocabulary
@@ -28,10 +31,12 @@ from towers.index import Auto
 from towers.models import HISTORIES, MeanHistory, ModelConfig, TwoTower
 from towers.publishing import Bundle
 from towers.publishing.parity import Material
-from towers.serving import Retriever
+from towers.serving import Candidates, Retriever
 
-PARTS = ("user", "exclude", "history", "tower", "search", "filter", "answer")
-COLORS = ("#94a3b8", "#64748b", "#475569", "#c2410c", "#1d4ed8", "#60a5fa", "#334155")
+PARTS = ("ids", "tower", "search", "filter", "answer", "json")
+COLORS = ("#64748b", "#c2410c", "#1d4ed8", "#60a5fa", "#334155", "#0f766e")
+LEVELS = {"ids to rows": PARTS[:1], "user tower": PARTS[1:2], "index": PARTS[2:4], "answer to text": PARTS[4:]}
+"""What the parts are of, in the order in which they run."""
 RAW = ("tower", "search", "filter")
 K, BATCH = 100, 64
 Spent = dict[str, list[float]]
@@ -112,20 +117,19 @@ class Apart:
         """Answer one user, and write down what each part took."""
         own, clock, marks = self.retriever, time.thread_time_ns, []
         marks.append(clock())
-        row = own._user_row(user_id)
-        marks.append(clock())
-        blocked = own._videos.rows(self.case.exclude)
-        marks.append(clock())
-        asked = own._of_row(row, False, blocked)
-        marks.append(clock())
+        asked = own._ask(user_id, None, self.case.exclude, False)
         requests = Requests(asked.history[None], asked.history_ms[None], np.array([TIME_UNKNOWN]))
-        query = own._user_tower.queries(requests, np.array([row]))
+        users = np.array([asked.user])
+        marks.append(clock())
+        query = own._user_tower.queries(requests, users)
         marks.append(clock())
         hits = own._index.search(query, K, [asked.hidden])
         marks.append(clock())
-        own._answer(hits.ids[0], hits.scores[0], K, asked)
+        answer = own._answer(hits.ids[0], hits.scores[0], K, asked)
         marks.append(clock())
-        for part, took in zip([*PARTS[:5], "answer"], np.diff(marks) / 1e3, strict=True):
+        as_json(answer)
+        marks.append(clock())
+        for part, took in zip(("ids", "tower", "search", "answer", "json"), np.diff(marks) / 1e3, strict=True):
             self.spent[part].append(float(took))
 
     def unfiltered(self, user_id: int) -> float:
@@ -134,6 +138,11 @@ class Apart:
         begin = time.thread_time_ns()
         self.retriever._index.search(query, K)
         return (time.thread_time_ns() - begin) / 1e3
+
+
+def as_json(answer: Candidates) -> str:
+    """Return what a service would send."""
+    return json.dumps({"ids": np.asarray(answer.ids).tolist(), "scores": answer.scores.tolist(), "way": answer.way})
 
 
 def timed(work: Callable[[], object]) -> float:
@@ -202,26 +211,36 @@ def rows_of(case: Case, users: int, spent: Spent, whole: list[float]) -> list[di
 
 
 def draw(cases: dict[str, list[dict[str, object]]], to: Path) -> None:
-    """Draw each case's parts one after the other, and what the whole takes beside them."""
-    figure, axes = plt.subplots(figsize=(9, 0.9 + 0.8 * len(cases)), layout="constrained")
+    """Draw each case as a flame hanging down: the whole request, what it is made of, and their parts."""
+    figure, axes = plt.subplots(figsize=(11, 0.9 + 1.3 * len(cases)), layout="constrained")
     for place, rows in enumerate(cases.values()):
-        took, begin = {str(row["part"]): float(str(row["p50_us"])) for row in rows}, 0.0
-        whole = took.pop("whole")
-        took["rest"] = max(0.0, whole - sum(took.values()))
-        for (part, length), color in zip(took.items(), (*COLORS, "#cbd5e1"), strict=True):
-            axes.barh(place, length, left=begin, color=color, edgecolor="white", label=part if not place else None)
-            if length > 0.06 * whole:
-                axes.text(
-                    begin + length / 2, place, f"{length:.0f}", ha="center", va="center", color="white", fontsize=8
-                )
-            begin += length
-    axes.set_yticks(range(len(cases)), list(cases))
+        took = {str(row["part"]): float(str(row["p50_us"])) for row in rows}
+        whole, begin = took.pop("whole") + took["json"], 0.0
+        flame(axes, (4 * place, 0.0), ("request", whole), "#0f172a")
+        for level, parts in LEVELS.items():
+            flame(axes, (4 * place + 1, begin), (level, sum(took[part] for part in parts)), "#334155")
+            for part in parts:
+                flame(axes, (4 * place + 2, begin), (part, took[part]), COLORS[PARTS.index(part)])
+                begin += took[part]
+        flame(axes, (4 * place + 1, begin), ("rest", max(0.0, whole - begin)), "#cbd5e1")
+    axes.set_yticks([4 * place + 1 for place in range(len(cases))], list(cases))
     axes.invert_yaxis()
-    axes.set(xlabel="one request, one thread: processor time, µs, medians")
-    axes.legend(ncols=8, fontsize=8, loc="lower center", bbox_to_anchor=(0.5, 1.0), frameon=False)
-    axes.spines[["top", "right"]].set_visible(False)
+    axes.set(xlabel="one request to its JSON, one thread: processor time, µs, medians")
+    axes.spines[["top", "right", "left"]].set_visible(False)
+    axes.tick_params(left=False)
+    figure.canvas.draw()  # only what has been drawn has its width
+    for bar, text in zip(axes.patches, axes.texts, strict=True):
+        text.set_visible(text.get_window_extent().width < bar.get_window_extent().width)
     figure.savefig(to, dpi=110)
     plt.close(figure)
+
+
+def flame(axes: Axes, at: tuple[int, float], named: tuple[str, float], color: str) -> None:
+    """Draw a part: its line and where it begins, its name and how long it is; its name is written where it fits."""
+    (line, begin), (name, length) = at, named
+    axes.barh(line, length, left=begin, color=color, edgecolor="white", height=0.96)
+    text = f"{name} {length:.0f}"
+    axes.text(begin + length / 2, line, text, ha="center", va="center", color="white", fontsize=8)
 
 
 def main() -> None:
@@ -232,7 +251,7 @@ def main() -> None:
     parser.add_argument("--videos", type=int, default=1_000_000, help="of the made-up catalogue")
     parser.add_argument("--requests", type=int, default=2000)
     parser.add_argument("--excluded", type=int, default=200, help="videos that each request excludes")
-    parser.add_argument("--trial", action="store_true", help="record nothing")
+    parser.add_argument("--trial", action="store_true", help="record and draw nothing")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     cases = [opened(arguments.name, folder, arguments.excluded) for folder in arguments.bundle]
@@ -249,7 +268,8 @@ def main() -> None:
             command = f"python -m benchmarks.requests {arguments.name}"
             how = Circumstances(command=command, seed=0, seconds=time.perf_counter() - begin, peak_mb=peak, threads=1)
             record("requests", rows, how)
-    draw(pictures, CHECKOUT / "benchmarks" / f"requests-{arguments.name}.png")
+    if not arguments.trial:
+        draw(pictures, CHECKOUT / "benchmarks" / f"requests-{arguments.name}.png")
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
     python -m benchmarks.training kuairand --dataset runs/demo/dataset
     python -m benchmarks.training large
+    python -m benchmarks.training kuairand --to-best --dataset runs/demo/dataset
 
 Each row is one encoder at one width. The package's own training (Lightning, journal, checkpoints) and a bare loop
 take turns, A B A B, in one process; `positions_per_s` is the median of the package's turns, `overhead` how much
@@ -13,22 +14,31 @@ the rate of copying a block larger than the caches: above 1 means that caches di
 memory after a first turn of the package, the log included, before the loop adds an optimiser of its own.
 With `--device cuda` all rows come from one process and `peak_mb` is the most that tensors took of the card's memory in
 that turn; the loop has its batches put together ahead, as the package has.
+
+With `--to-best` each encoder is trained by the recipe, with vectors of 64 and no refit, until valid stands still, and
+the row says how long it took to get to valid's best epoch: `seconds_to_best` are from the start of `towers train` until
+that epoch is measured, with imports, the layout of the videos and all validation so far; `seconds` are to the end.
 """
 
 import argparse
+import csv
+import os
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import numpy as np
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from benchmarks.ablation import RECIPES
 from benchmarks.ceilings import ByteCounter, copy_rate, now, product_rate
-from benchmarks.quality import spend
+from benchmarks.quality import TOWERS, Cost, spend
 from benchmarks.record import Circumstances, record, usable_threads
 from towers.data import Dataset, Encoders, Positives, Split
 from towers.features import Batch, BatchSource, Catalogue, FeatureTable, Mixed, Uniform, encode_table
@@ -198,19 +208,78 @@ def measured(name: str, world: World, kind: str, dim: int, steps: int, device: s
     print(", ".join(f"{key} {value}" for key, value in row.items()), flush=True)
 
 
+def told_when(command: list[str]) -> tuple[list[float], Cost]:
+    """Run `towers train`; return the seconds until it told of each epoch, and what all of it took.
+
+    Raises:
+        SystemExit: It failed.
+    """
+    began, told = time.perf_counter(), list[float]()
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        for line in process.stderr or ():
+            print(line, end="", file=sys.stderr)
+            if line.startswith("fit "):
+                told.append(time.perf_counter() - began)
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise SystemExit(f"{' '.join(command)} ended with {process.returncode}; nothing recorded")
+    return told, Cost(time.perf_counter() - began, usage.ru_maxrss * 1024 / 1e6)
+
+
+def to_best(name: str, options: list[str]) -> tuple[dict[str, object], Cost]:
+    """Train a recipe with options until valid stands still; return when and how good it was best, and the cost."""
+    with tempfile.TemporaryDirectory() as folder:
+        plain = [*RECIPES[name], "refit_epochs=0", f"run={folder}/run", "seed=0"]
+        told, cost = told_when([TOWERS, "train", *plain, *options])
+        with (Path(folder) / "run" / "history.csv").open(newline="", encoding="utf-8") as file:
+            recalls = [float(row["recall@100"]) for row in csv.DictReader(file)]
+    if len(told) != len(recalls):
+        raise SystemExit(f"towers train told of {len(told)} epochs and wrote {len(recalls)}; nothing recorded")
+    best = int(np.argmax(recalls))
+    return {
+        "epochs": len(recalls),
+        "best_epoch": best + 1,
+        "seconds_to_best": f"{told[best]:.1f}",
+        "recall@100": f"{recalls[best]:.4f}",
+    }, cost
+
+
+def record_to_best(name: str, dataset: str, kind: str, dim: int, device: str) -> None:
+    """Record how long an encoder takes to valid's best epoch."""
+    accelerator = {"cpu": "cpu", "cuda": "gpu"}[device]
+    options = [f"dataset={dataset}", f"model/history={kind}", f"model.dim={dim}", f"accelerator={accelerator}"]
+    found, cost = to_best(name, options)
+    row = {"protocol": name, "encoder": kind, "dim": dim} | found
+    command = f"python -m benchmarks.training {name} --to-best --encoders {kind} --dims {dim}"
+    command += "" if device == "cpu" else f" --device {device}"
+    card = device if device == "cpu" else torch.cuda.get_device_name()
+    how = Circumstances(command=command, seed=0, seconds=cost.seconds, peak_mb=cost.peak_mb, device=card)
+    record("training_to_best", [row], how)
+    print(", ".join(f"{key} {value}" for key, value in row.items()), flush=True)
+
+
 def main() -> None:
     """Measure what is asked for, each encoder and width in a process of its own, and record a row for each."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("name", choices=list(SETTINGS), help="which settings")
     parser.add_argument("--dataset", help="folder that `towers prepare` wrote; not for large")
     parser.add_argument("--encoders", nargs="+", default=[name for name in HISTORIES if name != "auto"])
-    parser.add_argument("--dims", nargs="+", type=int, default=[64, 128])
+    parser.add_argument("--dims", nargs="+", type=int, help="widths; 64 and 128 where left out, 64 with --to-best")
     parser.add_argument("--steps", type=int, default=20, help="batches of a turn")
     parser.add_argument("--device", choices=list(LARGE), default="cpu")
+    parser.add_argument("--to-best", action="store_true", help="train until valid's best epoch instead")
     arguments = parser.parse_args()
+    if arguments.to_best and arguments.name not in RECIPES:
+        parser.error(f"--to-best goes with {' and '.join(name for name in SETTINGS if name in RECIPES)}")
+    arguments.dims = arguments.dims or ([64] if arguments.to_best else [64, 128])
     if (arguments.name == "large") == bool(arguments.dataset):
         parser.error("--dataset FOLDER goes with every name but large")
     pairs = [(dim, kind) for dim in arguments.dims for kind in arguments.encoders]
+    if arguments.to_best:
+        for dim, kind in pairs:
+            record_to_best(arguments.name, arguments.dataset, kind, dim, arguments.device)
+        return
     if len(pairs) > 1 and arguments.device == "cpu":
         common = [arguments.name, "--steps", str(arguments.steps)]
         common += ["--dataset", arguments.dataset] if arguments.dataset else []

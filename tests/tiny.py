@@ -64,7 +64,10 @@ def _things(kind: str, count: int, string: bool) -> dict[str, object]:
 
 
 def write_run(folder: Path, dataset: Dataset, seed: int = 0, **shape: Any) -> Path:  # noqa: ANN401 - any of a model's options
-    """Write an untrained run, as `train` writes a trained one; shape holds options of the model."""
+    """Write an untrained run, as `train` writes a trained one; shape holds options of the model.
+
+    With `user_id` training met all users but the last four.
+    """
     torch.manual_seed(seed)
     plain: dict[str, Any] = {
         "history": RecencyHistory(),
@@ -73,7 +76,11 @@ def write_run(folder: Path, dataset: Dataset, seed: int = 0, **shape: Any) -> Pa
         "popularity": PopularityTerm.none,
     }
     model = ModelConfig(**(plain | shape))
-    towers = TwoTower(model, dataset.encoders, torch.ones(len(dataset.videos), dtype=torch.bool))
+    known, known_users = (torch.ones(len(ids), dtype=torch.bool) for ids in (dataset.videos, dataset.users))
+    known_users[-4:] = False
+    towers = TwoTower(model, dataset.encoders, known, known_users)
+    if towers.user_ids is not None:
+        torch.nn.init.normal_(towers.user_ids.weight, std=0.3)
     if model.leans:
         torch.nn.init.normal_(towers.lean.weight)
         towers.tell(torch.randn(len(dataset.videos)) * 9)

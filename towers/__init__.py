@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from towers.data import Dataset, Files, KuaiRand, LeaveOneOut, PrepareConfig, TimeCut, prepare
     from towers.evaluation import EvaluateConfig, Report, evaluate
     from towers.features import Catalogue, Hard, InBatch, Mixed, Popularity, Queued, Uniform
-    from towers.index import Auto, Exact, Ivf, Live
+    from towers.index import Auto, Exact, Ivf, Live, Mask
     from towers.losses import Bpr, Contrastive, Gbce, Softmax
     from towers.models import (
         AttentionHistory,
@@ -46,7 +46,7 @@ _ROOMS = {
     "data": ("Dataset", "Files", "KuaiRand", "LeaveOneOut", "PrepareConfig", "TimeCut", "prepare"),
     "evaluation": ("EvaluateConfig", "Report", "evaluate"),
     "features": ("Catalogue", "Hard", "InBatch", "Mixed", "Popularity", "Queued", "Uniform"),
-    "index": ("Auto", "Exact", "Ivf", "Live"),
+    "index": ("Auto", "Exact", "Ivf", "Live", "Mask"),
     "losses": ("Bpr", "Contrastive", "Gbce", "Softmax"),
     "models": (
         "AttentionHistory",
@@ -103,6 +103,7 @@ __all__ = [
     "KuaiRand",
     "LeaveOneOut",
     "Live",
+    "Mask",
     "MeanHistory",
     "Mixed",
     "ModelConfig",

@@ -26,6 +26,15 @@ def compiled(function: Callable[..., Any], freedoms: frozenset[str] = REORDERED)
     return numba.njit(nogil=True, cache=True, fastmath=set(freedoms), error_model="numpy")(bare)
 
 
+def entry(function: Any, *like: Any) -> Any:  # noqa: ANN401
+    """Return machine code for arguments like these, called without asking each time of which types they are.
+
+    With named tuples of arrays a call takes half the time. Whoever calls it vouches that the arguments are of the very
+    types of `like`, and contiguous where those are.
+    """
+    return function.compile(tuple(numba.typeof(each) for each in like))
+
+
 @cache
 def _sources() -> str:
     """Return a digest of the package's code: machine code takes in what it calls, from whatever folder."""

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import training
-from benchmarks.training import World, measure
+from benchmarks.training import World, measure, to_best
 from towers.features import Mixed
 
 
@@ -27,3 +27,19 @@ def test_the_large_log_has_the_events_it_says_and_a_heavy_head() -> None:
     assert world.positives.video_row.max() <= 1001
     assert (world.positives.video_row < 102).mean() > 0.5
     assert len(world.videos) == 1002
+
+
+def test_the_way_to_the_best_epoch_is_timed_to_where_valid_was_best(tiny_dataset: Path) -> None:
+    options = [f"dataset={tiny_dataset}", "model/history=mean", "model.dim=8", "optim.epochs=3", "accelerator=cpu"]
+    found, cost = to_best("kuairand", [*options, "model.window=5", "threads=1"])
+    assert list(found) == ["epochs", "best_epoch", "seconds_to_best", "recall@100"]
+    epochs, best = (int(str(found[name])) for name in ("epochs", "best_epoch"))
+    assert 1 <= best <= epochs <= 3
+    assert 0 < float(str(found["seconds_to_best"])) <= cost.seconds
+    assert 0 < float(str(found["recall@100"])) <= 1
+
+
+def test_a_training_that_failed_has_no_row(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match=r"towers train .* ended with 2; nothing recorded"):
+        to_best("kuairand", [f"dataset={tmp_path / 'none'}"])
+    assert "none" in capfd.readouterr().err

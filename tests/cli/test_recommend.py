@@ -127,3 +127,14 @@ def test_the_width_of_plain_text_does_not_depend_on_the_terminal(monkeypatch: py
     monkeypatch.setattr(sys, "stdout", io.StringIO())
     monkeypatch.setenv("COLUMNS", "20")
     assert console().width == 140
+
+
+def test_only_videos_of_some_features_are_printed(tiny_bundle: Path, capsys: Captured) -> None:
+    shelf = recommend(RecommendConfig(bundle=str(tiny_bundle), user=str(USERS[SEEN_NOTHING]), where={"tags": ["b"]}))
+    assert len(shelf.rows) == 13
+    assert {row[3] for row in shelf.rows} == {"a, b"}
+    assert shelf.notes[1].startswith("asked for 20; of 40 videos 13 may be shown, of which 0 are seen")
+    assert main(["recommend", f"bundle={tiny_bundle}", "user=7", "k=3", "where={tags:[a]}"]) == 0
+    assert len(re.findall(r" a(?:, b)? *$", capsys.readouterr().out, re.MULTILINE)) == 3
+    assert main(["recommend", f"bundle={tiny_bundle}", "user=7", "where={genre:[1]}"]) == 2
+    assert "videos have no feature 'genre' to choose by; there are: tags" in capsys.readouterr().err

@@ -26,14 +26,13 @@ ENCODERS = Encoders(
 every_encoder = pytest.mark.parametrize("kind", KINDS)
 
 
-def towers_of(kind: str, interests: int, popularity: PopularityTerm, features: bool) -> TwoTower:
+def towers_of(kind: str, **options: object) -> TwoTower:
+    """Options are the model's; two thirds of the users are known."""
     torch.manual_seed(0)
     name, _, timed = kind.partition(" with ")
     history = HISTORIES[name](**({"times": bool(timed)} if name in TIMED else {}))
-    config = ModelConfig(
-        history=history, dim=10, window=WINDOW, interests=interests, popularity=popularity, features=features
-    )
-    towers = TwoTower(config, ENCODERS, torch.ones(ROWS, dtype=torch.bool))
+    config = ModelConfig(history=history, dim=10, window=WINDOW, **options)  # type: ignore[arg-type]
+    towers = TwoTower(config, ENCODERS, torch.ones(ROWS, dtype=torch.bool), torch.arange(USERS) % 3 > 0)
     for parameter in towers.parameters():
         if parameter.ndim:
             torch.nn.init.normal_(parameter, std=0.5)
@@ -70,11 +69,12 @@ def requests_of(rng: np.random.Generator, counts: list[int]) -> Requests:
     interests=st.sampled_from([1, 3]),
     popularity=st.sampled_from([PopularityTerm.none, PopularityTerm.recent]),
     features=st.booleans(),
+    own=st.sampled_from([{}, {"user_id": True}, {"user_id": True, "user_id_buckets": 4}]),
 )
 def test_requests_get_what_torch_makes(
-    kind: str, counts: list[int], seed: int, interests: int, popularity: PopularityTerm, features: bool
+    kind: str, counts: list[int], seed: int, own: dict[str, object], **options: object
 ) -> None:
-    rng, towers = np.random.default_rng(seed), towers_of(kind, interests, popularity, features)
+    rng, towers = np.random.default_rng(seed), towers_of(kind, **options, **own)
     vectors = rng.normal(size=(ROWS, towers.dim)).astype(np.float32)
     table, users, requests = users_of(rng), rng.integers(0, USERS, len(counts)), requests_of(rng, counts)
     served = UserTower(towers, vectors, table).queries(requests, users)
@@ -100,4 +100,4 @@ def test_long_windows_of_wide_vectors_too(kind: str) -> None:
 
 @every_encoder
 def test_the_shipped_encoders_have_such_a_form(kind: str) -> None:
-    assert towers_of(kind, 1, PopularityTerm.none, features=True).history.last_states() is not None
+    assert towers_of(kind).history.last_states() is not None

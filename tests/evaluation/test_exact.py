@@ -1,3 +1,5 @@
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -75,6 +77,30 @@ def test_validate_is_the_running_metrics_over_blocks_of_users(monkeypatch: pytes
     lists = _rank(towers, users, 100)
     measured = measure([lists], users, np.zeros(130, bool), draws=2, seed=0)
     assert {name: measured.value(name) for name in parts} == pytest.approx(parts, rel=1e-15)
+
+
+def test_processes_ask_equally_often_whoever_has_more_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Towers whose rows are dealt out answer only when all ask."""
+    monkeypatch.setattr(exact, "USERS_AT_ONCE", 3)
+    towers, asked = OneHot(np.eye(30).tolist()), list[int]()
+    users = users_of([[n] for n in range(20)], [[n + 1] for n in range(20)], videos=30)
+    counted, states, update = list[int](), towers.states, Recall.update
+
+    def ask(events: Tensor, *rest: Any) -> Tensor:  # noqa: ANN401 - what towers are asked
+        asked.append(len(events))
+        return states(events, *rest)
+
+    def count(self: Recall, hits: Tensor, relevant: Tensor) -> None:
+        counted.append(len(hits))
+        update(self, hits, relevant)
+
+    monkeypatch.setattr(towers, "states", ask)
+    monkeypatch.setattr(Recall, "update", count)
+    for part, sizes, users_of_it in ((0, [3, 3, 3, 2], 11), (1, [3, 3, 3, 3], 9)):
+        asked.clear()
+        counted.clear()
+        validate(towers, users, no_features(22), no_features(32), part, 2)
+        assert (asked, sum(counted)) == (sizes, 2 * users_of_it)
 
 
 @pytest.mark.parametrize("relevant", [1, 60])

@@ -1,9 +1,17 @@
 """What is the lists' own: recall when few are looked into, rows they cannot fill, options."""
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 
-from towers.index import Exact, Ivf, Searcher, measured_recall
+from benchmarks.vectors import LIKE, K, World, write_made
+from towers.index import Exact, Ivf, Mask, Searcher, measured_recall, top_k
+from towers.index import ivf as ivf_module
+from towers.index.ivf import IvfSearcher
+from towers.index.lists import Effort, Lists
+from towers.index.look import Request, Stock
+from towers.index.recall import share_found
 from towers.types import ConfigError, DataError, Geometry
 
 
@@ -41,14 +49,68 @@ def test_with_another_reach_it_finds_what_lists_built_for_that_reach_find(cluste
     np.testing.assert_array_equal(near.search(clusters[:60], 20).ids, few)
 
 
-@pytest.mark.parametrize("share", [0.5, 0.1, 0.01])
-def test_filters_cost_no_recall(clusters: np.ndarray, share: float) -> None:
-    exact, ivf = (index.build(clusters, np.arange(4000), Geometry.cosine) for index in (Exact(), Ivf(nlist=50)))
-    allow = np.random.default_rng(2).choice(4000, int(4000 * share), replace=False)
-    wanted, given = exact.search(clusters[::40], 20, allow=allow).ids, ivf.search(clusters[::40], 20, allow=allow).ids
-    assert (given >= 0).all()
-    assert np.isin(given, allow).all()
-    assert np.mean([np.isin(a, b).mean() for a, b in zip(wanted, given, strict=True)]) > 0.99
+@pytest.fixture(scope="module")
+def large(tmp_path_factory: pytest.TempPathFactory) -> tuple[World, Searcher]:
+    made = write_made(tmp_path_factory.mktemp("large"), LIKE["gowalla"], 40_000, 32, users=150)
+    return made, Ivf(nlist=300).build(made.videos, np.arange(40_000), Geometry.cosine)
+
+
+def nearest_to_one(videos: np.ndarray) -> np.ndarray:
+    return np.argsort(-(videos @ videos[7]), kind="stable")
+
+
+def on_one_side(videos: np.ndarray) -> np.ndarray:
+    return np.argsort(videos[:, 0], kind="stable")
+
+
+def anywhere(videos: np.ndarray) -> np.ndarray:
+    return np.random.default_rng(2).permutation(len(videos))
+
+
+@pytest.mark.parametrize("few", [0, 2048])
+@pytest.mark.parametrize("share", [0.5, 0.1, 0.01, 0.001])
+@pytest.mark.parametrize("order", [anywhere, nearest_to_one, on_one_side])
+def test_filters_cost_no_recall(
+    large: tuple[World, Searcher],
+    order: Callable[[np.ndarray], np.ndarray],
+    share: float,
+    few: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # With few = 0 lists are looked into even where it would cost less to look at all that is left.
+    monkeypatch.setattr(ivf_module, "FEW", few)
+    made, searcher = large
+    allowed = order(made.videos)[: int(share * 40_000)]
+    truth = allowed[top_k(made.users, made.videos[allowed], min(K, len(allowed))).ids]
+    given = searcher.search(made.users, K, allow=Mask(allowed)).ids
+    assert (given[:, : truth.shape[1]] >= 0).all()
+    assert share_found(truth, given[:, : truth.shape[1]]) > 0.99 * share_found(
+        made.best, searcher.search(made.users, K).ids
+    )
+
+
+def test_lists_and_blocks_that_hold_nothing_allowed_are_left_alone(
+    large: tuple[World, Searcher], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ivf_module, "FEW", 0)
+    made, searcher = large
+    assert isinstance(searcher, IvfSearcher)
+    begins = searcher._lists.begins * 16
+    ids = searcher.stock.blocks.ids
+    within = np.concatenate([ids[begins[each] : begins[each + 1]] for each in range(0, 300, 4)])
+    within = within[within >= 0]
+    seen: list[tuple[int, int]] = []
+
+    def note(stock: Stock, request: Request, lists: Lists, effort: Effort) -> None:
+        seen.append((int(np.bitwise_count(lists.centers.alive).sum()), int(np.count_nonzero(request.may))))
+        code(stock, request, lists, effort)
+
+    code = searcher._in_lists
+    monkeypatch.setitem(searcher.__dict__, "_in_lists", note)
+    found = searcher.search(made.users[:1], K, allow=Mask(within)).ids
+    assert seen == [(75, sum(int(begins[each + 1] - begins[each]) // 16 for each in range(0, 300, 4)))]
+    truth = within[top_k(made.users[:1], made.videos[within], K).ids]
+    assert share_found(truth, found) > 0.95
 
 
 def test_many_allowed_ids_of_a_wide_range_are_the_same_as_of_a_narrow_one(clusters: np.ndarray) -> None:

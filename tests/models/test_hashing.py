@@ -28,7 +28,7 @@ def test_buckets_that_could_not_tell_videos_apart_are_refused() -> None:
     assert table_size(102, 10) == 22
     with pytest.raises(
         ConfigError,
-        match=r"model\.id_buckets is 10 for 101 videos, of which some would be the same; expected at least 11",
+        match=r"model\.id_buckets is 10 for 101 ids, of which some would be the same; expected at least 11",
     ):
         table_size(103, 10)
 

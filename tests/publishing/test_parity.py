@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 import torch
 
-from towers.data import TIME_UNKNOWN
+from tests import tiny
+from towers.data import TIME_UNKNOWN, Dataset
 from towers.features import Requests
-from towers.models import UserTower, load_towers, query_vectors
+from towers.index import Exact
+from towers.models import UserTower, load_towers, query_vectors, user_tower
 from towers.models.history import LastStates
-from towers.publishing import Bundle, parity
+from towers.publishing import Bundle, PublishConfig, parity, publish
 from towers.publishing.parity import Material, draw_sample, prove, prove_again, training_form
 from towers.types import BundleError, Hits, TowersError
 
@@ -70,6 +72,17 @@ def test_a_form_for_requests_that_differs_is_found(
     monkeypatch.setattr(encoder, "last_states", lambda self: lambda asked: right(self)(asked) + np.float32(wrong))
     with pytest.raises(TowersError, match=figure):
         prove(sample, material, material.towers)
+
+
+def test_a_user_s_own_vector_that_requests_read_otherwise_is_found(
+    tiny_dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = tiny.write_run(tmp_path / "run", Dataset.open(tiny_dataset), user_id=True)
+    publish(PublishConfig(run=str(run), bundle=str(tmp_path / "bundle"), index=Exact()))
+    material, right = Bundle.open(tmp_path / "bundle").material, user_tower._own_lines
+    monkeypatch.setattr(user_tower, "_own_lines", lambda *those: np.roll(right(*those), 1, axis=0))
+    with pytest.raises(BundleError, match=r"at publishing failed: served user vectors differ by 0\.\d+"):
+        prove(draw_sample(material), material, material.towers)
 
 
 def test_a_moment_that_requests_read_otherwise_is_found(material: Material, monkeypatch: pytest.MonkeyPatch) -> None:

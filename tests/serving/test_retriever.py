@@ -55,12 +55,14 @@ def test_candidates_are_the_best_unseen_by_inner_product(retriever: Retriever, s
         assert (found.way, found.short_because, found.dropped) == (Way.history, "", 0)
 
 
-def test_with_the_past_alone_it_ranks_as_the_offline_evaluation(tiny_run: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("own", [False, True])
+def test_with_the_past_alone_it_ranks_as_the_offline_evaluation(own: bool, tiny_dataset: Path, tmp_path: Path) -> None:
+    written = tiny.write_run(tmp_path / "run", Dataset.open(tiny_dataset), user_id=own)
     config = PublishConfig(
-        run=str(tiny_run), bundle=str(tmp_path / "bundle"), index=Ivf(nlist=1), histories=Histories.past
+        run=str(written), bundle=str(tmp_path / "bundle"), index=Ivf(nlist=1), histories=Histories.past
     )
     publish(config)
-    retriever, run = Retriever.open(tmp_path / "bundle"), open_run(tiny_run)
+    retriever, run = Retriever.open(tmp_path / "bundle"), open_run(written)
     dataset = Dataset.open(run.dataset)
     users = EvaluationSet.of(dataset, Split.test)
     ranked = rank(run.towers, users, retriever.bundle.user_features, retriever.bundle.video_features, depth=10)
@@ -70,6 +72,20 @@ def test_with_the_past_alone_it_ranks_as_the_offline_evaluation(tiny_run: Path, 
         rows = ranked.ids[place][ranked.ids[place] >= 0]
         assert list(found.ids) == list(dataset.videos.ids(rows))
         np.testing.assert_allclose(found.scores, ranked.scores[place][: len(rows)], atol=1e-6)
+
+
+def test_a_user_s_own_vector_is_for_that_user_alone(tiny_dataset: Path, tmp_path: Path) -> None:
+    run = tiny.write_run(tmp_path / "run", Dataset.open(tiny_dataset), user_id=True)
+    publish(PublishConfig(run=str(run), bundle=str(tmp_path / "bundle"), index=Exact()))
+    retriever, history = Retriever.open(tmp_path / "bundle"), VIDEOS[3:9]
+    asked: list[Any] = [USERS[2], USERS[4], USERS[-4], USERS[-2], None, NOBODY]  # those of the dataset are as young
+    one, other, late, later, nobody, stranger = (
+        retriever.candidates(user, k=len(VIDEOS), history=history, keep_seen=True).scores for user in asked
+    )
+    assert np.abs(one - other).max() > 0.01
+    np.testing.assert_array_equal(late, later)
+    np.testing.assert_array_equal(nobody, stranger)
+    assert np.abs(late - nobody).max() > 0.01  # the age
 
 
 def test_ids_of_strings_come_back_as_strings(tmp_path: Path, retriever: Retriever) -> None:

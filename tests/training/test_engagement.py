@@ -76,6 +76,18 @@ def test_the_head_beats_the_rates_and_is_calibrated(world: tuple[Dataset, Path])
     assert sum(count for _, _, count in told["calibration"][FLOOR]) == told["exposures"]
 
 
+def test_the_head_is_told_users_own_vectors(world: tuple[Dataset, Path], tmp_path: Path) -> None:
+    dataset, _ = world
+    towers = load_towers(write_run(tmp_path / "run", dataset, user_id=True) / "towers")
+    occasions = Occasions.of(dataset, [])
+    places = occasions.exposures.of_split(Split.train)
+    before, _ = occasions.vectors(towers, places)
+    with torch.no_grad():
+        towers.user_ids.weight[7] += 1  # type: ignore[union-attr]
+    moved = np.abs(occasions.vectors(towers, places)[0] - before).max(axis=1) > 1e-3
+    np.testing.assert_array_equal(moved, occasions.exposures.user_row[places] == 7)
+
+
 def test_the_same_seed_gives_the_same_head_and_another_another(world: tuple[Dataset, Path]) -> None:
     dataset, run = world
     torch.manual_seed(5)

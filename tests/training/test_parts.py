@@ -18,6 +18,7 @@ PARTS = 3
 NO_DROPOUT = {
     "history_dropout": 0.0,
     "id_dropout": 0.0,
+    "user_id_dropout": 0.0,
     "dropout": 0.0,
     "user_dropout": 0.0,
     "context_dropout": 0.0,
@@ -61,8 +62,9 @@ def gradients(towers: TwoTower, loss: Loss, parts: list[Batch]) -> tuple[float, 
 
 def check(dataset: Dataset, loss: Loss, sampler: Sampler, history: History, positions: int = 40) -> None:
     torch.manual_seed(0)
-    model = ModelConfig(history=history, dim=8, window=6, **NO_DROPOUT)  # type: ignore[arg-type]
-    towers = TwoTower(model, dataset.encoders, torch.ones(len(dataset.videos), dtype=torch.bool))
+    model = ModelConfig(history=history, dim=8, window=6, user_id=True, **NO_DROPOUT)  # type: ignore[arg-type]
+    known, known_users = (torch.ones(len(ids), dtype=torch.bool) for ids in (dataset.videos, dataset.users))
+    towers = TwoTower(model, dataset.encoders, known, known_users)
     whole = batches(dataset, sampler, positions)
     parts = [batches(dataset, sampler, positions, part, PARTS) for part in range(PARTS)]
     for one, each in zip(whole, zip(*parts, strict=True), strict=True):

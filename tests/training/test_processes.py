@@ -26,7 +26,7 @@ SABOTAGED = launch.BOOT.replace("towers.training.launch", "tests.training.sabote
 
 def config(dataset: Dataset, run: Path, **options: object) -> TrainConfig:
     given = {
-        "model": ModelConfig(history=RecencyHistory(), dim=8, window=6, **NO_DROPOUT),  # type: ignore[arg-type]
+        "model": ModelConfig(history=RecencyHistory(), dim=8, window=6, user_id=True, **NO_DROPOUT),  # type: ignore[arg-type]
         "loss": Softmax(),
         "sampler": Mixed(count=8),
         "optim": OptimConfig(epochs=3, positions=64, learning_rate=0.02, average=0.9, tables=Tables.sparse),
@@ -130,7 +130,7 @@ def test_two_processes_of_torchrun_learn_what_one_learns_and_one_speaks(
     options = [
         *(f"model.{name}=0" for name in NO_DROPOUT),
         *("model.dim=8", "model.window=6", "sampler.count=8", "optim.epochs=3", "optim.positions=64", "threads=1"),
-        *("model/history=recency", "optim.tables=sparse", "optim.average=0.9"),
+        *("model/history=recency", "model.user_id=true", "optim.tables=sparse", "optim.average=0.9"),
         *("optim.learning_rate=0.02", "accelerator=cpu", "precision=float32", "refit_epochs=1"),
     ]
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "--no-python"]

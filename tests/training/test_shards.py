@@ -36,13 +36,13 @@ checkpoint = {
     "optimizer_states": [{"state": {3: {"step": torch.tensor(7.0), "exp_avg": shards.deal(mean)}}}],
     "callbacks": {"Average": {"steps": 7, "means": {"ids.weight": shards.deal(mean[:, None]), "other": torch.ones(1)}}},
 }
-change_rows(checkpoint, 3, shards.collect)
+change_rows(checkpoint, "ids", 3, shards.collect)
 if ranks.first:
     (state,) = checkpoint["optimizer_states"]
     assert torch.equal(checkpoint["state_dict"]["towers.ids.weight"], whole.weight)
     assert torch.equal(state["state"][3]["exp_avg"], mean) and state["state"][3]["step"] == 7
     assert torch.equal(checkpoint["callbacks"]["Average"]["means"]["ids.weight"], mean[:, None])
-    change_rows(checkpoint, 3, shards.deal)
+    change_rows(checkpoint, "ids", 3, shards.deal)
     assert torch.equal(checkpoint["state_dict"]["towers.ids.weight"], shards.weight)
     assert state["state"][3]["exp_avg"].tolist() == [50, 52, 54]
 distributed.destroy_process_group()

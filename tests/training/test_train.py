@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,7 @@ from tests.worlds import Event, write_world
 from towers.cli.show import figures_of_run
 from towers.data import Dataset, Split
 from towers.evaluation import EvaluationSet, validate
-from towers.features import BatchSource, Catalogue, Mixed, encode_table
+from towers.features import BatchSource, Catalogue, FeatureTensors, Mixed, encode_table
 from towers.losses import Bpr, Softmax
 from towers.models import MeanHistory, ModelConfig, PopularityTerm, RecencyHistory, TwoTower, load_towers
 from towers.training import Accelerator, OptimConfig, TrainConfig, train
@@ -158,6 +159,20 @@ def test_a_folder_of_other_options_is_refused(tiny_dataset: Dataset, tmp_path: P
         train(config(tiny_dataset, tmp_path / "run", refit_epochs=0, seed=9))
 
 
+def test_a_run_older_than_an_option_goes_on_with_its_default(tiny_dataset: Dataset, tmp_path: Path) -> None:
+    train(config(tiny_dataset, tmp_path / "run", refit_epochs=0))
+    page = tmp_path / "run" / "config.json"
+    told = json.loads(page.read_text())
+    del told["optim"]["steer"], told["passed_each"], told["model"]["interests"]
+    page.write_text(json.dumps(told))
+    assert train(config(tiny_dataset, tmp_path / "run", refit_epochs=0)).info["chosen_by"] == "valid recall@100"
+    other = OptimConfig(epochs=3, patience=3, positions=64, learning_rate=0.02, steer="hit@10")
+    with pytest.raises(RunError, match=r"other options: optim was .*'steer': 'recall@100'.* and is now .*'hit@10'"):
+        train(config(tiny_dataset, tmp_path / "run", refit_epochs=0, optim=other))
+    with pytest.raises(RunError, match=r"other options: passed_each was 0 and is now 4"):
+        train(config(tiny_dataset, tmp_path / "run", refit_epochs=0, passed_each=4))
+
+
 def test_training_stops_when_valid_no_longer_improves(tiny_dataset: Dataset, tmp_path: Path) -> None:
     optim = OptimConfig(epochs=50, patience=2, positions=64, learning_rate=0.05)
     run = train(config(tiny_dataset, tmp_path / "run", optim=optim, refit_epochs=0))
@@ -209,6 +224,19 @@ def test_weights_that_are_no_number_are_named(tiny_dataset: Dataset, tmp_path: P
         RunError, match=r"step 7: the weights join\.0\.bias are not finite; lower optim\.learning_rate \(0\.002\)"
     ):
         module.training_step(batch, 6)
+    # On a GPU steps with its slopes have been taken by then: that weights are no numbers is no cause any more.
+    late = module.cause(batch, late=True)
+    assert late.startswith(
+        "the batch is finite, so weights or scores have overflowed: lower optim.learning_rate (0.002)"
+    )
+    codes = batch.users.codes
+    spoilt = replace(
+        batch, users=FeatureTensors(batch.users.rows, codes, (), (torch.full((len(codes), 2), torch.nan),))
+    )
+    for late_or_not in (True, False):
+        assert module.cause(spoilt, late_or_not) == (
+            "a user's content vector is not finite; mend the users table and prepare again"
+        )
 
 
 def test_a_checkpoint_cut_short_is_named(tiny_dataset: Dataset, tmp_path: Path) -> None:

@@ -43,6 +43,8 @@ CHANGES: dict[str, dict[str, object]] = {
     "weight_decay": {"optim": replace(OPTIM, weight_decay=0.5)},
     "tables": {"optim": replace(OPTIM, tables=Tables.sparse)},
     "precision": {"precision": Products.bfloat16},
+    "user_id_dropout": {"model": replace(MODEL, user_id=True, user_id_dropout=0.9)},
+    "user_id_min_count": {"model": replace(MODEL, user_id=True, user_id_min_count=9)},
     "spectral": {"model": replace(MODEL, spectral=False)},
     "shuffle": {"shuffle": True},
 }

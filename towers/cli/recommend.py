@@ -34,6 +34,8 @@ class RecommendConfig:
     """Id of the user; one that the bundle does not know is served as new. May be left out where a history is given."""
     history: list[str] | None = None
     """Ids of videos watched, oldest first, instead of what the bundle knows about the user."""
+    where: dict[str, list[str]] = field(default_factory=dict)
+    """Of each feature of videos the values of which any will do, as in where={tag:[12,40],author:[7]}: only such."""
     k: int = 20
     """How many candidates."""
 
@@ -70,7 +72,7 @@ def recommend(config: RecommendConfig) -> Shelf:
 
     Raises:
         BundleError: There is no bundle, or it is not as it was published.
-        ConfigError: The bundle's ids are whole numbers, and one that was given is not.
+        ConfigError: The bundle's ids are whole numbers, and one that was given is not; or there is no such feature.
     """
     from towers.data.vocabulary import FIRST_ROW
     from towers.serving import Retriever
@@ -81,7 +83,8 @@ def recommend(config: RecommendConfig) -> Shelf:
     watched = None
     if config.history is not None:
         watched = [_id("history", video, texts=bundle.videos.is_string) for video in config.history]
-    found = retriever.candidates(user, k=config.k, history=watched)
+    asked = retriever.only(config.where) if config.where else retriever
+    found = asked.candidates(user, k=config.k, history=watched)
     names, facts = _facts(bundle.video_table(), bundle.videos.rows(found.ids) - FIRST_ROW)
     rows = [
         [str(place), str(video), f"{score:.3f}", *known]

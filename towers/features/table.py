@@ -26,45 +26,51 @@ class FeatureTable:
         codes: Of each single-valued feature, [n, f]; 0 is missing.
         bags: Of each multi-valued feature, [n, w]; padded with 0.
         vectors: Content vectors, [n, d]; all zero is missing.
+        rows: Dataset row of each thing, [n]; None where line n is row n.
     """
 
     codes: Int32[np.ndarray, "n f"]
     bags: tuple[Int32[np.ndarray, "n _w"], ...] = ()
     vectors: tuple[Float32[np.ndarray, "n _d"], ...] = ()
+    rows: Int64[np.ndarray, " n"] | None = None
 
     def __len__(self) -> int:
         return len(self.codes)
 
     def take(self, rows: Int64[np.ndarray, " m"]) -> "FeatureTable":
         """Return the lines at rows, [m]."""
-        return FeatureTable(self.codes[rows], tuple(b[rows] for b in self.bags), tuple(v[rows] for v in self.vectors))
+        own = np.array(rows, np.int64) if self.rows is None else self.rows[rows]
+        bags, vectors = (tuple(each[rows] for each in several) for several in (self.bags, self.vectors))
+        return FeatureTable(self.codes[rows], bags, vectors, own)
 
     def tensors(self, rows: Int64[np.ndarray, " m"] | None = None) -> "FeatureTensors":
         """Return the lines at rows, or all, as torch tensors."""
         part = self if rows is None else self.take(rows)
+        own = np.arange(len(part)) if part.rows is None else part.rows
         bags = tuple(torch.from_numpy(b).long() for b in part.bags)
-        return FeatureTensors(torch.from_numpy(part.codes).long(), bags, tuple(map(torch.from_numpy, part.vectors)))
+        vectors = tuple(map(torch.from_numpy, part.vectors))
+        return FeatureTensors(torch.from_numpy(own), torch.from_numpy(part.codes).long(), bags, vectors)
 
 
 @dataclass(frozen=True)
 class FeatureTensors:
     """A :class:`FeatureTable` as torch tensors, int64 and float32."""
 
+    rows: Int64[Tensor, " n"]
     codes: Int64[Tensor, "n f"]
     bags: tuple[Int64[Tensor, "n _w"], ...] = ()
     vectors: tuple[Float[Tensor, "n _d"], ...] = ()
 
     def without(self, gone: Bool[Tensor, " n"]) -> "FeatureTensors":
-        """Return the features with some lines missing altogether, as an unknown user's are."""
+        """Return the features with some lines missing altogether, as an unknown user's are; rows stay."""
         stay = ~gone[:, None]
-        return FeatureTensors(
-            self.codes * stay, tuple(b * stay for b in self.bags), tuple(v * stay for v in self.vectors)
-        )
+        bags, vectors = (tuple(each * stay for each in several) for several in (self.bags, self.vectors))
+        return FeatureTensors(self.rows, self.codes * stay, bags, vectors)
 
     def to(self, device: torch.device) -> "FeatureTensors":
         """Return the features on another device."""
         bags, vectors = (tuple(sent(t, device) for t in several) for several in (self.bags, self.vectors))
-        return FeatureTensors(sent(self.codes, device), bags, vectors)
+        return FeatureTensors(sent(self.rows, device), sent(self.codes, device), bags, vectors)
 
 
 def sent(tensor: Tensor, device: torch.device) -> Tensor:

@@ -8,9 +8,10 @@ from towers.index.curve import Point, Wish
 from towers.index.exact import Exact, ExactSearcher
 from towers.index.faiss_kinds import Hnsw, IvfFaiss, IvfPq, IvfRabitq
 from towers.index.faiss_searcher import FaissSearcher
-from towers.index.index import FORMAT, Index, Searcher
+from towers.index.index import FORMATS, Index, Searcher
 from towers.index.ivf import Ivf, IvfSearcher
 from towers.index.live import Health, Live, Recovered, Upkeep
+from towers.index.mask import Mask
 from towers.index.openmp import LIBRARY
 from towers.index.recall import measured_recall
 from towers.index.top_k import top_k
@@ -43,6 +44,7 @@ __all__ = [
     "IvfPq",
     "IvfRabitq",
     "Live",
+    "Mask",
     "Point",
     "Recovered",
     "Searcher",
@@ -67,6 +69,7 @@ def load_index(folder: Path) -> Searcher:
     kind = content.get("kind")
     if kind not in SEARCHERS:
         raise DataError(f"{header} is of kind {kind!r}; this version reads {', '.join(SEARCHERS)}; publish again")
-    if content.get("format") != FORMAT:
-        raise DataError(f"{header} has format {content.get('format')}; this version reads {FORMAT}; publish again")
+    if content.get("format") not in FORMATS:
+        readable = " and ".join(map(str, FORMATS))
+        raise DataError(f"{header} has format {content.get('format')}; this version reads {readable}; publish again")
     return SEARCHERS[kind].load(folder, content)

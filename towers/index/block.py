@@ -232,6 +232,16 @@ def ordered(_context: Any, _score: Any) -> Any:
 
 
 @machine_code
+def ones(_context: Any, _word: Any) -> Any:
+    """Return how many bits of a uint16 are set."""
+
+    def generate(_context: Any, builder: ir.IRBuilder, _signature: Any, arguments: Any) -> ir.Value:
+        return builder.zext(builder.ctpop(arguments[0]), _LONG)
+
+    return types.int64(types.uint16), generate
+
+
+@machine_code
 def prefetch(_context: Any, array: Any, row: Any) -> Any:
     """Ask memory for a row of an array [rows, columns], without waiting for it."""
 

@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float32, Float64, Int32, Int64, UInt8, UInt16
 
 from towers.compiled import compiled
-from towers.index.block import BYTES, SLOTS
+from towers.index.block import BYTES, SLOTS, ones
 
 _LINE = 64
 _HIGHEST = 127
@@ -135,9 +135,10 @@ def gathered(
 
 @compiled
 def set_bits(words: UInt16[np.ndarray, " blocks"], slots: Int64[np.ndarray, " m"]) -> None:
-    """Set the bits of slots in words of one bit per slot."""
+    """Set the bits of slots, those below 0 left out, in words of one bit per slot."""
     for slot in slots:
-        words[slot // SLOTS] |= np.uint16(1 << (slot % SLOTS))
+        if slot >= 0:
+            words[slot // SLOTS] |= np.uint16(1 << (slot % SLOTS))
 
 
 @compiled
@@ -150,3 +151,40 @@ def clear_bits(words: UInt16[np.ndarray, " blocks"], slots: Int32[np.ndarray, " 
             count += (words[slot // SLOTS] & bit) != 0
             words[slot // SLOTS] &= ~bit
     return count
+
+
+@compiled
+def narrowed(
+    words: UInt16[np.ndarray, " blocks"], alive: UInt16[np.ndarray, " blocks"]
+) -> tuple[UInt16[np.ndarray, " blocks"], int, int]:
+    """Return the bits that are set in both, how many they are, and in how many blocks."""
+    both, slots, blocks = np.empty_like(alive), 0, 0
+    for block in range(alive.size):
+        both[block] = words[block] & alive[block]
+        slots += ones(both[block])
+        blocks += both[block] != 0
+    return both, slots, blocks
+
+
+@compiled
+def slots_in(words: UInt16[np.ndarray, " blocks"], count: int) -> Int32[np.ndarray, " count"]:
+    """Return the slots whose bits are set, rising; count says how many they are."""
+    slots, place = np.empty(count, np.int32), 0
+    for block in range(words.size):
+        word = np.int32(words[block])
+        while word:
+            lowest = word & -word
+            slots[place] = block * SLOTS + ones(np.uint16(lowest - 1))
+            place += 1
+            word ^= lowest
+    return slots
+
+
+@compiled
+def blocks_in(words: UInt16[np.ndarray, " blocks"], count: int) -> Int32[np.ndarray, " count"]:
+    """Return the blocks that have a bit set, rising; count says how many they are."""
+    blocks, place = np.empty(count + 1, np.int32), 0
+    for block in range(words.size):
+        blocks[place] = block
+        place += words[block] != 0
+    return blocks[:count]

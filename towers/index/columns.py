@@ -42,27 +42,43 @@ class Filters:
         return len(self.allowed) - np.diff(inside[self.offsets])
 
 
-def columns_of(
-    ids: Int64[np.ndarray, " n"], q: int, exclude: Sequence[np.ndarray] | None, allow: np.ndarray | None
+def columns_of(ids: Int64[np.ndarray, " n"], wanted: Int64[np.ndarray, " m"]) -> Int64[np.ndarray, " found"]:
+    """Return the columns of ids, rising, those that are not there left out.
+
+    Args:
+        ids: Of the columns, rising, [n].
+        wanted: Which, [m].
+    """
+    wanted = np.unique(wanted)
+    where = np.minimum(np.searchsorted(ids, wanted), max(len(ids) - 1, 0))
+    return where[ids[where] == wanted] if len(ids) else where[:0]
+
+
+def filters_of(
+    ids: Int64[np.ndarray, " n"],
+    q: int,
+    exclude: Sequence[Int64[np.ndarray, " _"]] | None,
+    allowed: Int64[np.ndarray, " allowed"] | None,
 ) -> Filters:
     """Return filters by ids as filters by columns.
 
     Args:
         ids: Of the columns, rising, [n].
         q: How many queries there are.
-        exclude: For each query the ids that it must not be given; None for none.
-        allow: The only ids that may be returned; None for all.
+        exclude: For each query the ids that it must not be given, q arrays of any lengths; None for none.
+        allowed: The only columns that may be returned, rising; None for all.
+
+    Returns:
+        Filters of q + 1 offsets; ids that no column has are left out.
+
+    Example:
+        >>> filters = filters_of(np.array([3, 7, 9]), 2, [np.array([9, 3, 5]), np.array([7])], np.array([1, 2]))
+        >>> filters.offsets.tolist(), filters.columns.tolist(), filters.allowed.tolist()
+        ([0, 2, 3], [0, 2, 1], [1, 2])
     """
-
-    def columns(wanted: np.ndarray) -> Int64[np.ndarray, " found"]:
-        wanted = np.unique(wanted)
-        where = np.minimum(np.searchsorted(ids, wanted), max(len(ids) - 1, 0))
-        return where[ids[where] == wanted] if len(ids) else where[:0]
-
-    allowed = None if allow is None else columns(allow)
     if exclude is None:
         return Filters(np.zeros(q + 1, np.int64), np.empty(0, np.int64), allowed)
-    gone = [columns(each) for each in exclude]
+    gone = [columns_of(ids, each) for each in exclude]
     offsets = np.concatenate([[0], np.cumsum([len(part) for part in gone])]).astype(np.int64)
     return Filters(offsets, np.concatenate([np.empty(0, np.int64), *gone]), allowed)
 

@@ -3,12 +3,15 @@
 from copy import copy
 from pathlib import Path
 from typing import Any, ClassVar
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from jaxtyping import Bool, Float32, Int64, UInt8
 
-from towers.index.columns import Filters, columns_of, find_exactly
-from towers.index.index import Ids, Searcher
+from towers.index.bits import Bits, as_words
+from towers.index.columns import Filters, columns_of, filters_of, find_exactly
+from towers.index.index import Allow, Ids, Searcher
+from towers.index.mask import Mask
 from towers.index.openmp import faiss
 from towers.types import Geometry, Hits
 
@@ -46,6 +49,9 @@ class FaissSearcher(Searcher):
         self.kind, self.codes, self.effort = kind, codes, effort  # type: ignore[misc]
         self._vectors, self._ids = vectors, ids
         self._names = np.append(ids, -1)
+        self._words = -(-len(ids) // 16)
+        self._bits = Bits(lambda wanted: columns_of(ids, wanted).astype(np.int32), self._words)
+        self._allowed = WeakKeyDictionary[Mask, Int64[np.ndarray, " allowed"]]()
         self._longest = float(np.sqrt(np.einsum("nd,nd->n", vectors, vectors, dtype=np.float64).max(initial=0)))
 
     @property
@@ -92,8 +98,8 @@ class FaissSearcher(Searcher):
         faiss.write_index(self.codes, str(_folder / "codes.faiss"))
         return {"effort": self.effort}
 
-    def _find(self, queries: Float32[np.ndarray, "q d"], k: int, exclude: Ids | None, allow: np.ndarray | None) -> Hits:
-        filters = columns_of(self._ids, len(queries), exclude, allow)
+    def _find(self, queries: Float32[np.ndarray, "q d"], k: int, exclude: Ids | None, allow: Allow | None) -> Hits:
+        filters = filters_of(self._ids, len(queries), exclude, self._columns(allow))
         wide = round(k * self.effort["wide"]) + _ALL_EQUAL
         few = filters.allowed is not None and len(filters.allowed) * _FEW_OF <= len(self)
         if few or wide >= len(self):
@@ -105,6 +111,19 @@ class FaissSearcher(Searcher):
             hits = self._find_block(queries[rows], k, wide, filters.take(rows))
             ids[rows], scores[rows] = hits.ids, hits.scores
         return Hits(self._names[ids], scores)
+
+    def _columns(self, allow: Allow | None) -> Int64[np.ndarray, " allowed"] | None:
+        """Return the only columns that may be returned; of a mask they are remembered."""
+        if allow is None:
+            return None
+        if not isinstance(allow, Mask):
+            return columns_of(self._ids, allow)
+        known = self._allowed.get(allow)
+        if known is None:
+            words = as_words(self._bits.of(allow), self._words)
+            flags = np.unpackbits(words.view(np.uint8), count=len(self), bitorder="little")
+            known = self._allowed[allow] = np.flatnonzero(flags)
+        return known
 
     def _find_block(self, queries: Float32[np.ndarray, "b d"], k: int, wide: int, filters: Filters) -> Hits:
         columns = self._probe(queries, wide, filters)

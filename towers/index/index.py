@@ -12,12 +12,17 @@ import numpy as np
 from jaxtyping import Float32, Int64
 
 from towers.index.curve import Point
+from towers.index.mask import Mask
 from towers.index.several import merged
 from towers.types import ConfigError, DataError, Geometry, Hits
 
-FORMAT = 2
+FORMAT = 3
 """Version of the files that save writes."""
+FORMATS = (2, FORMAT)
+"""Versions that can be read."""
 Ids = Sequence[Int64[np.ndarray, " _"]]
+Allow = Int64[np.ndarray, " _"] | Mask
+"""The only ids that may be returned, as a list or as a mask."""
 Queries = Float32[np.ndarray, "q *i d"] | None
 """Vectors of users to measure by, if there are any."""
 _LENGTH_TOLERANCE = 1e-3
@@ -65,7 +70,7 @@ class Searcher(ABC):
         queries: Float32[np.ndarray, "q *i d"],
         k: int,
         exclude: Ids | None = None,
-        allow: Int64[np.ndarray, " _"] | None = None,
+        allow: Allow | None = None,
     ) -> Hits:
         """Return the best k of every query.
 
@@ -74,7 +79,8 @@ class Searcher(ABC):
                 i queries and a video's score is the best of them.
             k: How many; slots beyond what exists and may be returned hold -1 and -inf.
             exclude: For each query the ids that it must not be given; ids that the index lacks change nothing.
-            allow: The only ids that may be returned, to any query; ids that the index lacks change nothing.
+            allow: The only ids that may be returned, to any query, or a Mask of them, which is translated once; ids
+                that the index lacks change nothing.
 
         Raises:
             ConfigError: k below 1.
@@ -114,7 +120,7 @@ class Searcher(ABC):
         """Read what save wrote; the vectors stay on disk and are mapped."""
 
     @abstractmethod
-    def _find(self, queries: Float32[np.ndarray, "q d"], k: int, exclude: Ids | None, allow: np.ndarray | None) -> Hits:
+    def _find(self, queries: Float32[np.ndarray, "q d"], k: int, exclude: Ids | None, allow: Allow | None) -> Hits:
         """Return the hits of arguments that have been checked."""
 
     @abstractmethod

@@ -1,23 +1,30 @@
 """Approximate search: lists of near vectors, looked into as long as they promise anything better."""
 
+import math
 from copy import copy
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from jaxtyping import Float32, Int64
 
+from towers.index.bits import Words
 from towers.index.clusters import clustered, number_of_lists
 from towers.index.files import read_arrays, write_arrays
 from towers.index.index import Index, Queries, Searcher
-from towers.index.searcher import BlockSearcher, Look, part, ready
+from towers.index.searcher import BLOCK, FEW, BlockSearcher, Code, Look, code_of, part
 from towers.types import ConfigError, Geometry
 
 if TYPE_CHECKING:
-    from towers.index.lists import Lists
+    from towers.index.lists import Effort, Lists
     from towers.index.look import Request, Stock
+
+_FURTHER = 0.25
+"""By how much more a list must promise, for each tenth part that a filter leaves: what it leaves of a list may lie on
+its rim, far from its mean."""
 
 
 class IvfSearcher(BlockSearcher):
@@ -50,7 +57,7 @@ class IvfSearcher(BlockSearcher):
         """Return this searcher with another reach; all else is shared."""
         other = copy(self)
         other.__dict__.pop("_look", None)
-        other.reach = reach
+        other.reach, other._filters = reach, WeakKeyDictionary()
         return other
 
     @classmethod
@@ -91,22 +98,41 @@ class IvfSearcher(BlockSearcher):
 
     @cached_property
     def _look(self) -> Look:
-        """What answers a request; where the lists looked into do not fill it, all others are looked into."""
-        from towers.index.lists import Effort, look_in_lists
+        """What answers a request."""
+        return self._looking_into(self._lists, self.reach)
+
+    @cached_property
+    def _in_lists(self) -> Code:
+        from towers.index.lists import look_in_lists
+
+        return code_of(look_in_lists, self._stock, self._lists, self._effort(self.reach))
+
+    def _effort(self, reach: float) -> "Effort":
+        from towers.index.lists import Effort
 
         few = 0 < self.nprobe < self.nlist
-        effort = Effort(self.nprobe if few else self.nlist, self.reach, self.nprobe == 0)
-        look = ready(look_in_lists, self._stock, self._lists, effort)
-        if not few:
-            return look
-        everywhere = super()._look
+        return Effort(self.nprobe if few else self.nlist, reach, self.nprobe == 0)
 
-        def filled(request: "Request") -> None:
-            look(request)
-            for row in np.flatnonzero(request.ids[:, -1] < 0):
-                everywhere(part(request, slice(row, row + 1)))
+    def _looking_into(self, lists: "Lists", reach: float) -> Look:
+        """Return what looks into lists; where those looked into do not fill an answer, into all others."""
+        effort = self._effort(reach)
 
-        return filled
+        def look(request: "Request") -> None:
+            self._in_lists(self._stock, request, lists, effort)
+            for row in np.flatnonzero(request.ids[:, -1] < 0) if effort.probes < self.nlist else ():
+                self._everywhere(self._stock, part(request, slice(row, row + 1)))
+
+        return look
+
+    def _among(self, may: Words, slots: int, blocks: int) -> Look:
+        """Return what looks into the lists that hold any of these slots, or at all of these where they are few."""
+        from towers.index.lists import holding
+
+        if min(slots, BLOCK * blocks) <= max(FEW, self.nlist):
+            return super()._among(may, slots, blocks)
+        alive = holding(self._lists.begins, may, self._lists.centers.alive)
+        lists = self._lists._replace(centers=self._lists.centers._replace(alive=alive))
+        return self._looking_into(lists, self.reach + _FURTHER * math.log10(len(self) / slots))
 
 
 @dataclass(kw_only=True)

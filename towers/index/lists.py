@@ -100,6 +100,20 @@ def nearest_lists(lists: Lists, vectors: Float32[np.ndarray, "m d"]) -> Int64[np
 
 
 @compiled
+def holding(
+    begins: Int32[np.ndarray, " lists_1"], may: UInt16[np.ndarray, " blocks"], alive: UInt16[np.ndarray, " l"]
+) -> UInt16[np.ndarray, " l"]:
+    """Return the bits of the lists that hold anything that may be returned, of those that are alive."""
+    words = np.zeros_like(alive)
+    for each in range(begins.size - 1):
+        for block in range(begins[each], begins[each + 1]):
+            if may[block]:
+                words[each // SLOTS] |= np.uint16(1 << (each % SLOTS))
+                break
+    return words & alive
+
+
+@compiled
 def _sums(vectors: np.ndarray, assigned: np.ndarray, count: int) -> np.ndarray:
     sums = np.zeros((count, vectors.shape[1]))
     for row in range(assigned.size):
@@ -173,7 +187,7 @@ def _look_for(
             scan(stock.blocks, may, order, found, (row, row + 1), k)
             shrink(stock.blocks, found, row, k)
             done, each = stop, 2 * each
-        if wanted == effort.probes:
+        if wanted == effort.probes or nearest.size < wanted:
             return
         wanted = min(wanted * _MORE, effort.probes)
 

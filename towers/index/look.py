@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float32, Int32, Int64, UInt16
 
 from towers.compiled import compiled
-from towers.index.block import TOGETHER
+from towers.index.block import SLOTS, TOGETHER
 from towers.index.codes import Blocks, Frame, blocks_of
 from towers.index.places import among, places_of, set_of, slots_of
 from towers.index.scan import Found, Gone, begin, best_of, scan, shrink
@@ -34,8 +34,9 @@ def stock_of(
     vectors: Float32[np.ndarray, "n d"], ids: Int64[np.ndarray, " n"], slots: Int64[np.ndarray, " n"] | None = None
 ) -> Stock:
     """Return the stock that holds vectors in the slots given, or one after the other."""
+    slots = np.arange(len(vectors)) if slots is None else slots
     blocks, frame = blocks_of(vectors, ids, slots)
-    return Stock(blocks, frame, places_of(blocks.ids), np.arange(len(blocks.alive), dtype=np.int32))
+    return Stock(blocks, frame, places_of(blocks.ids, slots), np.arange(len(blocks.alive), dtype=np.int32))
 
 
 class Request(NamedTuple):
@@ -76,18 +77,17 @@ def look_everywhere(stock: Stock, request: Request) -> None:
 
 
 @compiled
-def look_at(stock: Stock, slots: Int32[np.ndarray, " m"], request: Request) -> None:
+def look_at(stock: Stock, request: Request, slots: Int32[np.ndarray, " m"]) -> None:
     """Find the true best k of every query among a few slots, all different."""
     q, k = request.ids.shape
     gone = gone_of(stock, request)
+    left = np.empty(slots.size, np.int32)
     for row in range(q):
-        left, count = slots.copy(), slots.size
-        own = gone.table[gone.begins[row] : gone.begins[row + 1]]
-        if own.size:
-            count = 0
-            for slot in slots:
-                left[count] = slot
-                count += not among(own, slot)
+        own, count = gone.table[gone.begins[row] : gone.begins[row + 1]], 0
+        for slot in slots:
+            left[count] = slot
+            may = request.may[slot // SLOTS] >> (slot % SLOTS) & 1
+            count += may and not (own.size and among(own, slot))
         _write(stock, request, row, best_of(stock.blocks, request.queries[row], left[:count], k))
 
 

@@ -6,6 +6,7 @@ rules out is scored again in float32, so the answer is that of float32 products;
 """
 
 from dataclasses import dataclass
+from functools import lru_cache, partial
 from threading import Lock
 
 import torch
@@ -20,6 +21,8 @@ LARGEST = 65_535 * kernels.COARSE.value
 """Vectors from which on a search is torch's: CUDA counts no further along the second side of a grid."""
 MOST = 128
 """The longest lists; longer ones are left to `top_k`."""
+ROOMS = 16
+"""Shapes of searches, the latest, whose room is kept: among a million vectors each takes some 70 kB for a query."""
 
 
 @dataclass(frozen=True)
@@ -59,8 +62,12 @@ class GpuSearcher:
             )
         check_pair(vectors[:0], vectors)
         self.vectors, self.codes = vectors.contiguous(), vectors.bfloat16()
-        self.longest = torch.linalg.vector_norm(vectors, dim=1).max() if len(vectors) else vectors.new_zeros(())
-        self.rooms: dict[tuple[int, int], Room] = {}
+        lengths = torch.linalg.vector_norm(vectors, dim=1)
+        farthest = int(lengths.argmax()) if len(vectors) else 0
+        self.farthest = self.vectors[farthest : farthest + 1]
+        self.longest = lengths[farthest].clone() if len(vectors) else vectors.new_zeros(())
+        # Of what they need and no more: a cache that held the searcher would keep its memory from being given back.
+        self._room = lru_cache(ROOMS)(partial(_recorded, (self.vectors, self.codes, self.longest)))
         self._searching = Lock()
 
     def search(self, queries: Float32[Tensor, "q d"], k: int) -> Hits:
@@ -71,9 +78,9 @@ class GpuSearcher:
             k: How many.
 
         Raises:
-            DataError: Dimensions that differ, or queries that are not finite.
+            DataError: Dimensions that differ, queries that are not finite, or scores that can be beyond float32.
         """
-        check_pair(queries, self.vectors[:1])
+        check_pair(queries, self.farthest)
         n = len(self.vectors)
         if not 0 < k <= MOST or not len(queries) or not k * kernels.COARSE.value <= n <= LARGEST:
             return self._all(queries, k)
@@ -90,10 +97,7 @@ class GpuSearcher:
 
         They lie there, and the next search of as many queries overwrites them.
         """
-        shape = (len(queries), k)
-        if shape not in self.rooms:
-            self.rooms[shape] = self._record(*shape)
-        room = self.rooms[shape]
+        room = self._room(len(queries), k)
         room.queries.copy_(queries, non_blocking=True)
         room.graph.replay()
         return room.scratch.best, room.scratch.where, room.scratch.proven
@@ -103,14 +107,15 @@ class GpuSearcher:
         nothing = torch.zeros(q + 1, dtype=torch.int64).numpy(), torch.zeros(0, dtype=torch.int64).numpy()
         return search_all(queries.to(self.vectors.device), self.vectors, k, nothing)
 
-    def _record(self, q: int, k: int) -> Room:
-        """Compile the kernels by running them, then record them: one launch instead of five."""
-        device = self.vectors.device
-        queries = torch.zeros(q, self.vectors.shape[1], device=device)
-        scratch = kernels.Scratch.of(q, len(self.vectors), k, device)
-        kernels.search(queries, self.vectors, self.codes, self.longest, scratch)
-        torch.cuda.synchronize(device)
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
-            kernels.search(queries, self.vectors, self.codes, self.longest, scratch)
-        return Room(queries, scratch, graph)
+
+def _recorded(searched: tuple[Tensor, Tensor, Tensor], q: int, k: int) -> Room:
+    """Compile the kernels by running them, then record them: one launch instead of five."""
+    vectors, codes, longest = searched
+    queries = torch.zeros(q, vectors.shape[1], device=vectors.device)
+    scratch = kernels.Scratch.of(q, len(vectors), k, vectors.device)
+    kernels.search(queries, vectors, codes, longest, scratch)
+    torch.cuda.synchronize(vectors.device)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        kernels.search(queries, vectors, codes, longest, scratch)
+    return Room(queries, scratch, graph)

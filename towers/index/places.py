@@ -1,42 +1,63 @@
-"""Where the vector of an id stands: a hash table from ids to slots."""
+"""Where an id stands among others: a hash table from any int64 ids to their slots; and sets of slots."""
 
 import numpy as np
 from jaxtyping import Int32, Int64, UInt16
 
 from towers.compiled import compiled
+from towers.index.block import SLOTS
 
 _SPREAD = np.uint64(0x9E3779B97F4A7C15)
-"""2^64 over the golden ratio: its multiples' high bits spread even ids that differ little."""
+"""2^64 over the golden ratio: the upper bits of products with it tell ids apart that differ little."""
 
 
-def places_of(ids: Int64[np.ndarray, " slots"]) -> Int32[np.ndarray, " places"]:
-    """Return the table of the slots of ids; a slot of id -1 is in no place.
+def places_of(
+    ids: Int64[np.ndarray, " slots"], slots: Int64[np.ndarray, " n"] | None = None
+) -> Int32[np.ndarray, " places"]:
+    """Return the table of the slots of ids: 6 to 12 bytes an id, in which an id is found at its place or soon after.
+
+    Args:
+        ids: What stands in each slot, any int64, [slots].
+        slots: Those that hold an id, all different, [n]; None where all do.
 
     Example:
-        >>> table = places_of(np.array([70, -1, 2**60]))
-        >>> slots_of(table, np.array([70, -1, 2**60]), np.array([2**60, 5, 70])).tolist()
-        [2, -1, 0]
+        >>> ids = np.array([70, -1, -(2**60)])
+        >>> slots_of(places_of(ids), ids, np.array([-(2**60), 5, -1])).tolist()
+        [2, -1, 1]
+        >>> slots_of(places_of(ids, np.array([0, 2])), ids, np.array([70, -1])).tolist()
+        [0, -1]
     """
-    size = 2 ** max(1, int(1.5 * len(ids))).bit_length()
-    table = np.full(size, -1, np.int32)
-    _place(table, ids)
+    table = np.full(2 ** max(1, int(1.5 * len(ids))).bit_length(), -1, np.int32)
+    _place(table, ids, np.arange(len(ids)) if slots is None else slots)
     return table
 
 
 @compiled
 def home(key: int, size: int) -> np.int64:
-    """Return where in a table of a power of 2 to begin to look."""
-    return np.int64((np.uint64(key) * _SPREAD) >> np.uint64(32)) & (size - 1)
+    """Return where in a table of at most 2^32 places to begin to look."""
+    high = (np.uint64(key) * _SPREAD) >> np.uint64(32)
+    return np.int64((high * np.uint64(size)) >> np.uint64(32))
 
 
 @compiled
-def _place(table: Int32[np.ndarray, " places"], ids: Int64[np.ndarray, " slots"]) -> None:
-    for slot in range(ids.size):
-        if ids[slot] >= 0:
-            place = home(ids[slot], table.size)
-            while table[place] >= 0:
-                place = (place + 1) & (table.size - 1)
-            table[place] = slot
+def _place(
+    table: Int32[np.ndarray, " places"], ids: Int64[np.ndarray, " slots"], slots: Int64[np.ndarray, " n"]
+) -> None:
+    for slot in slots:
+        place = home(ids[slot], table.size)
+        while table[place] >= 0:
+            place = (place + 1) & (table.size - 1)
+        table[place] = slot
+
+
+@compiled
+def slot_of(table: Int32[np.ndarray, " places"], ids: Int64[np.ndarray, " slots"], wanted: int) -> np.int32:
+    """Return the slot of an id, -1 for one that is not there."""
+    place = home(wanted, table.size)
+    slot = table[place]  # read once: a writer may put another id there meanwhile
+    while slot >= 0 and ids[slot] != wanted:
+        place = (place + 1) & (table.size - 1)
+        slot = table[place]
+    return slot
 
 
 @compiled
@@ -46,12 +67,7 @@ def slots_of(
     """Return the slots of ids, -1 for one that is not there."""
     slots = np.empty(wanted.size, np.int32)
     for row in range(wanted.size):
-        place = home(wanted[row], table.size)
-        slot = table[place]  # read once: a writer may put another id there meanwhile
-        while slot >= 0 and ids[slot] != wanted[row]:
-            place = (place + 1) & (table.size - 1)
-            slot = table[place]
-        slots[row] = slot
+        slots[row] = slot_of(table, ids, wanted[row])
     return slots
 
 
@@ -62,27 +78,32 @@ def bits_of(ids: Int64[np.ndarray, " slots"], wanted: Int64[np.ndarray, " m"]) -
     known = np.zeros(wanted.max() - lowest + 1, np.uint8)
     for each in wanted:
         known[each - lowest] = 1
-    words = np.zeros((ids.size + 15) // 16, np.uint16)
-    for slot in range(ids.size):
-        place = ids[slot] - lowest
-        if 0 <= place < known.size:
-            words[slot // 16] |= np.uint16(known[place] << (slot % 16))
+    words = np.empty((ids.size + SLOTS - 1) // SLOTS, np.uint16)
+    for block in range(words.size):
+        word = np.int64(0)
+        for slot in range(block * SLOTS, min((block + 1) * SLOTS, ids.size)):
+            place = ids[slot] - lowest
+            if 0 <= place < known.size:
+                word |= np.int64(known[place]) << (slot % SLOTS)
+        words[block] = word
     return words
 
 
 @compiled
 def set_of(slots: Int32[np.ndarray, " m"]) -> Int32[np.ndarray, " places"]:
     """Return a hash table of slots, those below 0 left out; empty when there are none."""
-    size = 4
-    while size < 2 * slots.size:
+    size, count = 4, 0
+    for slot in slots:
+        count += slot >= 0
+    while size < 2 * count:
         size *= 2
-    table = np.empty(size if slots.size else 0, np.int32)
+    table = np.empty(size if count else 0, np.int32)
     table[:] = -1
     for slot in slots:
-        place = home(slot, size)
-        while slot >= 0 and table[place] >= 0 and table[place] != slot:
-            place = (place + 1) & (size - 1)
         if slot >= 0:
+            place = home(slot, size)
+            while table[place] >= 0 and table[place] != slot:
+                place = (place + 1) & (size - 1)
             table[place] = slot
     return table
 

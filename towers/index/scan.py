@@ -11,6 +11,7 @@ from towers.index.codes import Blocks, Frame
 from towers.index.places import among
 
 _AHEAD, _FAR_AHEAD = 4, 32
+_MANY = 8
 _BINS = 255
 _HIGHEST = 127
 
@@ -200,6 +201,14 @@ def best_of(
         for axis in range(dim):
             total += blocks.vectors[slots[place], axis] * query[axis]
         scores[place] = total
+    if scores.size > _MANY * k:
+        # To sort takes longer than to find what need not be.
+        least, kept = about_kth_highest(scores, k), 0
+        some = np.empty(slots.size, np.int32)
+        for place in range(scores.size):
+            some[kept], scores[kept] = slots[place], scores[place]
+            kept += scores[place] >= least
+        slots, scores = some[:kept], scores[:kept]
     places = falling(scores)
     for place in range(1, places.size):
         here, back = places[place], place
@@ -249,7 +258,7 @@ def falling(scores: Float32[np.ndarray, " n"]) -> Int32[np.ndarray, " n"]:
 def about_kth_highest(numbers: Float32[np.ndarray, " n"], k: int) -> np.float32:
     """Return a number that at least k of these reach, about the highest such; counted in bins, without branches."""
     low, high = numbers.min(), numbers.max()
-    if not high > low:
+    if not 0 < high - low < np.inf:
         return low
     counts, worth = np.zeros(_BINS + 1, np.int32), np.float32(_BINS) / (high - low)
     for number in numbers:

@@ -54,6 +54,19 @@ class ModelConfig:
     own any more, as if it were rare; 0 keeps all. Events without a time keep theirs."""
     id_dropout: float = 0.1
     """Share of a batch's videos that must do without their id, so that features alone can carry one."""
+    user_id: bool = False
+    """Whether a user who was met in training has a vector of their own, added to the state of their history; all
+    others share that of the unknown user, so who came a second ago is served as before. Recommendation: false where
+    the window holds most of a history, which then says the same. On Gowalla, windows of 100, towers with it recall
+    .2016 of valid in the first 20 (.2000 at user_id_dropout=0), without it .2021 (dim 64, three epochs, one seed). Try
+    it where the last events hide a lasting taste, or windows have to be short. Source: Wu et al. 2020, SSE-PT, where
+    users' vectors, exchanged at random in training, are worth almost 5% of ndcg@10 to a transformer."""
+    user_id_buckets: int = 0
+    """As id_buckets, of users: for so many that a table of them would be too large."""
+    user_id_min_count: int = 1
+    """Positive events of training from which on a user has a vector of their own."""
+    user_id_dropout: float = 0.5
+    """Share of training queries that must do without the user's own vector, so that the history alone can carry one."""
     dropout: float = 0.2
     """Share of hidden units, and of history events' coordinates, that a step leaves out."""
     user_dropout: float = 0.1
@@ -80,7 +93,15 @@ class ModelConfig:
         for name in ("dim", "window"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"model.{name} is {getattr(self, name)}; expected at least 1, or 0 for a choice")
-        least = {"interests": 1, "id_buckets": 0, "id_min_count": 1, "id_expiry_days": 0, "popularity_strength": 0}
+        least = {
+            "interests": 1,
+            "id_buckets": 0,
+            "id_min_count": 1,
+            "id_expiry_days": 0,
+            "user_id_buckets": 0,
+            "user_id_min_count": 1,
+            "popularity_strength": 0,
+        }
         for name, value in least.items():
             if not getattr(self, name) >= value:
                 raise ConfigError(f"model.{name} is {getattr(self, name)}; expected at least {value}")
@@ -88,7 +109,8 @@ class ModelConfig:
             raise ConfigError(
                 f"model.temperature is {self.temperature}; expected at least {LEAST_TEMPERATURE}, usually .05 to .1"
             )
-        for name in ("id_dropout", "dropout", "user_dropout", "context_dropout", "time_dropout", "history_dropout"):
+        shares = ("dropout", *(f"{of}_dropout" for of in ("id", "user_id", "user", "context", "time", "history")))
+        for name in shares:
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"model.{name} is {getattr(self, name)}; expected from 0 to 1")
         if not self.popularity_days > 0:

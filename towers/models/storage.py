@@ -50,7 +50,10 @@ def save_towers(towers: TwoTower, folder: str | Path) -> None:
     with atomic_folder(Path(folder)) as partial:
         torch.save({name: value.cpu() for name, value in towers.state_dict().items()}, partial / WEIGHTS)
         write_json(partial / ENCODERS, towers.encoders.to_json())
-        write_json(partial / MODEL, describe_model(towers.config) | {"rows": len(towers.known)})
+        counts = {"rows": len(towers.known)}
+        if towers.user_ids is not None:
+            counts["user_rows"] = len(towers.known_users)
+        write_json(partial / MODEL, describe_model(towers.config) | counts)
 
 
 def load_towers(folder: str | Path) -> TwoTower:
@@ -64,8 +67,8 @@ def load_towers(folder: str | Path) -> TwoTower:
         raise RunError(f"{folder} holds no towers: {missing[0]} is missing; train again or name another folder")
     plain = json.loads((folder / MODEL).read_text())
     encoders = Encoders.from_json(json.loads((folder / ENCODERS).read_text()))
-    rows = plain.pop("rows")
-    towers = TwoTower(read_model(plain), encoders, torch.zeros(rows, dtype=torch.bool))
+    known, met = (torch.zeros(rows, dtype=torch.bool) for rows in (plain.pop("rows"), plain.pop("user_rows", 0)))
+    towers = TwoTower(read_model(plain), encoders, known, met)
     try:
         towers.load_state_dict(torch.load(folder / WEIGHTS, weights_only=True, map_location="cpu"))
     except (RuntimeError, EOFError, ValueError) as error:

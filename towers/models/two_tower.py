@@ -11,7 +11,7 @@ from towers.data import TIME_UNKNOWN, Encoders
 from towers.features import CONTEXT_SIZES, Batch, FeatureTensors, context_codes
 from towers.models.config import LEAST_TEMPERATURE, ModelConfig
 from towers.models.feature_bag import FeatureBag
-from towers.models.hashing import table_size, two_places
+from towers.models.hashing import places_of, table_size, vectors_at
 from towers.models.history import Clock
 from towers.models.history.dropout import ByteDropout
 from towers.types import ConfigError, Geometry
@@ -22,6 +22,9 @@ UNKNOWN_ROW = 1
 class TwoTower(nn.Module):
     """Both towers. Neither needs a user id: a user is a history, features and a moment.
 
+    With `user_id`, a user who was met in training is a vector as well, which is added to the state of the history. It
+    begins at zero, where it changes nothing; whoever was not met has that of the unknown row.
+
     With `popularity=recent`, vectors are one longer: a video's ends in the log of its share of recent views, a query's
     in how much its user leans on that. Their product is still all that there is to a score, but no more a cosine.
 
@@ -29,13 +32,16 @@ class TwoTower(nn.Module):
         config: Shape.
         encoders: Of the dataset's features.
         known: Whether a video's id was seen in training, [rows]; others share the unknown row's vector.
+        known_users: The same of users, [user rows]; needed with `user_id` alone.
 
     Attributes:
         dim: Size of the vectors that come out, with the coordinate for popularity if there is one.
         geometry: How they are compared.
     """
 
-    def __init__(self, config: ModelConfig, encoders: Encoders, known: Tensor) -> None:
+    def __init__(
+        self, config: ModelConfig, encoders: Encoders, known: Tensor, known_users: Tensor | None = None
+    ) -> None:
         super().__init__()
         if not config.dim or not config.window:
             raise ConfigError("model.dim or model.window is 0, which `train` fills in; towers built by hand need both")
@@ -46,6 +52,9 @@ class TwoTower(nn.Module):
         self.register_buffer("known", known)
         self.ids = nn.Embedding(table_size(len(known), config.id_buckets), config.dim)
         nn.init.normal_(self.ids.weight, std=(2 * config.dim if config.id_buckets else config.dim) ** -0.5)
+        self.known_users: Tensor
+        self.register_buffer("known_users", known_users if config.user_id else None)
+        self.user_ids = _own_vectors(config, known_users) if config.user_id else None
         self.video_features = FeatureBag(encoders.videos if config.features else (), config.dim)
         self.start = nn.Parameter(torch.randn(config.dim) * config.dim**-0.5)
         self.history = config.history.build(config.dim, config.window)
@@ -95,13 +104,17 @@ class TwoTower(nn.Module):
             self.ids.weight.copy_(torch.where(vectors.any(1, keepdim=True), vectors, self.ids.weight))
 
     def continue_from(self, other: "TwoTower") -> None:
-        """Take the weights of other towers; videos whose id they did not know begin as the unknown one's."""
+        """Take the weights of other towers; videos and users whose id they did not know begin as the unknown one's."""
         state = other.state_dict()
-        if not self.config.id_buckets:
-            state["ids.weight"] = state["ids.weight"].clone()
-            state["ids.weight"][self.known & ~other.known] = other.ids.weight[UNKNOWN_ROW].detach()
-        own = {"known": self.known, "level": self.level} if self.config.leans else {"known": self.known}
-        self.load_state_dict(state | own)
+        tables = {"ids.weight": ("known", self.config.id_buckets)}
+        if self.user_ids is not None:
+            tables["user_ids.weight"] = ("known_users", self.config.user_id_buckets)
+        for name, (known, buckets) in tables.items():
+            if not buckets:
+                state[name] = state[name].clone()
+                state[name][self.get_buffer(known) & ~state[known]] = state[name][UNKNOWN_ROW].clone()
+        kept = {"known", "known_users", "level"}
+        self.load_state_dict(state | {name: value for name, value in self.named_buffers() if name in kept})
 
     def videos(self, rows: Int64[Tensor, " m"], features: FeatureTensors) -> Float[Tensor, "m d"]:
         """Return the videos' vectors, [m, d].
@@ -118,12 +131,16 @@ class TwoTower(nn.Module):
         keep = self.known[rows]
         if self.training and self.config.id_dropout:
             keep = keep & (torch.rand(len(rows), device=rows.device) >= self.config.id_dropout)
-        rows = torch.where(keep, rows, UNKNOWN_ROW)
-        if self.config.id_buckets:
-            ids = self.ids(two_places(rows, self.config.id_buckets).flatten()).unflatten(0, (-1, 2)).sum(1)
-        else:
-            ids = self.ids(rows)
-        return self._finish(ids + self.video_features(features))
+        places = places_of(torch.where(keep, rows, UNKNOWN_ROW), self.config.id_buckets)
+        return self._finish(vectors_at(self.ids, places) + self.video_features(features))
+
+    def user_places(self, rows: Int64[Tensor, " n"]) -> Int64[Tensor, "n p"]:
+        """Return where `user_ids` holds what adds up to each user's own vector, [n, 1 or 2].
+
+        Args:
+            rows: Dataset rows of the users, [n]; 1 for a user who came after training.
+        """
+        return places_of(torch.where(self.known_users[rows], rows, UNKNOWN_ROW), self.config.user_id_buckets)
 
     def states(
         self,
@@ -162,11 +179,25 @@ class TwoTower(nn.Module):
         watched = self.history(torch.cat([start, self.event_dropout(events)], dim=1), clock)
         window = torch.arange(len(state), device=state.device)[:, None]
         watched = _rows(watched.flatten(0, 1), state + watched.shape[1] * window)
+        if self.user_ids is not None:
+            # To each of the vectors that a state is made of; it is one, or one for each head.
+            parts = watched.view(*state.shape, -1, self.config.dim)
+            watched = (parts + self._own(self.user_ids, users.rows, state.shape[1])).flatten(2).to(watched.dtype)
         if self.training and self.config.user_dropout:
             users = users.without(torch.rand(len(events), device=events.device) < self.config.user_dropout)
         about = self.user_features(users)[:, None] + moment
         known = torch.cat([watched, about.to(watched.dtype)], dim=-1)
         return self._interests(self.join(known), watched), known
+
+    def _own(self, table: nn.Embedding, rows: Int64[Tensor, " b"], queries: int) -> Float[Tensor, "b t 1 d"]:
+        """Return users' own vectors, for all queries of a window or for each of them, [b, 1 or t, 1, d]."""
+        # Asked for at once: where rows are dealt out, every call goes round.
+        vectors = vectors_at(table, self.user_places(functional.pad(rows, (0, 1), value=UNKNOWN_ROW)))
+        own, unknown = vectors[:-1, None, None], vectors[-1]
+        if not self.training or not self.config.user_id_dropout:
+            return own
+        kept = torch.rand(len(rows), queries, 1, 1, device=rows.device) >= self.config.user_id_dropout
+        return torch.where(kept, own, unknown)
 
     def _interests(self, joined: Float[Tensor, "b t j"], watched: Float[Tensor, "b t k"]) -> Float[Tensor, "b t *i w"]:
         """Return the queries: each adds to a vector of the state, another one as far as the state has several."""
@@ -224,6 +255,16 @@ class TwoTower(nn.Module):
         queries, known = self._ask(events, batch.state, batch.users, batch.time_ms)
         days = functional.one_hot(batch.day, batch.levels.shape[1]) * self._leaning(known)
         return _beside(queries, days), torch.cat([content, batch.levels], dim=1)
+
+
+def _own_vectors(config: ModelConfig, known_users: Tensor | None) -> nn.Embedding:
+    """Return a table of zeros for users' own vectors."""
+    if known_users is None:
+        raise ConfigError("model.user_id is true, and known_users is missing: towers built by hand need it")
+    places = table_size(len(known_users), config.user_id_buckets, "user_id_buckets")
+    zeros = torch.zeros(places, config.dim)
+    table: nn.Embedding = nn.Embedding.from_pretrained(zeros, freeze=False)  # type: ignore[no-untyped-call]
+    return table
 
 
 def _rows(table: Float[Tensor, "n w"], places: Int64[Tensor, "b t"]) -> Float[Tensor, "b t w"]:

@@ -1,19 +1,23 @@
 """The user tower as requests run it: machine code for a user at a time, where evaluation and training run torch."""
 
+from functools import partial
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
-from jaxtyping import Float32, Int64
+import torch
+from jaxtyping import Float32, Int32, Int64
 from torch import nn
 
 from towers.features import FeatureTable, Requests
 from towers.models.encode import query_vectors
 from towers.models.feature_bag import FeatureBag
+from towers.models.history.encoder import LastStates
 from towers.models.two_tower import TwoTower
 from towers.types import Geometry, TowersError
 
 if TYPE_CHECKING:
     from towers.models.machine.ask import Features, Joining, Knowing
+    from towers.models.machine.seen import Asked
 
 
 class UserTower:
@@ -25,7 +29,7 @@ class UserTower:
     Args:
         towers: Trained towers.
         vectors: Of every video row, as :func:`towers.models.video_vectors` gives them, [rows, d]; may be mapped.
-        users: Features of every user row, [users].
+        users: Of every user row, [users].
     """
 
     def __init__(self, towers: TwoTower, vectors: Float32[np.ndarray, "rows d"], users: FeatureTable) -> None:
@@ -33,12 +37,18 @@ class UserTower:
         self._last_states = towers.history.last_states()
         if self._last_states is None:
             return
+        from towers.compiled import entry
         from towers.models.machine.ask import queries
         from towers.models.machine.seen import Asked
         from towers.models.machine.weights import array
 
-        self._asked, self._ask, self._start = Asked, queries, array(towers.start)
+        self._asked, self._start, self._window = Asked, array(towers.start), towers.window
         self._features, self._weights = _features(towers, users), (_knowing(towers), _joining(towers))
+        # Every second of four numbers, so that what is asked need not be contiguous.
+        one, state = np.zeros(4, np.int64)[::2], np.zeros((1, towers.history.width), np.float32)
+        nobody = Asked(one[None], one[None], one, self._vectors, self._start, self._window)
+        self._last_states = _entered(self._last_states, nobody)
+        self._ask = entry(queries, self._weights, self._features, one, one, state)
 
     def queries(self, requests: Requests, users: Int64[np.ndarray, " q"]) -> Float32[np.ndarray, "q *i d"]:
         """Return each user's vector, [q, d]; [q, interests, d] where the towers give several.
@@ -52,35 +62,46 @@ class UserTower:
         """
         if self._last_states is None:
             return query_vectors(self._towers, self._vectors, requests, self._users.take(users))
-        asked_ms, config = requests.asked_ms, self._towers.config
-        asked = self._asked(*(
-            requests.history,
-            requests.history_ms,
-            asked_ms,
-            self._vectors,
-            self._start,
-            config.window,
-        ))
-        states = self._last_states(asked)
+        history, asked_ms = requests.history, requests.asked_ms
+        asked = self._asked(history, requests.history_ms, asked_ms, self._vectors, self._start, self._window)
+        states = np.ascontiguousarray(self._last_states(asked), np.float32)
         queries, bad = self._ask(self._weights, self._features, users, asked_ms, states)
         if bad >= 0:
             raise TowersError(f"the vector of user {bad} is not finite; the towers' weights are bad")
-        return queries if config.interests > 1 else queries[:, 0]
+        return queries if queries.shape[1] > 1 else queries[:, 0]
+
+
+def _entered(last_states: LastStates, asked: "Asked") -> LastStates:
+    """Return the function without its weights' types being asked for at each call; one of plain Python as it is."""
+    from towers.compiled import entry
+
+    code = last_states.func if isinstance(last_states, partial) else last_states
+    weights = last_states.args if isinstance(last_states, partial) else ()
+    return partial(entry(code, *weights, asked), *weights) if hasattr(code, "compile") else last_states
 
 
 def _features(towers: TwoTower, users: FeatureTable) -> "Features":
     """Return the features that the towers read, those of a kind side by side."""
     from towers.models.machine.ask import Features
 
+    own = _own_lines(towers, users)
     if not towers.user_features.reads:
         users = FeatureTable(users.codes[:, :0])
     return Features(
         np.ascontiguousarray(users.codes),
         _beside(users.bags, np.zeros((len(users), 0), np.int32)),
         _beside(users.vectors, np.zeros((len(users), 0), np.float32)),
+        own,
         _begins(users.bags),
         _begins(users.vectors),
     )
+
+
+def _own_lines(towers: TwoTower, users: FeatureTable) -> Int32[np.ndarray, "users p"]:
+    if towers.user_ids is None:
+        return np.zeros((len(users), 0), np.int32)
+    rows = torch.from_numpy(np.arange(len(users)) if users.rows is None else users.rows)
+    return towers.user_places(rows.to(towers.start.device)).cpu().numpy().astype(np.int32)
 
 
 def _beside(parts: tuple[np.ndarray, ...], nothing: np.ndarray) -> np.ndarray:
@@ -107,6 +128,7 @@ def _knowing(towers: TwoTower) -> "Knowing":
         np.concatenate([nothing, *(array(mark)[None] for mark in bag.missing)]),
         hours,
         weekdays,
+        nothing if towers.user_ids is None else array(towers.user_ids.weight),
     )
 
 

@@ -1,44 +1,62 @@
-"""Ids to rows, for requests: a table in which an id is found at its place or soon after."""
+"""Ids to rows, for requests, and what is known of a user: by machine code, which waits for memory once for all ids."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Int32, Int64
 
-from towers.compiled import compiled
-from towers.data import Vocabulary
+from towers.compiled import compiled, entry
+from towers.data import Positives, Vocabulary
 from towers.data.vocabulary import FIRST_ROW, UNKNOWN_ROW, as_ids
+from towers.index.places import places_of, slot_of
+from towers.types import ConfigError
 
 Id = int | np.integer | str
 Ids = Int64[np.ndarray, " n"] | Sequence[Id]
-_INT64 = np.iinfo(np.int64)
-_SPREAD = np.uint64(0x9E3779B97F4A7C15)
-"""2^64 over the golden ratio: the upper bits of products with it tell neighbours apart."""
+_INT64 = np.dtype(np.int64)
+_NO_IDS = np.zeros(0, np.int64)
+ANY_IDS = np.zeros(4, np.int64)[::2]
+"""An array like any: every second of four numbers, so that machine code for it asks for no contiguous ones."""
+
+
+def listed(name: str, ids: Ids) -> Ids:
+    """Return ids that are not one text, whose letters would each pass for an id."""
+    if isinstance(ids, (str, bytes)):
+        raise ConfigError(f"{name} is the text {ids!r}; expected a list of ids, as in [{ids!r}]")
+    return ids
+
+
+class Table(NamedTuple):
+    """Ids in row order from row 2, [n], and where each stands; see :func:`towers.index.places.places_of`."""
+
+    ids: Int64[np.ndarray, " n"]
+    places: Int32[np.ndarray, " places"]
 
 
 class Lookup:
     """Gives what :meth:`towers.data.Vocabulary.rows` gives, among a million int64 ids in a tenth of the time.
 
     A search among sorted ids waits for memory some ten times, one after the other; a table once, and for all ids
-    together. It takes 8 to 16 bytes an id. Strings are looked up by the vocabulary itself.
+    together. Strings are looked up by the vocabulary itself.
 
     Args:
         vocabulary: Whose ids.
 
+    Attributes:
+        table: The ids and their table; of no ids where they are strings.
+        numbers: Whether ids are int64.
+
     Example:
-        >>> videos = Lookup(Vocabulary.from_ids(np.array([70, 80])))
-        >>> videos.rows([80, 90]).tolist(), videos.row(70)
-        ([3, 1], 2)
+        >>> Lookup(Vocabulary.from_ids(np.array([70, 80]))).rows([80, 90]).tolist()
+        [3, 1]
     """
 
     def __init__(self, vocabulary: Vocabulary) -> None:
-        self._vocabulary, self._known = vocabulary, vocabulary.known
-        if not vocabulary.is_string:
-            bits = max(1, int(2 * len(self._known)).bit_length())
-            self._known = np.array(self._known)
-            self._table = np.zeros(1 << bits, np.int32)
-            _fill(self._known, self._table, 64 - bits)
-            self._shift = 64 - bits
+        self._vocabulary, self.numbers = vocabulary, not vocabulary.is_string
+        ids = np.ascontiguousarray(vocabulary.known) if self.numbers else _NO_IDS
+        self.table = Table(ids, places_of(ids))
+        self._find = entry(_find, self.table, ANY_IDS)
 
     def rows(self, ids: Ids) -> Int64[np.ndarray, " n"]:
         """Return the row of each id, 1 where it is not held, [n].
@@ -46,53 +64,71 @@ class Lookup:
         Raises:
             DataError: Strings were given for int64 ids, or the other way round.
         """
-        if self._vocabulary.is_string:
-            return self._vocabulary.rows(ids)
-        if type(ids) is not np.ndarray or ids.dtype != np.int64:
-            ids = as_ids(ids, like=self._known)
-        return _find(self._known, self._table, self._shift, np.ascontiguousarray(ids))
+        return self._find(self.table, self.array(ids)) if self.numbers else self._vocabulary.rows(ids)
 
-    def row(self, id: Id) -> int:  # noqa: A002 - what rows takes a list of
-        """Return the row of one id, 1 where it is not held.
+    def array(self, ids: Ids) -> Int64[np.ndarray, " n"]:
+        """Return int64 ids as an array, [n].
 
         Raises:
-            DataError: A string was given for int64 ids, or the other way round.
+            DataError: Strings were given.
         """
-        if type(id) is int and _INT64.min <= id <= _INT64.max and not self._vocabulary.is_string:
-            return _row(self._known, self._table, self._shift, id)
-        return int(self.rows([id])[0])
+        return ids if type(ids) is np.ndarray and ids.dtype is _INT64 else as_ids(ids, like=self.table.ids)
+
+
+class Known(NamedTuple):
+    """What a bundle knows of users and videos by their ids.
+
+    Attributes:
+        users: Their ids.
+        videos: Their ids.
+        offsets: Where each user row's events begin, [users + 3].
+        watched: Video rows, oldest first within a user, [events].
+    """
+
+    users: Table
+    videos: Table
+    offsets: Int64[np.ndarray, " rows_1"]
+    watched: Int32[np.ndarray, " events"]
+
+    @classmethod
+    def of(cls, users: Lookup, videos: Lookup, positives: Positives) -> "Known":
+        """Return what lookups and histories say."""
+        return cls(users.table, videos.table, np.asarray(positives.offsets), np.asarray(positives.video_row))
 
 
 @compiled
-def _place(id: int, shift: int) -> np.int64:  # noqa: A002
-    return np.int64((np.uint64(id) * _SPREAD) >> np.uint64(shift))
+def look_up(
+    known: Known, user: int, videos: Int64[np.ndarray, " m"], are_rows: bool
+) -> tuple[int, int, int, Int64[np.ndarray, " n_m"]]:
+    """Return a user's row, where their events begin and end, and the rows of these events' videos and of others.
+
+    Args:
+        known: What is known.
+        user: Id of the user.
+        videos: Ids of other videos, [m].
+        are_rows: Whether rows are given instead of ids.
+    """
+    row = user if are_rows else _row(known.users, user)
+    begin, end = known.offsets[row], known.offsets[row + 1]
+    rows = np.empty(end - begin + videos.size, np.int64)
+    for event in range(end - begin):
+        rows[event] = known.watched[begin + event]
+    for place in range(videos.size):
+        rows[end - begin + place] = videos[place] if are_rows else _row(known.videos, videos[place])
+    return row, begin, end, rows
 
 
 @compiled
-def _fill(known: Int64[np.ndarray, " n"], table: Int32[np.ndarray, " places"], shift: int) -> None:
-    """Write each id's number, from 1, to the first free place from its own on."""
-    for number in range(len(known)):
-        place = _place(known[number], shift)
-        while table[place]:
-            place = (place + 1) & (len(table) - 1)
-        table[place] = number + 1
+def _row(table: Table, id: int) -> int:  # noqa: A002
+    """Return the row of an id, 1 where it is not held."""
+    slot = slot_of(table.places, table.ids, id)
+    return slot + FIRST_ROW if slot >= 0 else UNKNOWN_ROW
 
 
 @compiled
-def _row(known: Int64[np.ndarray, " n"], table: Int32[np.ndarray, " places"], shift: int, id: int) -> int:  # noqa: A002
-    """Return the row of an id."""
-    place = _place(id, shift)
-    while table[place] and known[table[place] - 1] != id:
-        place = (place + 1) & (len(table) - 1)
-    return table[place] - 1 + FIRST_ROW if table[place] else UNKNOWN_ROW
-
-
-@compiled
-def _find(
-    known: Int64[np.ndarray, " n"], table: Int32[np.ndarray, " places"], shift: int, ids: Int64[np.ndarray, " m"]
-) -> Int64[np.ndarray, " m"]:
+def _find(table: Table, ids: Int64[np.ndarray, " m"]) -> Int64[np.ndarray, " m"]:
     """Return the row of each id."""
-    rows = np.empty(len(ids), np.int64)
-    for number in range(len(ids)):
-        rows[number] = _row(known, table, shift, ids[number])
+    rows = np.empty(ids.size, np.int64)
+    for place in range(ids.size):
+        rows[place] = _row(table, ids[place])
     return rows

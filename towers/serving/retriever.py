@@ -1,20 +1,24 @@
 """Candidates for users and neighbours of videos, from a bundle."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from enum import Enum, StrEnum
+from copy import copy
+from enum import Enum
 from pathlib import Path
 from typing import NamedTuple, cast
 
 import numpy as np
 from jaxtyping import Float32, Int64
 
+from towers.compiled import entry
 from towers.data import TIME_UNKNOWN, Vocabulary
 from towers.data.vocabulary import FIRST_ROW, UNKNOWN_ROW
 from towers.features import Requests
+from towers.index import Mask
 from towers.models import likeness_queries
 from towers.publishing import Bundle
-from towers.serving.lookup import Id, Ids, Lookup
+from towers.serving.candidates import Candidates, Way
+from towers.serving.chosen import Chooser, Where
+from towers.serving.lookup import ANY_IDS, Id, Ids, Known, Lookup, listed, look_up
 from towers.types import ConfigError, UnknownIdError
 
 Watched = Ids | Sequence[tuple[Id, int | None]]
@@ -32,58 +36,26 @@ class Unknown(Enum):
     """Raise UnknownIdError."""
 
 
-class Way(StrEnum):
-    """How an answer was found."""
-
-    history = "history"
-    """From what the user has watched."""
-    features = "features"
-    """The user is known but has watched nothing: from features alone."""
-    new_user = "new_user"
-    """The user is not known and no history was given: what anybody new is shown."""
-    video = "video"
-    """From another video."""
-
-
-@dataclass(frozen=True)
-class Candidates:
-    """Videos, best first.
+class _Asked(NamedTuple):
+    """One request in rows.
 
     Attributes:
-        ids: What the app calls them, as many as were found: int64 [n], or a list of strings.
-        scores: Inner products with the query, non-increasing, [n].
-        way: How they were found.
-        short_because: Why there are fewer than asked for; empty where there are not.
-        dropped: How many videos of the given history the bundle does not know.
-        bundle_version: Which version answered.
+        user: Whose.
+        history: The events to read.
+        history_ms: When they happened.
+        hidden: What may not be shown, first of all what was seen; some of it may stand there twice.
+        seen: How much of it was seen.
+        dropped: How much of the history was left out.
+        way: How the answer is found.
     """
-
-    ids: Int64[np.ndarray, " n"] | list[str]
-    scores: Float32[np.ndarray, " n"]
-    way: Way
-    short_because: str
-    dropped: int
-    bundle_version: str
-
-    def __len__(self) -> int:
-        return len(self.ids)
-
-
-class _Asked(NamedTuple):
-    """One request in rows: the user, the events to read, what is hidden as seen and as blocked, what was left out."""
 
     user: int
     history: Int64[np.ndarray, " h"]
     history_ms: Int64[np.ndarray, " h"]
-    seen: Int64[np.ndarray, " n"]
-    blocked: Int64[np.ndarray, " m"]
+    hidden: Int64[np.ndarray, " n"]
+    seen: int
     dropped: int
     way: Way
-
-    @property
-    def hidden(self) -> Int64[np.ndarray, " n"]:
-        """What may not be shown; some of it may stand there twice."""
-        return np.concatenate([self.seen, self.blocked]) if len(self.blocked) else self.seen
 
 
 class Retriever:
@@ -98,8 +70,12 @@ class Retriever:
         self.bundle, self.unknown = bundle, unknown
         self._towers, self._vectors, self._index = bundle.towers, bundle.vectors, bundle.index
         self._user_tower, self._version = bundle.material.user_tower, bundle.version
-        self._users, self._videos, known = Lookup(bundle.users), Lookup(bundle.videos), bundle.positives
-        self._offsets, self._watched, self._when = map(np.asarray, (known.offsets, known.video_row, known.time_ms))
+        self._users, self._videos, positives = Lookup(bundle.users), Lookup(bundle.videos), bundle.positives
+        self._known, self._when = Known.of(self._users, self._videos, positives), np.asarray(positives.time_ms)
+        self._look_up = entry(look_up, self._known, UNKNOWN_ROW, ANY_IDS, True)
+        self._numbers, self._ids_of = self._users.numbers and self._videos.numbers, bundle.videos.ids_of_known
+        self._most, self._chooser = max(1, len(self._index)), Chooser(bundle, self._videos)
+        self._allow: Mask | None = None
 
     @classmethod
     def open(cls, folder: str | Path, unknown: Unknown = Unknown.cold) -> "Retriever":
@@ -114,6 +90,28 @@ class Retriever:
         """
         return cls(Bundle.open(folder), unknown)
 
+    def only(self, where: Where | None = None, ids: Ids | None = None) -> "Retriever":
+        """Return a retriever that answers with some videos alone; all else is shared, so keep one for each filter.
+
+        What it may answer with is found out at its first answer and remembered as long as it lives. Filters follow each
+        other: `retriever.only({"region": "DE"}).without(ids=blocked)`; each step costs a request a pass over a bit for
+        each video, unless it is kept.
+
+        Args:
+            where: Of each feature the value that a video must have, or several of which any will do; of several
+                features all must be suited. The features are the videos' categorical and multi-valued ones.
+            ids: The only videos; those that the bundle does not know are left out.
+
+        Raises:
+            ConfigError: A feature that there is not, one text in place of a list of ids, or neither where nor ids.
+            DataError: Ids of another sort than the bundle's.
+        """
+        return self._narrowed(self._chooser.mask(where, ids))
+
+    def without(self, where: Where | None = None, ids: Ids | None = None) -> "Retriever":
+        """Return a retriever that answers with all videos but those that `only` would leave; see there."""
+        return self._narrowed(~self._chooser.mask(where, ids))
+
     def embed_users(self, user_ids: Ids) -> Float32[np.ndarray, "n *i d"]:
         """Return the users' vectors at an unknown moment, [n, d]; an unknown user's is that of anybody new.
 
@@ -123,7 +121,7 @@ class Retriever:
             ConfigError: One text in place of a list of ids.
             UnknownIdError: A user is unknown and the retriever refuses those.
         """
-        return self._queries(self._user_rows(_listed("user_ids", user_ids)))
+        return self._queries(self._user_rows(listed("user_ids", user_ids)))
 
     def embed_videos(self, video_ids: Ids) -> Float32[np.ndarray, "n d"]:
         """Return the videos' vectors, [n, d].
@@ -132,7 +130,7 @@ class Retriever:
             ConfigError: One text in place of a list of ids.
             UnknownIdError: A video is unknown: its features are not here, so it has no vector.
         """
-        return np.asarray(self._vectors[_known_rows(self.bundle.videos, _listed("video_ids", video_ids), "video")])
+        return np.asarray(self._vectors[_known_rows(self.bundle.videos, listed("video_ids", video_ids), "video")])
 
     def candidates(
         self,
@@ -171,8 +169,9 @@ class Retriever:
             ConfigError: k below 1, or one text in place of a list of ids.
             UnknownIdError: A user is unknown and the retriever refuses those.
         """
-        rows = self._user_rows(_listed("user_ids", user_ids))
-        return self._answers(self._queries(rows), k, [self._of_row(row, keep_seen) for row in rows.tolist()])
+        rows = self._user_rows(listed("user_ids", user_ids))
+        asked = [self._of_user(row, _NOTHING, True, keep_seen) for row in rows.tolist()]
+        return self._answers(self._queries(rows), k, asked)
 
     def similar(self, video_id: Id, k: int = 10) -> Candidates:
         """Return the videos whose vectors have the highest inner product with a video's, itself left out.
@@ -184,36 +183,42 @@ class Retriever:
             UnknownIdError: The video is unknown.
         """
         rows = _known_rows(self.bundle.videos, [video_id], "video")
-        asked = _Asked(UNKNOWN_ROW, rows[:0], rows[:0], rows[:0], rows, 0, Way.video)
+        asked = _Asked(UNKNOWN_ROW, rows[:0], rows[:0], rows, 0, 0, Way.video)
         return self._answers(likeness_queries(self._towers, self._vectors[rows]), k, [asked])[0]
+
+    def _narrowed(self, mask: Mask) -> "Retriever":
+        other = copy(self)
+        other._allow = mask if self._allow is None else self._allow & mask
+        return other
 
     def _user_rows(self, user_ids: Ids) -> Int64[np.ndarray, " n"]:
         if self.unknown is Unknown.refuse:
             return _known_rows(self.bundle.users, user_ids, "user")
         return self._users.rows(user_ids)
 
-    def _user_row(self, user_id: Id) -> int:
-        row = self._users.row(user_id)
-        return int(self._user_rows([user_id])[0]) if row == UNKNOWN_ROW else row
-
     def _queries(self, users: Int64[np.ndarray, " q"]) -> Float32[np.ndarray, "q *i d"]:
         """Return the vectors of users as the bundle knows them."""
-        requests = Requests.of(self._offsets, self._watched, self._when, users, self._towers.window)
+        known = self._known
+        requests = Requests.of(known.offsets, known.watched, self._when, users, self._towers.window)
         return self._user_tower.queries(requests, users)
 
-    def _of_row(self, user: int, keep_seen: bool, blocked: Int64[np.ndarray, " n"] = _NOTHING) -> _Asked:
-        """Return the request of a user as the bundle knows them."""
-        begin, end = self._offsets[user : user + 2].tolist()
-        seen = self._watched[begin:end].astype(np.int64)
-        newest = slice(-self._towers.window, None)
-        hidden = _NOTHING if keep_seen else seen
-        return _Asked(user, seen[newest], self._when[begin:end][newest], hidden, blocked, 0, _way(user, end - begin))
-
     def _ask(self, user_id: Id | None, history: Watched | None, exclude: Ids, keep_seen: bool) -> _Asked:
-        user = UNKNOWN_ROW if user_id is None else self._user_row(user_id)
-        blocked = self._videos.rows(exclude) if len(_listed("exclude", exclude)) else _NOTHING
-        asked = self._of_row(user, keep_seen, blocked)
+        """Return a request in rows."""
+        blocked, asked = listed("exclude", exclude), None
+        if type(user_id) is int and -(2**63) <= user_id < 2**63 and self._numbers:
+            asked = self._of_user(user_id, self._videos.array(blocked), False, keep_seen)
+        if asked is None or (asked.user == UNKNOWN_ROW and self.unknown is Unknown.refuse):
+            user = UNKNOWN_ROW if user_id is None else int(self._user_rows([user_id])[0])
+            asked = self._of_user(user, self._videos.rows(blocked) if len(blocked) else _NOTHING, True, keep_seen)
         return asked if history is None else self._watching(asked, history, keep_seen)
+
+    def _of_user(self, user: int, blocked: Int64[np.ndarray, " n"], are_rows: bool, keep_seen: bool) -> _Asked:
+        """Return the request of a user as the bundle knows them; the user and what is blocked by ids or by rows."""
+        row, begin, end, rows = self._look_up(self._known, user, blocked, are_rows)
+        count = end - begin
+        newest = max(0, count - self._towers.window)
+        hidden, seen = (rows[count:], 0) if keep_seen else (rows, count)
+        return _Asked(row, rows[newest:count], self._when[begin + newest : end], hidden, seen, 0, _way(row, count))
 
     def _watching(self, asked: _Asked, history: Watched, keep_seen: bool) -> _Asked:
         """Return the request of a user who has watched something else."""
@@ -221,9 +226,9 @@ class Retriever:
         rows = self._history_rows(given)
         known = rows >= FIRST_ROW
         events = rows[known]
-        seen = asked.seen if keep_seen else np.concatenate([asked.seen, events])
+        seen = _NOTHING if keep_seen else events
         return _Asked(
-            *(asked.user, events, given_ms[known], seen, asked.blocked),
+            *(asked.user, events, given_ms[known], np.concatenate([seen, asked.hidden]), len(seen) + asked.seen),
             *(len(rows) - len(events), _way(asked.user, len(events))),
         )
 
@@ -233,27 +238,30 @@ class Retriever:
         return self._videos.rows(history)
 
     def _answers(self, queries: Float32[np.ndarray, "q *i d"], k: int, asked: list[_Asked]) -> list[Candidates]:
-        if k < 1:
-            raise ConfigError(f"k is {k}; ask for at least 1 candidate")
-        hits = self._index.search(queries, min(k, max(1, len(self._index))), [each.hidden for each in asked])
-        lists = zip(hits.ids, hits.scores, asked, strict=True)
-        return [self._answer(rows, scores, k, each) for rows, scores, each in lists]
+        hits = self._index.search(queries, min(k, self._most), [each.hidden for each in asked], self._allow)
+        return [self._answer(hits.ids[place], hits.scores[place], k, each) for place, each in enumerate(asked)]
 
     def _answer(
         self, rows: Int64[np.ndarray, " n"], scores: Float32[np.ndarray, " n"], k: int, asked: _Asked
     ) -> Candidates:
         """Return a row of hits without its empty slots, which come last."""
-        if rows[-1] < 0:
-            found = np.count_nonzero(rows >= 0)
-            rows, scores = rows[:found], scores[:found]
-        why = self._why_short(k, len(rows), asked) if len(rows) < k else ""
-        return Candidates(self.bundle.videos.ids_of_known(rows), scores, asked.way, why, asked.dropped, self._version)
+        found = len(rows) if rows[-1] >= 0 else int(np.count_nonzero(rows >= 0))
+        rows, scores = rows[:found], scores[:found]
+        why = self._why_short(k, found, asked) if found < k else ""
+        return Candidates(self._ids_of(rows), scores, asked.way, why, asked.dropped, self._version)
 
     def _why_short(self, k: int, found: int, asked: _Asked) -> str:
-        seen = len(np.unique(asked.seen))
-        other = len(np.unique(asked.hidden[asked.hidden >= FIRST_ROW])) - seen
-        itself = "the video itself" if asked.way is Way.video else f"{other} excluded"
-        return f"asked for {k}; of {len(self._index)} videos {seen} are seen and {itself}, {found} are left"
+        seen, hidden = (self._may(np.unique(rows)) for rows in (asked.hidden[: asked.seen], asked.hidden))
+        itself = "the video itself" if asked.way is Way.video else f"{hidden - seen} excluded"
+        videos = f"{len(self._index)} videos"
+        if self._allow is not None:
+            videos += f" {found + hidden} may be shown, of which"
+        return f"asked for {k}; of {videos} {seen} are seen and {itself}, {found} are left"
+
+    def _may(self, rows: Int64[np.ndarray, " n"]) -> int:
+        """Return how many rows are videos that may be shown but for being hidden."""
+        rows = rows[rows >= FIRST_ROW]
+        return len(rows) if self._allow is None else int(self._allow.holds(rows).sum())
 
 
 def _way(user: int, events: int) -> Way:
@@ -262,18 +270,11 @@ def _way(user: int, events: int) -> Way:
     return Way.new_user if user == UNKNOWN_ROW else Way.features
 
 
-def _listed(name: str, ids: Ids) -> Ids:
-    """Return ids that are not one text, whose letters would each pass for an id."""
-    if isinstance(ids, str | bytes):
-        raise ConfigError(f"{name} is the text {ids!r}; expected a list of ids, as in [{ids!r}]")
-    return ids
-
-
 def _with_times(history: Watched) -> tuple[Ids, Int64[np.ndarray, " n"]]:
     """Return the videos of a history, and when each was watched, TIME_UNKNOWN where that is not said."""
     pairs = [each for each in history if isinstance(each, tuple)]
     if not pairs:
-        return _listed("history", cast("Ids", history)), np.full(len(history), TIME_UNKNOWN)
+        return listed("history", cast("Ids", history)), np.full(len(history), TIME_UNKNOWN)
     if len(pairs) < len(history):
         raise ConfigError(f"history has {len(pairs)} pairs (video, time_ms) of {len(history)}; expected all or none")
     when = [TIME_UNKNOWN if time_ms is None else time_ms for _, time_ms in pairs]

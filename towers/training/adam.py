@@ -1,6 +1,6 @@
 """AdamW in one pass over small tables, and over the touched rows alone where a table is large."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
 import torch
@@ -75,7 +75,7 @@ class RowAdamW(AdamW):
         table.index_copy_(0, rows, weights.addcdiv_(mean, spread, value=-rate / (1 - beta1**count)))
 
 
-def shorten(parameters: Iterable[Parameter], most: float, dealt: Parameter | None = None) -> Tensor:
+def shorten(parameters: Iterable[Parameter], most: float, dealt: Collection[Parameter] = ()) -> Tensor:
     """Shorten the gradient of all parameters together to a norm of at most `most`; return what it was.
 
     The norm stays where the gradients are: nobody waits for a GPU to tell it.
@@ -83,7 +83,7 @@ def shorten(parameters: Iterable[Parameter], most: float, dealt: Parameter | Non
     Args:
         parameters: With or without gradients, dense or sparse.
         most: Largest norm.
-        dealt: The one of which other processes have the other rows; None where there is none.
+        dealt: Those of which other processes have the other rows.
 
     Example:
         >>> weight = torch.nn.Parameter(torch.zeros(2))
@@ -99,10 +99,11 @@ def shorten(parameters: Iterable[Parameter], most: float, dealt: Parameter | Non
             # Only of distinct rows is the norm of the values that of the gradient.
             parameter.grad = parameter.grad.coalesce()
         slopes[parameter] = parameter.grad.values() if parameter.grad.is_sparse else parameter.grad
-    norm = get_total_norm([slope for parameter, slope in slopes.items() if parameter is not dealt])
-    if dealt is not None:
+    parts = {id(parameter) for parameter in dealt}
+    norm = get_total_norm([slope for parameter, slope in slopes.items() if id(parameter) not in parts])
+    if dealt:
         # Summed alike in all processes: a norm that differed in its last bit would let their weights part.
-        square = slopes[dealt].square().sum()
+        square = torch.stack([slopes[parameter].square().sum() for parameter in dealt]).sum()
         distributed.all_reduce(square)
         norm = (norm.square() + square).sqrt()
     shrink = (most / (norm + 1e-6)).clamp(max=1.0)

@@ -1,5 +1,6 @@
 """Whose a run folder is: one set of options, one process at a time."""
 
+import dataclasses
 import fcntl
 import json
 from collections.abc import Iterator
@@ -17,12 +18,13 @@ a head can be fitted to towers that are there."""
 
 
 @contextmanager
-def claimed(folder: Path, plain: dict[str, Any]) -> Iterator[None]:
+def claimed(folder: Path, plain: dict[str, Any], defaults: dict[str, Any]) -> Iterator[None]:
     """Hold a run folder for these options until the end of the block; the lock goes with the process.
 
     Args:
         folder: Made where it does not exist.
         plain: The options as plain values.
+        defaults: What options were that a run does not name, since they are newer than it; as plain values.
 
     Raises:
         RunError: It holds a run with other options, or something else, or another process trains in it.
@@ -38,7 +40,7 @@ def claimed(folder: Path, plain: dict[str, Any]) -> Iterator[None]:
             raise RunError(f"another process trains in {folder}; wait for it, or choose another run=FOLDER") from error
         page = folder / CONFIG
         if page.is_file():
-            _compare(folder, json.loads(page.read_text()), plain)
+            _compare(folder, filled(json.loads(page.read_text()), defaults), plain)
         else:
             write_json(page, plain)
         yield
@@ -51,3 +53,34 @@ def _compare(folder: Path, before: dict[str, Any], now: dict[str, Any]) -> None:
                 f"{folder} holds a run with other options: {name} was {before.get(name)} and is now {now[name]}; "
                 "choose another run=FOLDER, or delete that one"
             )
+
+
+def filled(options: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:
+    """Return options with the defaults of those that they lack, in groups of options too.
+
+    Example:
+        >>> filled({"seed": 7, "optim": {"epochs": 3}}, {"seed": 0, "optim": {"epochs": 0, "steer": "recall@100"}})
+        {'seed': 7, 'optim': {'epochs': 3, 'steer': 'recall@100'}}
+    """
+    groups = [
+        name for name, value in defaults.items() if isinstance(value, dict) and isinstance(options.get(name), dict)
+    ]
+    return defaults | options | {name: filled(options[name], defaults[name]) for name in groups}
+
+
+def defaults_of(options: Any) -> dict[str, Any]:  # noqa: ANN401 - any dataclass
+    """Return the defaults of a dataclass and of those it holds; what must be given is left out.
+
+    Example:
+        >>> from towers.training.config import TrainerConfig
+        >>> defaults_of(TrainerConfig(devices=4))
+        {'devices': 1, 'strategy': <Strategy.auto: 'auto'>}
+    """
+    found = {}
+    for field in dataclasses.fields(options):
+        value = getattr(options, field.name)
+        if dataclasses.is_dataclass(value):
+            found[field.name] = defaults_of(value)
+        elif field.default is not dataclasses.MISSING:
+            found[field.name] = field.default
+    return found

@@ -40,7 +40,7 @@ class Strategy(Enum):
     ddp = "ddp"
     """Each process has all weights and takes its part of every batch; their gradients are averaged."""
     rows = "rows"
-    """As ddp, but of the video table each keeps a part of the rows: for a table that one device cannot hold."""
+    """As ddp, but of the tables of ids each keeps a part of the rows: for a table that one device cannot hold."""
 
 
 class Schedule(Enum):

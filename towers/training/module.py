@@ -18,7 +18,7 @@ from towers.models import TwoTower
 from towers.training.adam import RowAdamW, shorten
 from towers.training.config import OptimConfig, Schedule, Tables
 from towers.training.losses import Losses
-from towers.training.shards import RowShards, change_rows
+from towers.training.shards import change_rows, shards_of
 from towers.types import RunError
 
 LARGE_TABLE = 20_000
@@ -70,7 +70,7 @@ class TowersModule(pl.LightningModule):
         """Stop where a loss is not finite."""
         if not math.isfinite(loss):
             place = f"epoch {self.current_epoch + 1}, step {index + 1}"
-            raise RunError(f"the loss is {loss} at {place}: {self._cause(batch)}")
+            raise RunError(f"the loss is {loss} at {place}: {self.cause(batch, late=batch.weight.is_cuda)}")
 
     def value_of(self, batch: Batch) -> Tensor:
         """Return the loss of a batch, times what it is worth."""
@@ -79,16 +79,28 @@ class TowersModule(pl.LightningModule):
         value = candidate_loss(self.loss, queries, batch.target, batch.weight, candidates, self.towers.scale)
         return value * batch.worth
 
-    def _cause(self, batch: Batch) -> str:
-        """Say where the first thing that is not a number is, and what to do."""
+    def cause(self, batch: Batch, late: bool) -> str:
+        """Say where the first thing that is not a number is, and what to do.
+
+        Args:
+            batch: Whose loss is not finite.
+            late: Whether steps have been taken since, as on a GPU: they have spoilt the weights, whatever it was.
+        """
         if not torch.isfinite(batch.weight).all():
             return "a weight in the batch is not finite; look at data.weight and prepare again"
-        if not all(torch.isfinite(vectors).all() for vectors in batch.videos.vectors):
-            return "a video's content vector is not finite; mend the videos table and prepare again"
+        for name, things in (("video", batch.videos), ("user", batch.users)):
+            if not all(torch.isfinite(vectors).all() for vectors in things.vectors):
+                return f"a {name}'s content vector is not finite; mend the {name}s table and prepare again"
+        lower = f"lower optim.learning_rate ({self.optim.learning_rate})"
+        if late:
+            return (
+                f"the batch is finite, so weights or scores have overflowed: {lower}; accelerator=cpu says which, "
+                "for it stops before the step"
+            )
         for name, parameter in self.towers.named_parameters():
             if not torch.isfinite(parameter).all():
-                return f"the weights {name} are not finite; lower optim.learning_rate ({self.optim.learning_rate})"
-        return f"the scores overflow; lower optim.learning_rate ({self.optim.learning_rate})"
+                return f"the weights {name} are not finite; {lower}"
+        return f"the scores overflow; {lower}"
 
     def on_train_batch_end(self, outputs: object, batch: Batch, batch_idx: int) -> None:
         """Keep the temperature in bounds."""
@@ -109,22 +121,18 @@ class TowersModule(pl.LightningModule):
     ) -> None:
         """Shorten a gradient that is too long, rows of large tables included."""
         if gradient_clip_val:
-            shorten(self.parameters(), gradient_clip_val, self.shards.weight if self.shards else None)
-
-    @property
-    def shards(self) -> RowShards | None:
-        """This process's rows of the video table; None where it has them all."""
-        return self.towers.ids if isinstance(self.towers.ids, RowShards) else None
+            dealt = [shards.weight for shards in shards_of(self.towers).values()]
+            shorten(self.parameters(), gradient_clip_val, dealt)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Write the video table whole: any number of processes can go on with it."""
-        if self.shards:
-            change_rows(checkpoint, self._place(self.shards.weight), self.shards.collect)
+        """Write tables whole: any number of processes can go on with them."""
+        for name, shards in shards_of(self.towers).items():
+            change_rows(checkpoint, name, self._place(shards.weight), shards.collect)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Read only this process's rows of the video table."""
-        if self.shards:
-            change_rows(checkpoint, self._place(self.shards.weight), self.shards.deal)
+        """Read only this process's rows of tables that are dealt out."""
+        for name, shards in shards_of(self.towers).items():
+            change_rows(checkpoint, name, self._place(shards.weight), shards.deal)
 
     def _place(self, weight: nn.Parameter) -> int:
         return next(place for place, parameter in enumerate(self.parameters()) if parameter is weight)

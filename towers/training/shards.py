@@ -1,4 +1,4 @@
-"""The video table dealt out over the processes, row by row: for a table that one device cannot hold."""
+"""Tables of ids dealt out over the processes, row by row: for a table that one device cannot hold."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,8 +13,8 @@ from torch.nn.parallel import DistributedDataParallel
 from towers.models import TwoTower
 from towers.training.ranks import Ranks
 
-NAME = "ids.weight"
-"""The table among the towers' weights."""
+TABLES = ("ids", "user_ids")
+"""Tables among the towers' parts that have a row for each id."""
 
 
 class RowShards(nn.Embedding):
@@ -91,42 +91,50 @@ class _Answers(torch.autograd.Function):
 
 @contextmanager
 def dealt_out(towers: TwoTower, module: nn.Module, ranks: Ranks) -> Iterator[None]:
-    """Let each process keep only its rows of the video table within the block.
+    """Let each process keep only its rows of the tables of ids within the block.
 
-    After it the table is whole again and its weights are nobody's: load them from a checkpoint.
+    After it the tables are whole again and their weights are nobody's: load them from a checkpoint.
 
     Args:
         towers: In training.
         module: Lightning's, which holds the towers as `towers`.
         ranks: The processes.
     """
-    whole = towers.ids
-    towers.ids = RowShards(whole, ranks)
+    for name in TABLES:
+        if isinstance(table := getattr(towers, name), nn.Embedding):
+            setattr(towers, name, RowShards(table, ranks))
+            del table
     ignore = DistributedDataParallel._set_params_and_buffers_to_ignore_for_model
-    ignore(module, [f"towers.{NAME}"])  # type: ignore[no-untyped-call]
-    del whole
+    ignore(module, [f"towers.{name}.weight" for name in shards_of(towers)])  # type: ignore[no-untyped-call]
     try:
         yield
     finally:
-        shards = towers.ids
-        towers.ids = nn.Embedding(shards.rows, shards.embedding_dim, sparse=shards.sparse)
+        for name, shards in shards_of(towers).items():
+            setattr(towers, name, nn.Embedding(shards.rows, shards.embedding_dim, sparse=shards.sparse))
 
 
-def change_rows(checkpoint: dict[str, Any], place: int, change: Callable[[Tensor], Tensor]) -> None:
-    """Change everything in a checkpoint that has a row for each row of the video table.
+def shards_of(towers: TwoTower) -> dict[str, RowShards]:
+    """Return this process's parts of the tables that are dealt out, by name."""
+    parts = {name: getattr(towers, name) for name in TABLES}
+    return {name: part for name, part in parts.items() if isinstance(part, RowShards)}
+
+
+def change_rows(checkpoint: dict[str, Any], name: str, place: int, change: Callable[[Tensor], Tensor]) -> None:
+    """Change everything in a checkpoint that has a row for each row of a table.
 
     Args:
         checkpoint: Lightning's.
+        name: Of the table, one of `TABLES`.
         place: Of the table among the optimiser's parameters.
         change: `RowShards.collect` or `RowShards.deal`.
     """
-    weights = checkpoint["state_dict"]
-    weights[f"towers.{NAME}"] = change(weights[f"towers.{NAME}"])
+    weights, name = checkpoint["state_dict"], f"{name}.weight"
+    weights[f"towers.{name}"] = change(weights[f"towers.{name}"])
     for optimizer in checkpoint["optimizer_states"]:
         # What is inside is the optimiser's own, so it is replaced and not changed.
         of_table = {name: change(value) if value.ndim else value for name, value in optimizer["state"][place].items()}
         optimizer["state"] = {**optimizer["state"], place: of_table}
     for callback in checkpoint["callbacks"].values():
-        for name, values in callback.items():
-            if isinstance(values, dict) and NAME in values:
-                callback[name] = {**values, NAME: change(values[NAME])}
+        for kept, values in callback.items():
+            if isinstance(values, dict) and name in values:
+                callback[kept] = {**values, name: change(values[name])}

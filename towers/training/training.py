@@ -23,7 +23,7 @@ from towers.losses import LOSSES
 from towers.models import PopularityTerm, Run, TwoTower, describe_model, open_run, save_towers
 from towers.models.run import RUN, TOWERS
 from towers.training.choose import Facts, settle
-from towers.training.claim import CONFIG, claimed
+from towers.training.claim import CONFIG, claimed, defaults_of
 from towers.training.config import TrainConfig
 from towers.training.engagement import BEFORE, add_engagement, refuse_without_exposures
 from towers.training.find import found
@@ -82,7 +82,7 @@ def _train(config: TrainConfig, ranks: Ranks) -> None:
         refuse_without_exposures(config.engagement, dataset)
     plain = describe(config) | {"dataset_fingerprint": ranks.same(dataset.fingerprint, "the dataset")}
     with ExitStack() as held:
-        ranks.once(lambda: held.enter_context(claimed(folder, plain)))
+        ranks.once(lambda: held.enter_context(claimed(folder, plain, _named(defaults_of(config)))))
         ranks.same((folder / CONFIG).is_file(), f"the existence of {folder / CONFIG}")
         if ranks.same((folder / RUN).is_file(), f"the existence of {folder / RUN}"):
             _log.info("%s had already finished; nothing was trained", folder)
@@ -156,7 +156,10 @@ def _stage(
         positives = aged(positives, config.half_life_days)
     pl.seed_everything(config.seed, verbose=False)
     model = TwoTower(
-        config.model, dataset.encoders, torch.from_numpy(_admitted(positives, len(dataset.videos), config))
+        config.model,
+        dataset.encoders,
+        torch.from_numpy(_admitted(positives, len(dataset.videos), config)),
+        torch.from_numpy(_admitted_users(positives, config)),
     )
     if begin is not None:
         model.continue_from(begin)
@@ -207,6 +210,12 @@ def _admitted(positives: Positives, rows: int, config: TrainConfig) -> Bool[np.n
         fresh[positives.video_row[(positives.time_ms >= oldest) | (positives.time_ms == TIME_UNKNOWN)]] = True
         admitted &= fresh
     return admitted
+
+
+def _admitted_users(positives: Positives, config: TrainConfig) -> Bool[np.ndarray, " users"]:
+    """Return which users have a vector of their own: those of whom enough events teach something."""
+    counted = np.concatenate([[0], np.cumsum(positives.weight > 0)])
+    return np.diff(counted[positives.offsets]) >= config.model.user_id_min_count
 
 
 def _eligible(dataset: Dataset, positives: Positives) -> Int64[np.ndarray, " c"]:

@@ -11,6 +11,9 @@ import pytest
 from tests.index.live.worlds import BY_HAND, D, Truth, begun, check, whole
 from towers.index import Live
 from towers.index.live import folder as disk
+from towers.index.live.moment import Moment
+from towers.index.live.parts import Part
+from towers.types import DataError
 
 WRITER = """
 import sys
@@ -145,6 +148,71 @@ def test_where_building_fails_all_goes_on(tmp_path: Path, monkeypatch: pytest.Mo
         "lock",
         "main-000003",
     ]
+
+
+@pytest.mark.parametrize("module", ["current.Current._after", "moment.Moment.of"])
+def test_where_memory_runs_out_on_the_way_to_the_new_part_all_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, module: str
+) -> None:
+    live, truth = begun(tmp_path / "live")
+    change(live, 1)
+    truth = follow(truth, 1)
+    installed = live._installed
+
+    def last(before: Moment, fall: float | None) -> tuple[dict[str, object], Part]:
+        """Install the new part, write something meanwhile, and have no memory left from there on."""
+        nonlocal truth
+        made = installed(before, fall)
+        change(live, 2)
+        truth = follow(truth, 2)
+
+        def nothing_left(*_: object) -> None:
+            raise MemoryError
+
+        monkeypatch.setattr(f"towers.index.live.{module}", nothing_left)
+        return made
+
+    monkeypatch.setattr(live, "_installed", last)
+    with pytest.raises(MemoryError):
+        live.compact()
+    monkeypatch.undo()
+    assert live._current._since is None
+    assert sorted(path.name for path in live.folder.iterdir()) == [
+        "index.json",
+        "journal-000002",
+        "lock",
+        "main-000002",
+    ]
+    check(Live.open(live.folder, write=False), truth)
+    change(live, 4)
+    truth = follow(truth, 4)
+    check(live, truth)
+    live.compact()
+    check(live, truth)
+    live.close()
+    check(Live.open(live.folder, write=False), truth)
+
+
+def test_where_memory_runs_out_after_the_disk_has_it_nothing_more_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    live, truth = begun(tmp_path / "live")
+
+    def nothing_left(*_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr("towers.index.live.moment.Moment.after", nothing_left)
+    with pytest.raises(MemoryError):
+        live.put(whole(1, 1), np.array([100]))
+    monkeypatch.undo()
+    check(live, truth)
+    with pytest.raises(
+        DataError, match=r"could not be written before \(MemoryError\(\)\); mend that and open it again"
+    ):
+        live.remove(np.array([0]))
+    live.close()
+    with Live.open(live.folder) as again:
+        check(again, truth | {100: whole(1, 1)[0]})
 
 
 def test_damage_that_is_no_crash_is_refused(tmp_path: Path) -> None:

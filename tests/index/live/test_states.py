@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
 from tests.index.live.worlds import BY_HAND, Truth, begun, best, check, whole
-from towers.index import Live
+from towers.index import Live, Mask
 from towers.index.live.folder import journal_file
 from towers.index.live.journal import Change, _record
 
@@ -49,6 +49,7 @@ class Sequence(RuleBasedStateMachine):
         shutil.copytree(folder, self.place / "0")
         self.live = Live.open(self.place / "0", upkeep=BY_HAND)
         self.times = 0
+        self.masks = [Mask(np.arange(41)[np.arange(41) % number == 0]) for number in (2, 3, 20)]
 
     @rule(ids=some_ids, seed=seeds)
     def put(self, ids: np.ndarray, seed: int) -> None:
@@ -74,6 +75,20 @@ class Sequence(RuleBasedStateMachine):
     def search(self, seed: int, k: int, gone: list[np.ndarray], allow: np.ndarray | None) -> None:
         queries = whole(seed, 3)
         found, expected = self.live.search(queries, k, gone, allow), best(self.truth, queries, k, gone, allow)
+        np.testing.assert_array_equal(found.ids, expected.ids)
+        np.testing.assert_array_equal(found.scores, expected.scores)
+
+    @rule(seed=seeds, k=st.integers(1, 30), gone=some_ids, which=st.permutations(range(3)), other=some_ids)
+    def search_by_masks(self, seed: int, k: int, gone: np.ndarray, which: list[int], other: np.ndarray) -> None:
+        """Masks live as long as the sequence: through puts, removes, compactions and openings."""
+        one, two, three = (self.masks[place] for place in which)
+        ways = (one, ~one, one | three, one & ~two, ~(one | two) | three, two & Mask(other), ~Mask(other) & ~three)
+        allow, queries = ways[seed % len(ways)], whole(seed, 3)
+        allowed = np.arange(-1, 41)[allow.holds(np.arange(-1, 41))]
+        found, expected = (
+            self.live.search(queries, k, [gone] * 3, allow),
+            best(self.truth, queries, k, [gone] * 3, allowed),
+        )
         np.testing.assert_array_equal(found.ids, expected.ids)
         np.testing.assert_array_equal(found.scores, expected.scores)
 

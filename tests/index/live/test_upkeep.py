@@ -93,6 +93,21 @@ def test_twice_as_many_videos_get_lists_of_their_own(tmp_path: Path) -> None:
         assert live._part.videos == 2 * N + 1
 
 
+def test_more_lists_than_videos_are_left_as_fewer_lists_and_said(tmp_path: Path) -> None:
+    with catalogue(tmp_path / "live", Ivf(nlist=60, nprobe=12), BY_HAND) as live:
+        live.remove(np.arange(9, N))
+        live.compact()
+        assert live._part.main.nlist == 9  # type: ignore[attr-defined]
+        assert live.why == "9 lists of index.nlist=60: there are only 9 videos"
+        assert Live.open(live.folder, write=False).why == live.why
+        live.save(tmp_path / "copy")
+        assert Live.open(tmp_path / "copy", write=False).ids.tolist() == list(range(9))
+        live.put(clustered(3, N), np.arange(N))
+        live.compact()
+        assert live._part.main.nlist == 60  # type: ignore[attr-defined]
+        assert not live.why
+
+
 @pytest.mark.parametrize("apart", [1, 2**40])
 def test_long_allow_lists_do_not_bring_back_what_is_gone(tmp_path: Path, apart: int) -> None:
     ids = np.arange(N) * apart

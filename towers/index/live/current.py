@@ -82,7 +82,8 @@ class Current:
     def move_to(self, main: BlockSearcher) -> None:
         """Let searches see a main part of the moment that begin returned, and what came since.
 
-        Writers wait only while the last few changes are made again.
+        Writers wait only while the last few changes are made again. Where memory runs out searches go on with what
+        they had; `stay` must be called then, as after anything else that went wrong since begin.
         """
         now = Moment.of(main)
         while True:
@@ -109,10 +110,12 @@ class Current:
         calls = [self._waiting.popleft() for _ in range(len(self._waiting))]
         now, counts = self.now, []
         try:
-            self._opened().append([call.change for call in calls])
-            for call in calls:
-                now, there = now.after(call.change)
-                counts.append(there)
+            journal = self._opened()
+            journal.append([call.change for call in calls])
+            with journal.guarded():
+                for call in calls:
+                    now, there = now.after(call.change)
+                    counts.append(there)
         except BaseException as error:  # each of them has a caller who must know
             for call in calls:
                 call.error = (

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
 
-from towers.index.index import FORMAT
+from towers.index.index import FORMAT, FORMATS
 from towers.types import DataError
 
 HEADER, LOCK = "index.json", "lock"
@@ -43,10 +43,10 @@ def read_header(folder: Path) -> dict[str, Any]:
     if not path.is_file():
         raise DataError(f"{folder} holds no live index: {HEADER} is missing; make one with Live.create")
     header = json.loads(path.read_text(encoding="utf-8"))
-    if header.get("kind") != "live" or header.get("format") != FORMAT:
+    if header.get("kind") != "live" or header.get("format") not in FORMATS:
         raise DataError(
             f"{path} is of kind {header.get('kind')!r}, format {header.get('format')}; "
-            f"expected a live index of format {FORMAT}"
+            f"expected a live index of format {' or '.join(map(str, FORMATS))}"
         )
     return header
 

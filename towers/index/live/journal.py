@@ -85,7 +85,7 @@ class Journal:
         data = b""
         for change in changes:
             data += _record(change, self._end + len(data), self._on_disk)
-        with self._disk():
+        with self.guarded():
             self._write(data)
             self._end += len(data)
         if self._wait:
@@ -94,7 +94,7 @@ class Journal:
     def flush(self) -> None:
         """Wait until all that was appended before is on disk; see append."""
         end = self._end
-        with self._disk():
+        with self.guarded():
             os.fsync(self._file.fileno())
         self._on_disk = end
 
@@ -106,10 +106,14 @@ class Journal:
             self._file.close()
 
     @contextmanager
-    def _disk(self) -> Iterator[None]:
-        """Refuse everything after the disk refused once: a second fsync may succeed and mean nothing."""
+    def guarded(self) -> Iterator[None]:
+        """Refuse everything from the first time on that something in here goes wrong.
+
+        After an error of the disk a second fsync may succeed and mean nothing; after any other, what is searched may
+        not be what is written.
+        """
         if self._error is not None:
-            raise DataError(f"{self.path} could not be written before ({self._error}); mend the disk and open it again")
+            raise DataError(f"{self.path} could not be written before ({self._error!r}); mend that and open it again")
         try:
             yield
         except OSError as error:
@@ -117,7 +121,7 @@ class Journal:
             raise DataError(
                 f"{self.path} cannot be written ({error}); mend the disk and open the index again"
             ) from error
-        except BaseException as error:  # an interrupt: nobody knows how much has been written
+        except BaseException as error:  # an interrupt, or no memory: nobody knows how far it came
             self._error = error
             raise
 

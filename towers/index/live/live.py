@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float32, Int64
 
 from towers.index.auto import Auto
-from towers.index.index import Ids, Index, Searcher, checked
+from towers.index.index import Allow, Ids, Index, Searcher, checked
 from towers.index.live.current import Current
 from towers.index.live.folder import (
     clean,
@@ -178,7 +178,8 @@ class Live(Searcher):
 
         Raises:
             DataError: As Index.build, or another dimension: nothing is changed then. Or the index is not open for
-                writing, or the disk refused: it is not known then whether the change will be there when it is opened.
+                writing, or the disk or memory (MemoryError) refused: it is not known then whether the change will be
+                there when it is opened again, and until then nothing more is written.
         """
         if vectors.shape[1] != self.dim:
             raise DataError(f"vectors have {vectors.shape[1]} dimensions, the index has {self.dim}; take one model's")
@@ -209,13 +210,12 @@ class Live(Searcher):
             before = self._current.begin()
             try:
                 header, part = self._installed(before, None if recluster else self._upkeep.fall)
+                self._current.move_to(part.main)
             except BaseException:
+                # Searches go on with what they had; the folder, by its own word, holds that or as much in the new part.
                 self._current.stay()
-                # By the folder's own word: it may say the new part already, when only the last flush went wrong.
                 clean(self.folder, read_header(self.folder)["generation"])
                 raise
-            # From here on the folder says the new part and the journal of what came since: all there is.
-            self._current.move_to(part.main)
             self._header, self._part, self.why, self._patience = header, part, part.main.why, 1
             clean(self.folder, header["generation"])
 
@@ -241,9 +241,7 @@ class Live(Searcher):
         with self._building, self._lock or nullcontext():  # no compaction goes on once others may write
             self._current.close()
 
-    def _find(
-        self, queries: Float32[np.ndarray, "q d"], k: int, exclude: Ids | None, allow: Int64[np.ndarray, " _"] | None
-    ) -> Hits:
+    def _find(self, queries: Float32[np.ndarray, "q d"], k: int, exclude: Ids | None, allow: Allow | None) -> Hits:
         self._heard.note(queries)
         return self._current.now.find(queries, k, exclude, allow)
 
@@ -273,9 +271,8 @@ class Live(Searcher):
         install(place, built.save)
         header = self._header | built.header() | {"generation": self._current.number}
         part = Part.load(place, header)
-        # Whoever searches next shall wait neither for machine code nor for pages.
-        for moment in (Moment.of(part.main).exactly(), Moment.of(part.main)):
-            moment.find(part.queries[:1], 1, None, None)
+        # Whoever searches next shall wait neither for machine code nor for pages nor for masks.
+        Moment.of(part.main).warm(part.queries[:1], before)
         write_header(self.folder, header)
         return header, part
 

@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float32, Int64
 
 from towers.index.exact import ExactSearcher
-from towers.index.index import Ids
+from towers.index.index import Allow, Ids
 from towers.index.live.journal import Change
 from towers.index.live.recent import Recent
 from towers.index.searcher import BlockSearcher
@@ -74,7 +74,7 @@ class Moment:
         return replace(self, main=main, recent=recent), len(self) + came - len(main) - len(recent)
 
     def find(
-        self, queries: Float32[np.ndarray, "q d"], k: int, exclude: Ids | None, allow: Int64[np.ndarray, " _"] | None
+        self, queries: Float32[np.ndarray, "q d"], k: int, exclude: Ids | None, allow: Allow | None = None
     ) -> Hits:
         """Return the best k of both parts; see Searcher.search."""
         if not len(self.recent):
@@ -86,6 +86,12 @@ class Moment:
 
         main = self.main.search(queries, k, exclude, allow)
         return Hits(*best_of_both((main.ids, main.scores), (recent.ids, recent.scores)))
+
+    def warm(self, query: Float32[np.ndarray, "1 d"], before: "Moment") -> None:
+        """Search once as will be searched later, that nobody waits: with each mask that is known to a moment before."""
+        self.exactly().find(query, 1, None)
+        for allow in (None, *before.main.masks()):
+            self.find(query, 1, None, allow)
 
     def exactly(self) -> "Moment":
         """Return the same moment with a main part that is searched exactly."""

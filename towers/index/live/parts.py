@@ -1,6 +1,6 @@
 """The main part of a live index: how it is built, when it is built anew, and what recall it had."""
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,7 +10,7 @@ from jaxtyping import Float32
 from towers.index.auto import Auto
 from towers.index.exact import Exact, ExactSearcher
 from towers.index.index import Index
-from towers.index.ivf import IvfSearcher
+from towers.index.ivf import Ivf, IvfSearcher
 from towers.index.live.health import QUERIES, recall_of
 from towers.index.live.moment import Moment, Videos
 from towers.index.searcher import BlockSearcher
@@ -93,11 +93,15 @@ class Part(NamedTuple):
 def from_nothing(index: Index, content: Videos, queries: Float32[np.ndarray, "q d"], geometry: Geometry) -> Part:
     """Return a main part whose lists are made for what it holds; without queries, some of its vectors ask.
 
+    There are at most as many lists as vectors: a catalogue that shrinks must not be one that cannot be built.
+
     Raises:
         ConfigError: An index of a kind that cannot live.
     """
     vectors, ids = content
-    main = _block_searcher(index.build(vectors, ids, geometry, queries))
+    fitting, why = _fitting(index, len(ids))
+    main = _block_searcher(fitting.build(vectors, ids, geometry, queries))
+    main.why = why or main.why
     if not len(queries):
         queries = np.ascontiguousarray(vectors[:: -(-len(vectors) // QUERIES) or 1])
     return Part(main, recall_of(Moment.of(main), queries), queries, len(ids))
@@ -118,10 +122,17 @@ def rebuilt(last: Part, now: Moment, index: Index, queries: Float32[np.ndarray, 
         if recall_of(Moment.of(main), asked) >= last.recall - fall:
             return last._replace(main=main)
     if isinstance(now.main, ExactSearcher) and known and fall is not None:
-        exact = _block_searcher(Exact().build(*now.contents(), now.main.geometry))
+        exact = _block_searcher(Exact(device=now.main.device).build(*now.contents(), now.main.geometry))
         exact.why = now.main.why
         return last._replace(main=exact)
     return from_nothing(index, now.contents(), asked, now.main.geometry)
+
+
+def _fitting(index: Index, n: int) -> tuple[Index, str]:
+    """Return an index that n vectors can be built into, and what was asked for where that is another one."""
+    if not isinstance(index, Ivf) or not 0 < n < index.nlist:
+        return index, ""
+    return replace(index, nlist=n), f"{n} lists of index.nlist={index.nlist}: there are only {n} videos"
 
 
 def named(index: Index) -> dict[str, Any]:

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Float32, Int32, Int64, UInt16
 
-from towers.index.index import Ids
+from towers.index.index import Allow, Ids
+from towers.index.live.named import Named
+from towers.index.mask import Mask
 from towers.index.searcher import answered
 from towers.types import Hits
 
@@ -30,6 +32,7 @@ class Recent:
         stock: Blocks, of which those in its order are used.
         before: For each slot the one that held the same id before it, or -1, [slots].
         alive: 16 bits to a block, set where a vector may be found, [blocks].
+        named: Which of the slots masks hold.
         used: How many slots are used.
         n: How many vectors there are.
     """
@@ -37,6 +40,7 @@ class Recent:
     stock: "Stock"
     before: Int32[np.ndarray, " slots"]
     alive: UInt16[np.ndarray, " blocks"]
+    named: Named
     used: int
     n: int
 
@@ -50,8 +54,9 @@ class Recent:
         blocks = empty_blocks(slots, len(frame.center))
         # The frame of no vectors has steps of 0.
         frame = frame._replace(step=np.where(frame.step > 0, frame.step, np.float32(1)), most=np.zeros(3))
-        stock = Stock(blocks, frame, places_of(blocks.ids), np.zeros(0, np.int32))
-        return cls(stock, np.full(len(blocks.ids), -1, np.int32), np.zeros_like(blocks.alive), 0, 0)
+        places, named = places_of(blocks.ids, np.zeros(0, np.int64)), Named(blocks.ids, len(blocks.alive))
+        stock = Stock(blocks, frame, places, np.zeros(0, np.int32))
+        return cls(stock, np.full(len(blocks.ids), -1, np.int32), np.zeros_like(blocks.alive), named, 0, 0)
 
     def __len__(self) -> int:
         return self.n
@@ -94,13 +99,15 @@ class Recent:
         queries: Float32[np.ndarray, "q d"],
         k: int,
         exclude: Ids | None,
-        allow: Int64[np.ndarray, " _"] | None,
+        allow: Allow | None,
     ) -> Hits:
         """Return the true best k of every query; see Searcher.search."""
         from towers.index.codes import set_bits
 
         may = self.alive
-        if allow is not None:
+        if isinstance(allow, Mask):
+            may = self.named.of(allow, self.used) & may
+        elif allow is not None:
             slots = self._slots_of(np.array(allow, np.int64))
             may = np.zeros_like(may)
             set_bits(may, slots[slots >= 0])
@@ -127,9 +134,8 @@ class Recent:
 
 @cache
 def _machine_code() -> Any:  # noqa: ANN401
-    """Return the search, called without asking each time of which types its arguments are."""
-    import numba
-
+    """Return the search of any recent vectors."""
+    from towers.compiled import entry
     from towers.index.codes import frame_of
     from towers.index.live.slots import look_at_recent
     from towers.index.look import Request
@@ -138,5 +144,4 @@ def _machine_code() -> Any:  # noqa: ANN401
     recent = Recent.empty(frame_of(some))
     ids, none = np.zeros((1, 1), np.int64), np.zeros(0, np.int64)
     request: Request = Request(some, recent.alive, np.zeros(2, np.int64), none, ids, some)
-    arguments = (recent.stock, request, recent.before, np.int64(0))
-    return look_at_recent.compile(tuple(numba.typeof(each) for each in arguments))
+    return entry(look_at_recent, recent.stock, request, recent.before, np.int64(0))

@@ -24,6 +24,7 @@ class Features(NamedTuple):
         codes: Of single-valued features, [users, f].
         bags: Of multi-valued ones, [users, b].
         vectors: Content vectors, [users, v].
+        own: Lines of a table that add up to each user's own vector, [users, 0 to 2].
         bag_begins: Columns where the bags begin, and the end, [bags + 1].
         vector_begins: Columns where the content vectors begin, and the end, [vectors + 1].
     """
@@ -31,6 +32,7 @@ class Features(NamedTuple):
     codes: Int32[ndarray, "users f"]
     bags: Int32[ndarray, "users b"]
     vectors: Float32[ndarray, "users v"]
+    own: Int32[ndarray, "users p"]
     bag_begins: Int64[ndarray, " bags_1"]
     vector_begins: Int64[ndarray, " vectors_1"]
 
@@ -45,6 +47,7 @@ class Knowing(NamedTuple):
         missing: In place of a missing one, [vectors, d].
         hours: Of the hours, [25, d].
         weekdays: Of the weekdays, [8, d].
+        own: Users' own vectors, [lines, d].
     """
 
     table: Float32[ndarray, "lines d"]
@@ -53,6 +56,7 @@ class Knowing(NamedTuple):
     missing: Float32[ndarray, "vectors d"]
     hours: Float32[ndarray, "25 d"]
     weekdays: Float32[ndarray, "8 d"]
+    own: Float32[ndarray, "places d"]
 
 
 class Joining(NamedTuple):
@@ -87,13 +91,16 @@ def _known(
     asked_ms: Int64[ndarray, " q"],
     states: Float32[ndarray, "q w"],
 ) -> Float32[ndarray, "q k"]:
-    """Return each user's state and, after it, the sum of what their features and the moment say."""
-    q, w = states.shape
-    out = np.zeros((q, w + knowing.table.shape[1]), np.float32)
+    """Return each user's state with their own vector and, after it, the sum of what features and the moment say."""
+    (q, w), d = states.shape, knowing.table.shape[1]
+    out = np.zeros((q, w + d), np.float32)
     for row in range(q):
         about = out[row, w:]
         for place in range(w):
             out[row, place] = states[row, place]
+        for line in features.own[users[row]]:
+            for begin in range(0, w, d):
+                _add(knowing.own[line], np.float32(1), out[row, begin : begin + d])
         for feature in range(features.codes.shape[1]):
             _add(knowing.table[knowing.starts[feature] + features.codes[users[row], feature]], np.float32(1), about)
         for bag in range(len(features.bag_begins) - 1):

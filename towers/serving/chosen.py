@@ -1,0 +1,102 @@
+"""Videos chosen by what is known about them: a mask for each value of a feature, made when it is first asked for."""
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from jaxtyping import Int64
+
+from towers.data import Kind
+from towers.data.vocabulary import FIRST_ROW
+from towers.index import Mask
+from towers.publishing import Bundle
+from towers.serving.lookup import Ids, Lookup, listed
+from towers.types import ConfigError
+
+Value = str | int
+Where = Mapping[str, Value | Sequence[Value]]
+"""Of each feature the value, or the values of which any will do; a video must suit all features."""
+_NOTHING = Mask(np.zeros(0, np.int64))
+
+
+class Chooser:
+    """Says which video rows have which values of which features.
+
+    The features are those that `prepare` found to be names: categorical and multi-valued ones. A feature's rows are
+    sorted by value when it is first asked for; a value costs some bytes for each video that has it.
+
+    Args:
+        bundle: Whose videos.
+        videos: Their ids.
+    """
+
+    def __init__(self, bundle: Bundle, videos: Lookup) -> None:
+        self._bundle, self._videos = bundle, videos
+        self._columns: dict[str, _Column] = {}
+        self._masks: dict[tuple[str, str], Mask] = {}
+
+    @cached_property
+    def features(self) -> dict[str, Kind]:
+        """The features that can be asked for."""
+        kinds = {encoder.name: encoder.kind for encoder in self._bundle.towers.encoders.videos}
+        return {name: kind for name, kind in kinds.items() if kind in {Kind.categorical, Kind.multi}}
+
+    def mask(self, where: Where | None, ids: Ids | None) -> Mask:
+        """Return the mask of the rows that suit both; see Retriever.only."""
+        if not where and ids is None:
+            raise ConfigError("which videos? give where, as in {'tags': ['a', 'b']}, or ids")
+        masks = [self._any(feature, values) for feature, values in (where or {}).items()]
+        if ids is not None:
+            rows = self._videos.rows(listed("ids", ids)) if len(ids) else np.zeros(0, np.int64)
+            masks.append(Mask(rows[rows >= FIRST_ROW]))
+        return masks[0] if len(masks) == 1 else Mask.all_of(masks)
+
+    def _any(self, feature: str, values: Value | Sequence[Value]) -> Mask:
+        if feature not in self.features:
+            there = ", ".join(self.features) or "none"
+            raise ConfigError(f"videos have no feature {feature!r} to choose by; there are: {there}")
+        several = [values] if isinstance(values, str | int | np.integer) else list(values)
+        masks = [self._one(feature, value) for value in several]
+        return masks[0] if len(masks) == 1 else Mask.any_of(masks)
+
+    def _one(self, feature: str, value: Value) -> Mask:
+        if isinstance(value, bool) or not isinstance(value, str | int | np.integer):
+            raise ConfigError(f"{feature} is asked for {value!r}; give a name such as 'a', or a whole number")
+        name = str(value)
+        known = self._masks.get((feature, name))
+        if known is None:
+            if feature not in self._columns:
+                self._columns[feature] = _Column.of(self._bundle.video_table()[feature], self.features[feature])
+            rows = self._columns[feature].rows(name)
+            if not len(rows):
+                return _NOTHING
+            known = self._masks[feature, name] = Mask(rows)
+        return known
+
+
+class _Column:
+    """The rows of a feature, sorted by value."""
+
+    def __init__(self, codes: dict[str, int], begins: Int64[np.ndarray, " n"], order: Int64[np.ndarray, " m"]) -> None:
+        self._codes, self._begins, self._order = codes, begins, order
+
+    @classmethod
+    def of(cls, column: pa.ChunkedArray, kind: Kind) -> "_Column":
+        values = column.combine_chunks()
+        owners = np.arange(len(values)) + FIRST_ROW
+        if kind is Kind.multi:
+            sizes = pc.list_value_length(values).fill_null(0).to_numpy(zero_copy_only=False)
+            owners, values = np.repeat(owners, sizes), values.flatten()
+        coded = values.cast(pa.string()).dictionary_encode()
+        codes = coded.indices.fill_null(len(coded.dictionary)).to_numpy(zero_copy_only=False)
+        counts = np.bincount(codes, minlength=len(coded.dictionary) + 1)
+        begins = np.concatenate([[0], np.cumsum(counts)])
+        names = {name: code for code, name in enumerate(coded.dictionary.to_pylist())}
+        return cls(names, begins, owners[np.argsort(codes, kind="stable")])
+
+    def rows(self, name: str) -> Int64[np.ndarray, " n"]:
+        """Return the rows that have a value."""
+        code = self._codes.get(name)
+        return self._order[:0] if code is None else self._order[self._begins[code] : self._begins[code + 1]]
