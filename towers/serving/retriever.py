@@ -93,7 +93,7 @@ class _Asked(NamedTuple):
 
 
 class Retriever:
-    """Answers from one version of a bundle; holds no state of its own, so threads may share it.
+    """Answers from one version of a bundle; threads may share it, and processes that open it share its files' pages.
 
     Attributes:
         bundle: What it answers from.
@@ -205,8 +205,7 @@ class Retriever:
 
     def _queries(self, users: Int64[np.ndarray, " q"]) -> Float32[np.ndarray, "q *i d"]:
         """Return the vectors of users as the bundle knows them."""
-        known = self._known
-        requests = Requests.of(known.offsets, known.watched, self._when, users, self._towers.window)
+        requests = Requests.of(self._known.offsets, self._known.watched, self._when, users, self._towers.window)
         return self._user_tower.queries(requests, users)
 
     def _ask(self, user_id: Id | None, history: Watched | None, exclude: Ids, keep_seen: bool) -> _Asked:
