@@ -170,6 +170,11 @@ def run(folder: Path, seconds: float, readers: int, videos: int, dim: int) -> li
         Live.open(folder, sync=False, upkeep=Upkeep(recent=0.0, at_least=max(50, videos // 20))) as live,
         ThreadPoolExecutor(readers + 1) as threads,
     ):
+        # Machine code is made by the first calls, which may take longer than all that is asked for.
+        live.put(vectors[:1], here[:1])
+        live.remove(np.array([videos]))
+        for exclude, allow in ((None, None), ([here[:5]], None), (None, here[::7])):
+            live.search(world.draw(1), K, exclude, allow)
         timer.start()
         try:
             reading = [threads.submit(read, live, ledger, over, world.draw(500)) for _ in range(readers)]

@@ -77,8 +77,11 @@ class UnknownIdError(TowersError, KeyError):
         return str(self.args[0]) if self.args else ""
 
 
-def peak_mb() -> float:
+def peak_mb(whose: int = resource.RUSAGE_SELF) -> float:
     """Return the most memory that this process has held so far, in MB of 10^6 bytes.
+
+    Args:
+        whose: RUSAGE_CHILDREN of `resource` for the largest of the processes that it has started and seen the end of.
 
     Example:
         >>> peak_mb() > 1
@@ -86,4 +89,4 @@ def peak_mb() -> float:
     """
     # The kernel counts in KiB on Linux and in bytes on macOS.
     unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
+    return resource.getrusage(whose).ru_maxrss * unit / 1e6

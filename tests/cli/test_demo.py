@@ -1,3 +1,4 @@
+import resource
 from pathlib import Path
 
 import pytest
@@ -6,6 +7,7 @@ from tests.tiny import ids_of, write_dataset
 from towers.cli import demo, main
 from towers.cli.compose import composed
 from towers.cli.verbs import VERBS
+from towers.types import RunError
 
 
 def test_the_demo_goes_the_whole_way_with_commands_that_can_be_typed(
@@ -16,6 +18,7 @@ def test_the_demo_goes_the_whole_way_with_commands_that_can_be_typed(
     configs: list[tuple[str, object]] = []
     for verb in list(VERBS.values())[:5]:
         monkeypatch.setattr(type(verb), "run", lambda self, config: configs.append((self.name, config)))
+    monkeypatch.setattr(demo, "apart", lambda verb, words: configs.append((verb, composed(VERBS[verb], words))))
     with caplog.at_level("INFO", logger="towers"):
         made = demo.demo(demo.DemoConfig(folder=str(folder), epochs=2))
     assert [name for name, _ in configs] == ["prepare", "train", "evaluate", "publish", "recommend"]
@@ -27,6 +30,15 @@ def test_the_demo_goes_the_whole_way_with_commands_that_can_be_typed(
 def test_the_one_whose_candidates_are_shown_has_something_to_find(tmp_path: Path) -> None:
     write_dataset(tmp_path / "dataset")
     assert demo.someone(tmp_path / "dataset") == str(ids_of(24, string=False)[0])
+
+
+def test_training_is_a_process_of_its_own(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    demo.apart("train", ["--help"])
+    assert "towers train" in capfd.readouterr().out
+    with pytest.raises(RunError, match="towers train ended with status 2; what it said stands above"):
+        demo.apart("train", [f"dataset={tmp_path}", f"run={tmp_path / 'run'}"])
+    assert capfd.readouterr().err.startswith(f"error: {tmp_path}")
+    assert demo.peak_mb(resource.RUSAGE_CHILDREN) > 50
 
 
 def test_no_epochs_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
