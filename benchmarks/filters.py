@@ -38,22 +38,26 @@ Way = Callable[[int], Int64[np.ndarray, " n"]]
 """Answers a user by row: the ids, best first, without empty slots."""
 
 
-def taken(ways: Sequence[Way], users: int) -> tuple[list[np.ndarray], list[list[np.ndarray]]]:
-    """Return what each way took, in turns user by user, µs, and what it found; slow ways ask fewer users."""
+def taken(ways: Sequence[Way], users: int) -> tuple[list[np.ndarray], list[dict[int, np.ndarray]]]:
+    """Return what each way took, in turns, µs, and what it found by user; slow ways ask fewer users.
+
+    In one turn each way asks another user: none finds in the processor's caches what another has just read.
+    """
     spent: list[list[float]] = [[] for _ in ways]
-    found: list[list[np.ndarray]] = [[] for _ in ways]
+    found: list[dict[int, np.ndarray]] = [{} for _ in ways]
     for row in range(min(WARM, users)):
         for way in ways if row < 2 else ways[:2]:
             way(row)
     began = time.perf_counter()
-    for row in range(users):
-        if row >= LEAST and time.perf_counter() - began > SECONDS * len(ways):
+    for turn in range(users):
+        if turn >= LEAST and time.perf_counter() - began > SECONDS * len(ways):
             break
         for place, way in enumerate(ways):
+            row = (turn + place * users // len(ways)) % users
             start = time.perf_counter()
             ids = way(row)
             spent[place].append(1e6 * (time.perf_counter() - start))
-            found[place].append(ids)
+            found[place][row] = ids
     return [np.array(each) for each in spent], found
 
 
@@ -105,9 +109,9 @@ def row_of(searcher: Searcher, made: World, left: np.ndarray, ways: dict[str, Wa
     best = top_k(users, made.videos[allowed], K).ids
     truth = np.where(best < 0, -1, allowed[best])
 
-    def recall(answers: list[np.ndarray], wanted: np.ndarray) -> float:
-        padded = np.array([np.pad(ids, (0, K - len(ids)), constant_values=-1) for ids in answers])
-        return share_found(wanted[: len(padded)], padded)
+    def recall(answers: dict[int, np.ndarray], wanted: np.ndarray) -> float:
+        padded = np.array([np.pad(ids, (0, K - len(ids)), constant_values=-1) for ids in answers.values()])
+        return share_found(wanted[list(answers)], padded)
 
     exists = min(K, len(allowed))
     p50s = dict(zip(list(ways)[1:], (np.median(each) for each in more), strict=True))
@@ -115,13 +119,13 @@ def row_of(searcher: Searcher, made: World, left: np.ndarray, ways: dict[str, Wa
         "p50_us": f"{np.median(own):.1f}",
         "p99_us": f"{np.quantile(own, 0.99):.1f}",
         "recall@100": f"{recall(given, truth):.4f}",
-        "short": sum(len(ids) < exists for ids in given),
+        "short": sum(len(ids) < exists for ids in given.values()),
         "unfiltered_p50_us": f"{np.median(unfiltered):.1f}",
         "unfiltered_recall": f"{recall(freely, made.best):.4f}",
         **{f"{name}_p50_us": f"{p50s[name]:.1f}" if name in p50s else "" for name in ("anew", "list")},
         "over_fetch_p50_us": f"{np.median(fetching):.1f}",
         "over_fetch_recall": f"{recall(dropped, truth):.4f}",
-        "over_fetch_short": f"{np.mean([len(ids) < exists for ids in dropped]):.3f}",
+        "over_fetch_short": f"{np.mean([len(ids) < exists for ids in dropped.values()]):.3f}",
         "times_faster": f"{np.median(fetching) / np.median(own):.1f}",
     }
 

@@ -2,19 +2,23 @@
 
 import hashlib
 import inspect
+import logging
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 import numba
 
+_log = logging.getLogger(__name__)
 REORDERED = frozenset({"reassoc", "contract", "nsz"})
 """Sums of floats may be taken in any order, always the same one; NaN and infinity keep their meaning."""
 
 
 def compiled(function: Callable[..., Any], freedoms: frozenset[str] = REORDERED) -> Any:  # noqa: ANN401
     """Return a function as machine code that other threads run beside, kept on disk for the next process.
+
+    It is kept beside the source, or where that cannot be written, in the user's cache, by Numba's own choice.
 
     Args:
         function: What numba understands; nothing in it checks a place, so those who call it must have.
@@ -23,7 +27,21 @@ def compiled(function: Callable[..., Any], freedoms: frozenset[str] = REORDERED)
     bare = inspect.unwrap(function)
     # Numba asks only a function's own file whether what it keeps is stale; the name tells it about all others.
     bare.__qualname__ += f"_{_sources()}"
-    return numba.njit(nogil=True, cache=True, fastmath=set(freedoms), error_model="numpy")(bare)
+    make = partial(numba.njit, nogil=True, fastmath=set(freedoms), error_model="numpy")
+    try:
+        return make(cache=True)(bare)
+    except RuntimeError:  # neither the package's folder nor the user's cache can be written
+        _warn_once()
+        return make()(bare)
+
+
+@cache
+def _warn_once() -> None:
+    _log.warning(
+        "Machine code is made anew by this process, which takes it half a minute: %s cannot be written, nor can the "
+        "user's cache; set NUMBA_CACHE_DIR to a folder that can",
+        Path(__file__).parent,
+    )
 
 
 def entry(function: Any, *like: Any) -> Any:  # noqa: ANN401

@@ -7,7 +7,7 @@ from tests.tiny import ids_of, write_dataset
 from towers.cli import demo, main
 from towers.cli.compose import composed
 from towers.cli.verbs import VERBS
-from towers.types import RunError
+from towers.types import RunError, peak_mb
 
 
 def test_the_demo_goes_the_whole_way_with_commands_that_can_be_typed(
@@ -38,7 +38,7 @@ def test_training_is_a_process_of_its_own(tmp_path: Path, capfd: pytest.CaptureF
     with pytest.raises(RunError, match="towers train ended with status 2; what it said stands above"):
         demo.apart("train", [f"dataset={tmp_path}", f"run={tmp_path / 'run'}"])
     assert capfd.readouterr().err.startswith(f"error: {tmp_path}")
-    assert demo.peak_mb(resource.RUSAGE_CHILDREN) > 50
+    assert peak_mb(resource.RUSAGE_CHILDREN) > 50
 
 
 def test_no_epochs_are_refused(capsys: pytest.CaptureFixture[str]) -> None:

@@ -134,7 +134,9 @@ def test_only_videos_of_some_features_are_printed(tiny_bundle: Path, capsys: Cap
     assert len(shelf.rows) == 13
     assert {row[3] for row in shelf.rows} == {"a, b"}
     assert shelf.notes[1].startswith("asked for 20; of 40 videos 13 may be shown, of which 0 are seen")
-    assert main(["recommend", f"bundle={tiny_bundle}", "user=7", "k=3", "where={tags:[a]}"]) == 0
+    assert main(["recommend", f"bundle={tiny_bundle}", "user=7", "k=3", "where={tags:a}"]) == 0
     assert len(re.findall(r" a(?:, b)? *$", capsys.readouterr().out, re.MULTILINE)) == 3
-    assert main(["recommend", f"bundle={tiny_bundle}", "user=7", "where={genre:[1]}"]) == 2
+    assert main(["recommend", f"bundle={tiny_bundle}", "user=7", "where={tags:[5,7]}"]) == 0
+    assert "of 40 videos 0 may be shown" in capsys.readouterr().out
+    assert main(["recommend", f"bundle={tiny_bundle}", "user=7", "where={genre:[1,2]}"]) == 2
     assert "videos have no feature 'genre' to choose by; there are: tags" in capsys.readouterr().err

@@ -138,6 +138,9 @@ def test_what_comes_later_is_not_in_a_mask_but_in_what_it_leaves(tmp_path: Path)
         live.put(VECTORS[5:7], IDS[5:7])
         assert set(live.search(query, 30, allow=~mask).ids[0]) == {*IDS[15:22], -1}
         assert set(live.search(query, 30, allow=mask).ids[0]) == {*IDS[:7], -1}
+        live.put(VECTORS[7:12], IDS[7:12])
+        assert set(live.search(query, 30, allow=~mask).ids[0]) == {*IDS[10:12], *IDS[15:22], -1}
+        assert set(live.search(query, 30, allow=mask).ids[0]) == {*IDS[:10], -1}
 
 
 def test_users_of_several_queries_are_given_what_a_mask_holds() -> None:

@@ -40,6 +40,15 @@ def test_recall_rises_with_reach_and_few_lists_are_enough(clusters: np.ndarray) 
     assert measured_recall(far, exact, clusters[::40], 20) == 1
 
 
+def test_with_another_reach_it_finds_what_lists_built_for_that_reach_find(clusters: np.ndarray) -> None:
+    near, far = (Ivf(nlist=50, reach=reach).build(clusters, np.arange(4000), Geometry.cosine) for reach in (0.1, 4.0))
+    few = near.search(clusters[:60], 20).ids
+    changed = near.reaching(4.0).search(clusters[:60], 20).ids  # type: ignore[attr-defined]
+    np.testing.assert_array_equal(changed, far.search(clusters[:60], 20).ids)
+    assert (changed != few).any()
+    np.testing.assert_array_equal(near.search(clusters[:60], 20).ids, few)
+
+
 @pytest.fixture(scope="module")
 def large(tmp_path_factory: pytest.TempPathFactory) -> tuple[World, Searcher]:
     made = write_made(tmp_path_factory.mktemp("large"), LIKE["gowalla"], 40_000, 32, users=150)

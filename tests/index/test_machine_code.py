@@ -51,6 +51,39 @@ def test_a_processor_without_the_instructions_gives_the_same_answers(usual: list
     assert plain[:-1] == usual[:-1]
 
 
+FEW = """
+import sys
+sys.path.insert(0, ".")
+import numpy as np
+from towers.index.places import places_of, slots_of
+ids = np.array([7, -5])
+print(slots_of(places_of(ids), ids, ids[::-1]).tolist())
+"""
+
+
+def copied(folder: Path) -> None:
+    shutil.copytree(Path(towers.__file__).parent, folder / "towers", ignore=shutil.ignore_patterns("__pycache__"))
+
+
+def test_where_nothing_can_be_kept_beside_the_source_the_users_cache_keeps_it(tmp_path: Path) -> None:
+    copied(tmp_path)
+    (tmp_path / "towers" / "__pycache__").touch()
+    (tmp_path / "towers" / "index" / "__pycache__").touch()  # in place of a folder: not even root can write there
+    assert run(FEW, tmp_path, XDG_CACHE_HOME=str(tmp_path / "cache")) == ["[1, 0]"]
+    assert list((tmp_path / "cache").rglob("places.slots_of*.nbc"))
+
+
+def test_where_nothing_can_be_kept_at_all_it_is_made_anew_and_said_once(tmp_path: Path) -> None:
+    copied(tmp_path)
+    (tmp_path / "towers" / "index" / "__pycache__").touch()
+    nowhere = {"XDG_CACHE_HOME": "/dev/null", "NUMBA_CACHE_DIR": ""}
+    done = subprocess.run(
+        [sys.executable, "-c", FEW], capture_output=True, text=True, env=os.environ | nowhere, cwd=tmp_path, check=True
+    )
+    assert done.stdout == "[1, 0]\n"
+    assert done.stderr.count("set NUMBA_CACHE_DIR to a folder that can") == 1
+
+
 NAME = """
 import sys
 sys.path.insert(0, ".")
@@ -61,7 +94,7 @@ print(slots_of.py_func.__qualname__)
 
 def test_a_change_in_any_file_of_the_package_gives_new_code(tmp_path: Path) -> None:
     # Numba itself looks at the file of a function alone, not at those of what it calls.
-    shutil.copytree(Path(towers.__file__).parent, tmp_path / "towers", ignore=shutil.ignore_patterns("__pycache__"))
+    copied(tmp_path)
     before = run(NAME, tmp_path)
     assert run(NAME, tmp_path) == before
     with (tmp_path / "towers" / "index" / "codes.py").open("a") as file:

@@ -76,3 +76,13 @@ def test_equal_scores_are_ordered_by_id_whatever_their_slots() -> None:
     blocks, _ = blocks_of(np.ones((5, 2), np.float32), np.array([30, 10, 50, 20, 40]))
     slots, scores = best_of(blocks, np.array([1, -1], np.float32), np.arange(5, dtype=np.int32), 3)
     assert (blocks.ids[slots].tolist(), scores.tolist()) == ([10, 20, 30], [0, 0, 0])
+
+
+def test_the_best_of_many_are_found_whatever_their_range() -> None:
+    vectors = np.random.default_rng(0).permutation(np.linspace(-3e38, 3e38, 500)).astype(np.float32)[:, None]
+    blocks, _ = blocks_of(np.zeros((500, 1), np.float32), np.arange(500))
+    blocks.vectors[:500] = vectors
+    for query, order in ((1, -vectors[:, 0]), (-1, vectors[:, 0])):
+        slots, scores = best_of(blocks, np.array([query], np.float32), np.arange(500, dtype=np.int32), 3)
+        assert slots.tolist() == np.argsort(order)[:3].tolist()
+        assert scores.tolist() == (-np.sort(order)[:3]).tolist()

@@ -17,12 +17,13 @@ from .conftest import Make
 def test_towers_come_back_as_they_were(kind: str, geometry: Geometry, make: Make, tmp_path: Path) -> None:
     towers = make(kind, geometry)
     save_towers(towers, tmp_path / "towers")
-    again = load_towers(tmp_path / "towers")
-    assert again.config == towers.config
-    assert again.encoders == towers.encoders
-    assert not again.training
-    for (name, one), (_, two) in zip(towers.state_dict().items(), again.state_dict().items(), strict=True):
-        assert torch.equal(one, two), name
+    for mapped in (False, True):
+        again = load_towers(tmp_path / "towers", mapped)
+        assert again.config == towers.config
+        assert again.encoders == towers.encoders
+        assert not again.training
+        for (name, one), (_, two) in zip(towers.state_dict().items(), again.state_dict().items(), strict=True):
+            assert torch.equal(one, two), name
 
 
 def test_a_config_says_its_kind(make: Make) -> None:

@@ -59,6 +59,24 @@ def test_missing_and_added_files_are_named(version: Path) -> None:
         Bundle.open(version)
 
 
+def test_without_verifying_sizes_are_compared_and_no_bytes(version: Path) -> None:
+    path = version / "histories" / "weight.npy"
+    content = path.read_bytes()
+    path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    assert Bundle.open(version, verify=False).folder == version
+    path.write_bytes(content + b"0")
+    (version / "vectors.npy").rename(version / "vector.npy")
+    wanted = (
+        r"vectors.npy is missing; vector.npy is not listed in its manifest; histories/weight.npy is changed; publish"
+    )
+    with pytest.raises(BundleError, match=wanted):
+        Bundle.open(version, verify=False)
+    (version / "vector.npy").rename(version / "vectors.npy")
+    reseal(version, lambda manifest: manifest.__delitem__("bytes"))
+    path.write_bytes(content)
+    assert Bundle.open(version, verify=False).manifest["version"] == version.name
+
+
 def test_a_missing_seal_is_named(version: Path) -> None:
     (version / "manifest.sha256").unlink()
     with pytest.raises(BundleError, match=r"is incomplete: manifest.sha256 is missing"):

@@ -5,24 +5,27 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import pytest
+
 from tests import tiny
 from towers.serving import Retriever
 
 USERS = tiny.ids_of(tiny.USERS, string=False)
-FORKED = """
+CHILDREN = """
 import multiprocessing, sys
 from towers.serving import Retriever
 
-retriever = Retriever.open(sys.argv[1])
+retriever = Retriever.open(sys.argv[2])
 
 def ask(user):
     return retriever.candidates(user, k=5).ids.tolist()
 
-users = [int(user) for user in sys.argv[2:]]
-own = [ask(user) for user in users]
-with multiprocessing.get_context("fork").Pool(2) as pool:
-    assert pool.map(ask, users) == own
-print(own)
+if __name__ == "__main__":
+    users = [int(user) for user in sys.argv[3:]]
+    own = [ask(user) for user in users]
+    with multiprocessing.get_context(sys.argv[1]).Pool(2) as pool:
+        assert pool.map(ask, users) == own
+    print(own)
 """
 
 
@@ -37,8 +40,10 @@ def test_threads_get_what_one_gets(tiny_bundle: Path) -> None:
         assert candidates.scores.tolist() == twin.scores.tolist()
 
 
-def test_processes_get_what_this_one_gets(tiny_bundle: Path) -> None:
+@pytest.mark.parametrize("way", ["fork", "spawn"])
+def test_processes_get_what_this_one_gets(way: str, tiny_bundle: Path, tmp_path: Path) -> None:
     retriever = Retriever.open(tiny_bundle)
-    asked = [sys.executable, "-W", "ignore", "-c", FORKED, str(tiny_bundle), *map(str, USERS)]
+    (tmp_path / "ask.py").write_text(CHILDREN)
+    asked = [sys.executable, "-W", "ignore", str(tmp_path / "ask.py"), way, str(tiny_bundle), *map(str, USERS)]
     result = subprocess.run(asked, capture_output=True, text=True, check=True)
     assert result.stdout.strip() == str([list(map(int, retriever.candidates(user, k=5).ids)) for user in USERS])

@@ -107,10 +107,10 @@ train(config(Dataset.open({dataset!r}), Path({run!r}), trainer=TrainerConfig(dev
 
 def test_when_the_one_that_started_them_is_killed_none_is_left(tiny_dataset: Dataset, tmp_path: Path) -> None:
     script = KILLED.format(dataset=str(tiny_dataset.folder), run=str(tmp_path / "run"))
-    # It returns when nobody holds the other end of its output any more.
+    # It returns when nobody holds the other end of its output any more. The first process has then written its epoch.
     done = subprocess.run(
         [sys.executable, "-c", script],
-        env=os.environ | {"SABOTAGE": "1 1 parent"},
+        env=os.environ | {"SABOTAGE": "0 1 parent"},
         capture_output=True,
         text=True,
         check=False,

@@ -1,7 +1,7 @@
 """One user's candidates, with what is known about each video."""
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Int64
@@ -34,8 +34,8 @@ class RecommendConfig:
     """Id of the user; one that the bundle does not know is served as new. May be left out where a history is given."""
     history: list[str] | None = None
     """Ids of videos watched, oldest first, instead of what the bundle knows about the user."""
-    where: dict[str, list[str]] = field(default_factory=dict)
-    """Of each feature of videos the values of which any will do, as in where={tag:[12,40],author:[7]}: only such."""
+    where: dict[str, Any] = field(default_factory=dict)
+    """Of each feature of videos the value, or the values of which any will do: only such, as where={tag:[12,40]}."""
     k: int = 20
     """How many candidates."""
 

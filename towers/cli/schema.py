@@ -181,7 +181,13 @@ def _kind(hint: object) -> str:
         return "name: " + _kind(typing.get_args(hint)[1])
     if isinstance(hint, type) and issubclass(hint, Enum):
         return "|".join(hint.__members__)
-    names: dict[object, str] = {bool: "true|false", int: "whole number", float: "number", str: "text"}
+    names: dict[object, str] = {
+        bool: "true|false",
+        int: "whole number",
+        float: "number",
+        str: "text",
+        typing.Any: "value or list of values",
+    }
     return names.get(hint, getattr(hint, "__name__", str(hint)))
 
 

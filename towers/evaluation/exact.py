@@ -187,17 +187,25 @@ def validate(
         "ndcg@10": Ndcg(10),
         "hit@10": Hit(10),
     }
-    own = range(part * USERS_AT_ONCE, len(users), parts * USERS_AT_ONCE)
-    # Where tables are dealt out, all have to ask equally often: who has a block less asks for one that counts nothing.
-    rounds = -(-len(users) // (parts * USERS_AT_ONCE))
-    starts = [*own, *[0] * (rounds - len(own))]
+    starts, counted = _turns(len(users), part, parts)
     for figure in figures.values():  # torchmetrics warns of a figure that was never told of anybody
         figure.update(torch.zeros(0, DEPTH, dtype=torch.bool), torch.zeros(0, dtype=torch.int64))
     for number, (block, found) in enumerate(rank_blocks(towers, users, user_table, video_table, starts=starts)):
-        if number == len(own):
+        if number == counted:
             break
         hits = torch.from_numpy(block.hits(found.ids)[block.warm])
         relevant = torch.from_numpy(block.relevant[block.warm])
         for figure in figures.values():
             figure.update(hits, relevant)
     return {name: float(figure.compute()) for name, figure in figures.items()}
+
+
+def _turns(users: int, part: int, parts: int) -> tuple[list[int], int]:
+    """Return where the blocks begin that a process ranks, and how many of them count.
+
+    Towers whose tables are dealt out answer when all ask together, so all ask equally often: a process with a block
+    less than others ends with the first one, which counts nothing.
+    """
+    own = range(part * USERS_AT_ONCE, users, parts * USERS_AT_ONCE)
+    rounds = -(-users // (parts * USERS_AT_ONCE))
+    return [*own, *[0] * (rounds - len(own))], len(own)

@@ -2,10 +2,13 @@
 
 import dataclasses
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
+from torch.overrides import TorchFunctionMode
 
 from towers.data import Encoders, atomic_folder, write_json
 from towers.models.config import ModelConfig, PopularityTerm
@@ -56,8 +59,12 @@ def save_towers(towers: TwoTower, folder: str | Path) -> None:
         write_json(partial / MODEL, describe_model(towers.config) | counts)
 
 
-def load_towers(folder: str | Path) -> TwoTower:
+def load_towers(folder: str | Path, mapped: bool = False) -> TwoTower:
     """Return the towers of a folder, on the CPU and ready to serve.
+
+    Args:
+        folder: As `save_towers` wrote it.
+        mapped: Whether weights stay on disk until they are used; for files that nobody writes again.
 
     Raises:
         RunError: A file is missing or does not fit the others.
@@ -68,10 +75,27 @@ def load_towers(folder: str | Path) -> TwoTower:
     plain = json.loads((folder / MODEL).read_text())
     encoders = Encoders.from_json(json.loads((folder / ENCODERS).read_text()))
     known, met = (torch.zeros(rows, dtype=torch.bool) for rows in (plain.pop("rows"), plain.pop("user_rows", 0)))
-    towers = TwoTower(read_model(plain), encoders, known, met)
+    with _Unset():
+        towers = TwoTower(read_model(plain), encoders, known, met)
     try:
-        towers.load_state_dict(torch.load(folder / WEIGHTS, weights_only=True, map_location="cpu"))
+        weights = torch.load(folder / WEIGHTS, weights_only=True, map_location="cpu", mmap=mapped)
+        towers.load_state_dict(weights, assign=mapped)
     except (RuntimeError, EOFError, ValueError) as error:
         reason = " ".join(str(error).splitlines()[:2])
         raise RunError(f"{folder / WEIGHTS} does not fit {MODEL} beside it: {reason}; train again") from error
     return towers.eval()
+
+
+class _Unset(TorchFunctionMode):
+    """Leaves weights as they are found in memory, where they would begin at random and be loaded afterwards."""
+
+    def __torch_function__(
+        self,
+        function: Callable[..., object],
+        types: object,
+        args: tuple[object, ...] = (),
+        kwargs: dict[str, object] | None = None,
+    ) -> object:
+        """Run anything but what fills a table with random numbers, 1 s for a million videos."""
+        kwargs = kwargs or {}
+        return kwargs["tensor"] if function is nn.init.normal_ else function(*args, **kwargs)

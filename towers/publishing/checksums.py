@@ -1,6 +1,7 @@
 """SHA-256 of every file of a version, and the check that nothing has changed since."""
 
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 
 from towers.types import BundleError
@@ -17,8 +18,16 @@ def digest(path: Path) -> str:
 
 def digests(folder: Path) -> dict[str, str]:
     """Return the SHA-256 of every file below a folder, by its path in the folder."""
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
-    return {path.relative_to(folder).as_posix(): digest(path) for path in files}
+    return {path.relative_to(folder).as_posix(): digest(path) for path in _files(folder)}
+
+
+def sizes(folder: Path) -> dict[str, int]:
+    """Return the bytes of every file below a folder, by its path in the folder."""
+    return {path.relative_to(folder).as_posix(): path.stat().st_size for path in _files(folder)}
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if path.is_file())
 
 
 def verify_seal(folder: Path) -> None:
@@ -40,7 +49,20 @@ def verify(folder: Path, expected: dict[str, str]) -> None:
     Raises:
         BundleError: Files are missing, altered, or not listed; all are named.
     """
-    found = digests(folder)
+    _compare(folder, expected, digests(folder))
+
+
+def verify_sizes(folder: Path, expected: dict[str, int] | dict[str, None]) -> None:
+    """Check that the files are those that the manifest lists, and as large where it tells; nothing is read.
+
+    Raises:
+        BundleError: Files are missing, of another size, or not listed; all are named.
+    """
+    told = {name for name, size in expected.items() if size is not None}
+    _compare(folder, expected, {name: size if name in told else None for name, size in sizes(folder).items()})
+
+
+def _compare(folder: Path, expected: Mapping[str, object], found: Mapping[str, object]) -> None:
     found = {name: value for name, value in found.items() if name not in {MANIFEST, SEAL}}
     faults = {
         "missing": sorted(expected.keys() - found.keys()),

@@ -91,7 +91,8 @@ def publish(config: PublishConfig) -> Bundle:
             manifest = _manifest(config, run, dataset, material) | {"version": name, "proof": figures}
             manifest["index"] = _index_told(config, material, queries)
             manifest["evaluated"] = (partial / "report.json").is_file()
-            write_json(partial / checksums.MANIFEST, manifest | {"files": checksums.digests(partial)})
+            manifest |= {"files": checksums.digests(partial), "bytes": checksums.sizes(partial)}
+            write_json(partial / checksums.MANIFEST, manifest)
             (partial / checksums.SEAL).write_text(f"{checksums.digest(partial / checksums.MANIFEST)}\n")
         bundle = _opened_or_removed(target)
         versions.point_to(root, name)

@@ -58,6 +58,9 @@ class Lookup:
         self.table = Table(ids, places_of(ids))
         self._find = entry(_find, self.table, ANY_IDS)
 
+    def __len__(self) -> int:
+        return len(self._vocabulary.known)
+
     def rows(self, ids: Ids) -> Int64[np.ndarray, " n"]:
         """Return the row of each id, 1 where it is not held, [n].
 

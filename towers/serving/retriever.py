@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float32, Int64
 
 from towers.compiled import entry
-from towers.data import TIME_UNKNOWN, Vocabulary
+from towers.data import TIME_UNKNOWN
 from towers.data.vocabulary import FIRST_ROW, UNKNOWN_ROW
 from towers.features import Requests
 from towers.index import Mask
@@ -59,7 +59,7 @@ class _Asked(NamedTuple):
 
 
 class Retriever:
-    """Answers from one version of a bundle; holds no state of its own, so threads may share it.
+    """Answers from one version of a bundle; threads may share it, and processes that open it share its files' pages.
 
     Attributes:
         bundle: What it answers from.
@@ -78,17 +78,18 @@ class Retriever:
         self._allow: Mask | None = None
 
     @classmethod
-    def open(cls, folder: str | Path, unknown: Unknown = Unknown.cold) -> "Retriever":
+    def open(cls, folder: str | Path, unknown: Unknown = Unknown.cold, verify: bool = True) -> "Retriever":
         """Open the current version of a bundle, or the version whose folder is given.
 
         Args:
             folder: Of a bundle or of one of its versions.
             unknown: What to do about ids that the bundle does not hold.
+            verify: Whether to read every byte of it first; see :meth:`towers.publishing.Bundle.open`.
 
         Raises:
             BundleError: There is no bundle, or it is not as it was published.
         """
-        return cls(Bundle.open(folder), unknown)
+        return cls(Bundle.open(folder, verify), unknown)
 
     def only(self, where: Where | None = None, ids: Ids | None = None) -> "Retriever":
         """Return a retriever that answers with some videos alone; all else is shared, so keep one for each filter.
@@ -130,7 +131,7 @@ class Retriever:
             ConfigError: One text in place of a list of ids.
             UnknownIdError: A video is unknown: its features are not here, so it has no vector.
         """
-        return np.asarray(self._vectors[_known_rows(self.bundle.videos, listed("video_ids", video_ids), "video")])
+        return np.asarray(self._vectors[_known_rows(self._videos, listed("video_ids", video_ids), "video")])
 
     def candidates(
         self,
@@ -182,7 +183,7 @@ class Retriever:
             ConfigError: k below 1.
             UnknownIdError: The video is unknown.
         """
-        rows = _known_rows(self.bundle.videos, [video_id], "video")
+        rows = _known_rows(self._videos, [video_id], "video")
         asked = _Asked(UNKNOWN_ROW, rows[:0], rows[:0], rows, 0, 0, Way.video)
         return self._answers(likeness_queries(self._towers, self._vectors[rows]), k, [asked])[0]
 
@@ -193,13 +194,12 @@ class Retriever:
 
     def _user_rows(self, user_ids: Ids) -> Int64[np.ndarray, " n"]:
         if self.unknown is Unknown.refuse:
-            return _known_rows(self.bundle.users, user_ids, "user")
+            return _known_rows(self._users, user_ids, "user")
         return self._users.rows(user_ids)
 
     def _queries(self, users: Int64[np.ndarray, " q"]) -> Float32[np.ndarray, "q *i d"]:
         """Return the vectors of users as the bundle knows them."""
-        known = self._known
-        requests = Requests.of(known.offsets, known.watched, self._when, users, self._towers.window)
+        requests = Requests.of(self._known.offsets, self._known.watched, self._when, users, self._towers.window)
         return self._user_tower.queries(requests, users)
 
     def _ask(self, user_id: Id | None, history: Watched | None, exclude: Ids, keep_seen: bool) -> _Asked:
@@ -234,7 +234,7 @@ class Retriever:
 
     def _history_rows(self, history: Ids) -> Int64[np.ndarray, " n"]:
         if self.unknown is Unknown.refuse:
-            return _known_rows(self.bundle.videos, history, "video")
+            return _known_rows(self._videos, history, "video")
         return self._videos.rows(history)
 
     def _answers(self, queries: Float32[np.ndarray, "q *i d"], k: int, asked: list[_Asked]) -> list[Candidates]:
@@ -281,13 +281,13 @@ def _with_times(history: Watched) -> tuple[Ids, Int64[np.ndarray, " n"]]:
     return [video for video, _ in pairs], np.array(when, np.int64)
 
 
-def _known_rows(vocabulary: Vocabulary, ids: Ids, kind: str) -> Int64[np.ndarray, " n"]:
+def _known_rows(lookup: Lookup, ids: Ids, kind: str) -> Int64[np.ndarray, " n"]:
     """Return the rows of ids that must be known; the first that is not is named."""
-    rows = vocabulary.rows(ids)
+    rows = lookup.rows(ids)
     if (rows == UNKNOWN_ROW).any():
         place = int((rows == UNKNOWN_ROW).argmax())
         raise UnknownIdError(
-            f"{kind} {ids[place]!r} is not among the bundle's {len(vocabulary) - FIRST_ROW} {kind}s; "
+            f"{kind} {ids[place]!r} is not among the bundle's {len(lookup)} {kind}s; "
             "it is mistyped, or newer than the bundle"
         )
     return rows

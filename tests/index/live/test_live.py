@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tests.index.live.worlds import EVERYWHERE, D, begun, check, whole
-from towers.index import Exact, Hnsw, Live, Upkeep, load_index
+from towers.index import Exact, Hnsw, Live, Mask, Upkeep, load_index
 from towers.types import ConfigError, DataError, Geometry
 
 
@@ -36,6 +36,19 @@ def test_a_search_keeps_the_moment_at_which_it_began(tmp_path: Path) -> None:
     assert 2 not in found.ids
     assert 2 in then.find(whole(9, 2), 30, None, np.array([2])).ids
     assert len(then) == len(truth) + 1
+    live.close()
+
+
+def test_masks_are_known_to_a_new_main_part_before_it_is_searched(tmp_path: Path) -> None:
+    live, _ = begun(tmp_path / "live")
+    kept, dropped = Mask(np.arange(0, 40, 4)), Mask(np.array([2]))
+    for mask in (kept, ~dropped):
+        live.search(whole(9, 1), 3, allow=mask)
+    del dropped, mask
+    live.put(whole(1, 1), np.array([100]))
+    live.compact()
+    assert live._current.now.main.masks() == [kept]
+    assert set(live.search(whole(9, 1), 30, allow=kept).ids[0]) == {*range(0, 40, 4), -1}
     live.close()
 
 

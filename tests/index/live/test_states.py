@@ -57,6 +57,10 @@ class Sequence(RuleBasedStateMachine):
         new = len(set(ids.tolist()) - set(self.truth))
         assert self.live.put(vectors, ids) == new
         self.truth |= dict(zip(ids.tolist(), vectors, strict=True))
+        for mask in self.masks:
+            found = self.live.search(vectors[:1], 41, allow=mask).ids[0]
+            held = np.array(sorted(self.truth))
+            assert set(found[found >= 0].tolist()) == set(held[mask.holds(held)].tolist())
 
     @rule(times=st.integers(2, 8), seed=seeds)
     def put_often(self, times: int, seed: int) -> None:
