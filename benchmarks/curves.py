@@ -80,8 +80,19 @@ def at_recall(points: Curve, recall: float) -> float:
 
 
 def ratios(rows: Rows, index: str, mode: tuple[str, str], recall: float) -> list[float]:
-    """Return, turn by turn, how many times the cost of the better of our kinds is what a library takes."""
-    turns = dict.fromkeys(row["round"] for row in rows)
+    """Return, turn by turn, how many times the cost of the better of our kinds is what a library takes.
+
+    A run that was stopped has not given every library its last turn; that turn is left out.
+    """
+    measured = {
+        name: {row["round"] for row in rows if (row["index"], row["batch"], row["threads"]) == (name, *mode)}
+        for name in (*OWN, index)
+    }
+    turns = [
+        turn
+        for turn in dict.fromkeys(row["round"] for row in rows)
+        if turn in measured[index] and any(turn in measured[each] for each in OWN)
+    ]
     found = []
     for turn in turns:
         own = [at_recall(curve(rows, each, mode, turn), recall) for each in OWN]
@@ -111,7 +122,7 @@ def ratio_table(folder: Path) -> str:
 
 
 def _cell(values: list[float]) -> str:
-    if any(math.isnan(value) for value in values):
+    if not values or any(math.isnan(value) for value in values):
         return "–"
     return f"{statistics.fmean(values):.2f} ({min(values):.2f}–{max(values):.2f})"
 
@@ -145,7 +156,8 @@ def panel(axes: Axes, rows: Rows, mode: tuple[str, str]) -> None:
     """Draw the curves of one way of asking: the mean of the rounds, and a bar from the worst to the best."""
     turns = list(dict.fromkeys(row["round"] for row in rows))
     for index in dict.fromkeys(row["index"] for row in rows):
-        every = [curve(rows, index, mode, turn) for turn in turns]
+        # A run that was stopped has not given every library its last turn.
+        every = [each for each in (curve(rows, index, mode, turn) for turn in turns) if each]
         recalls = [statistics.fmean(point[0] for point in same) for same in zip(*every, strict=True)]
         rates = [[1e6 / point[1] for point in same] for same in zip(*every, strict=True)]
         middle = [statistics.fmean(rate) for rate in rates]

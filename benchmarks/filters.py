@@ -183,7 +183,9 @@ def draw(to: Path, folder: Path = RESULTS) -> None:
         axes.set_title(f"{int(videos):,} videos", loc="left")
         axes.invert_xaxis()
         axes.spines[["top", "right"]].set_visible(False)
-    every[0, 0].legend(fontsize=7, frameon=False)
+    figure.legend(
+        *every[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=2, fontsize=8, frameon=False
+    )
     figure.savefig(to, dpi=110)
     plt.close(figure)
 

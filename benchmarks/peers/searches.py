@@ -203,12 +203,13 @@ def scann(videos: np.ndarray) -> Library:
 
 
 def faiss(videos: np.ndarray) -> Library:
-    """Lists, 4 √n but 4096 at most, codes of 4 bits for 2 dimensions, float32 for what is scored again."""
+    """Lists, 4 √n but 4096 at most, codes of 4 bits for 2 dimensions (1 if odd), float32 for what is scored again."""
     library = importlib.import_module("faiss")
     library.omp_set_num_threads(BUILDERS)
     count, dim = videos.shape
     many = min(4096, round(4 * count**0.5), count // 39)
-    index = library.index_factory(dim, f"IVF{many},PQ{dim // 2}x4fsr,RFlat", library.METRIC_INNER_PRODUCT)
+    codes = dim if dim % 2 else dim // 2
+    index = library.index_factory(dim, f"IVF{many},PQ{codes}x4fsr,RFlat", library.METRIC_INNER_PRODUCT)
     inside = library.extract_index_ivf(index)
     inside.cp.spherical = True
     some = np.sort(np.random.default_rng(0).permutation(count)[: 64 * many])
