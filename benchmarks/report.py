@@ -94,7 +94,7 @@ def _cell(values: list[float]) -> str:
 
 def plain_table(name: str, keys: tuple[str, ...], columns: tuple[str, ...], folder: Path) -> str:
     """Write the newest row of each combination of keys as a line, in the order of their first appearance."""
-    newest = {tuple(row[key] for key in keys): row for row in read(name, folder)}
+    newest = {tuple(row[key] for key in keys): row for row in _together(read(name, folder), TOGETHER.get(name, ()))}
     if not newest:
         return "Not measured yet.\n"
     shown = (*keys, *columns)
@@ -107,6 +107,14 @@ def plain_table(name: str, keys: tuple[str, ...], columns: tuple[str, ...], fold
         f"Command: {', '.join(f'`{c}`' for c in commands)}; all of it in `results/{name}.csv`.",
         "",
     ])
+
+
+def _together(rows: list[dict[str, str]], keys: tuple[str, ...]) -> list[dict[str, str]]:
+    """Return the rows that are of the same commit as the newest of those that are alike in keys; all without keys."""
+    if not keys:
+        return rows
+    last = {tuple(row[key] for key in keys): row["commit"] for row in rows}
+    return [row for row in rows if row["commit"] == last[tuple(row[key] for key in keys)]]
 
 
 def ablation_table(protocol: str, folder: Path) -> str:
@@ -171,6 +179,8 @@ def peers_table(protocol: str, folder: Path) -> str:
 
 
 PEER_METRICS = ("recall@100", "recall@20", "ndcg@10", "hit@10")
+TOGETHER = {"requests": ("data", "videos", "encoder", "index")}
+"""Parts of one measurement: those of an older one, which may have been other parts, are not shown beside them."""
 PLAIN = {
     "training": (
         ("protocol", "encoder", "dim", "device"),

@@ -99,3 +99,13 @@ def test_a_plain_table_shows_the_newest_row_of_each_thing(tmp_path: Path) -> Non
     assert lines[0] == "| dim | rate | threads |"
     assert [line.split(" | ")[:2] for line in lines[2:4]] == [["| 64", "12"], ["| 128", "5"]]
     assert lines[-1] == "Command: `python -m benchmarks.speed a`; all of it in `results/speed.csv`."
+
+
+def test_parts_of_an_older_measurement_are_not_shown_beside_newer_ones(tmp_path: Path) -> None:
+    columns = "commit,command,data,videos,encoder,index,users,part,p50_us,p99_us,share,per_second,over_raw"
+    same = "python -m benchmarks.requests made,made,9,mean,exact,1"
+    rows = [f"a,{same},user,1,2,.5,,", f"a,{same},whole,2,3,1,9,1.1", f"b,{same},whole,4,5,1,8,1.2"]
+    (tmp_path / "requests.csv").write_text("\n".join([columns, *rows, ""]), encoding="utf-8")
+    page = report.rewritten("<!-- table: requests -->\n<!-- end of table -->\n", tmp_path)
+    assert "| made | 9 | mean | exact | 1 | whole | 4 | 5 | 1 | 8 | 1.2 |" in page
+    assert "user | 1" not in page
