@@ -18,7 +18,8 @@ REORDERED = frozenset({"reassoc", "contract", "nsz"})
 def compiled(function: Callable[..., Any], freedoms: frozenset[str] = REORDERED) -> Any:  # noqa: ANN401
     """Return a function as machine code that other threads run beside, kept on disk for the next process.
 
-    It is kept beside the source, or where that cannot be written, in the user's cache, by Numba's own choice.
+    It is kept in the folder that NUMBA_CACHE_DIR names, or else beside the source, or where that cannot be written, in
+    the user's cache, by Numba's own choice.
 
     Args:
         function: What numba understands; nothing in it checks a place, so those who call it must have.

@@ -98,6 +98,16 @@ def test_what_is_no_name_is_refused(retriever: Retriever) -> None:
         retriever.only()
 
 
+def test_an_empty_text_is_no_list(retriever: Retriever) -> None:
+    with pytest.raises(ConfigError, match=r"ids is the text ''; expected a list of ids"):
+        retriever.only(ids="")
+
+
+def test_hiding_a_value_that_no_video_has_is_refused(retriever: Retriever) -> None:
+    with pytest.raises(ConfigError, match="no video has tags 'adlut', so nothing would be hidden; it is mistyped"):
+        retriever.without({"tags": ["a", "adlut"]})
+
+
 def test_rows_of_a_column_of_numbers_with_holes() -> None:
     column = _Column.of(pa.chunked_array([[7, None], [3, 7]]), Kind.categorical)
     assert [column.rows(name).tolist() for name in ("7", "3", "None", "8")] == [[2, 5], [4], [], []]

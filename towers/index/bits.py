@@ -66,7 +66,8 @@ class Bits:
 
     def masks(self) -> list[Mask]:
         """Return the masks of ids that are known here."""
-        return list(self._known)
+        # One call that no thread can come between: others may be adding masks.
+        return [mask for known in self._known.keyrefs() if (mask := known()) is not None]
 
     def _found(self, mask: Mask) -> Words | Places:
         found = self._known.get(mask)

@@ -71,7 +71,7 @@ def without_excluded(
         k: How many hits each gets; slots beyond what exists hold -1 and -inf.
         exclude: For each query the ids that it must not be given; None for none.
     """
-    exclude = exclude or [ids[:0]] * len(queries)
+    exclude = [ids[:0]] * len(queries) if exclude is None else exclude
     longest = max(map(len, exclude), default=0)
     hits = best(queries, min(k + longest, len(ids)))
     found, scores = np.append(ids, -1)[hits.ids], hits.scores

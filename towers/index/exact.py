@@ -34,7 +34,10 @@ class ExactSearcher(BlockSearcher):
     def load(cls, folder: Path, header: dict[str, Any]) -> Searcher:
         """Read what save wrote; the vectors stay on disk and are mapped."""
         stock, geometry = cls.read_stock(folder), Geometry(header["geometry"])
-        return cls(stock, geometry, header["why"], header.get("device", "cpu"))
+        try:
+            return cls(stock, geometry, header["why"], header.get("device", "cpu"))
+        except ConfigError as error:
+            raise ConfigError(f"{folder}: {error}; or publish or save it again with index.device=auto") from error
 
     @classmethod
     def over(cls, searcher: BlockSearcher) -> "ExactSearcher":

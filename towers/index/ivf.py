@@ -111,16 +111,17 @@ class IvfSearcher(BlockSearcher):
         from towers.index.lists import Effort
 
         few = 0 < self.nprobe < self.nlist
-        return Effort(self.nprobe if few else self.nlist, reach, self.nprobe == 0)
+        return Effort(self.nprobe if few else self.nlist, float(reach), self.nprobe == 0)
 
     def _looking_into(self, lists: "Lists", reach: float) -> Look:
         """Return what looks into lists; where those looked into do not fill an answer, into all others."""
-        effort = self._effort(reach)
+        effort, stock = self._effort(reach), self._stock
+        in_lists, everywhere, few = self._in_lists, self._everywhere, effort.probes < self.nlist
 
         def look(request: "Request") -> None:
-            self._in_lists(self._stock, request, lists, effort)
-            for row in np.flatnonzero(request.ids[:, -1] < 0) if effort.probes < self.nlist else ():
-                self._everywhere(self._stock, part(request, slice(row, row + 1)))
+            in_lists(stock, request, lists, effort)
+            for row in np.flatnonzero(request.ids[:, -1] < 0) if few else ():
+                everywhere(stock, part(request, slice(row, row + 1)))
 
         return look
 

@@ -156,10 +156,12 @@ class BlockSearcher(Searcher):
         if slots < BLOCK * blocks:
             return self._looking_at(slots_in(may, slots))
         some = self._stock._replace(order=blocks_in(may, blocks))
-        return lambda request: self._everywhere(some, request)
+        everywhere = self._everywhere  # not self: what is remembered of masks would keep the searcher alive
+        return lambda request: everywhere(some, request)
 
     def _looking_at(self, slots: Places) -> Look:
-        return lambda request: self._at(self._stock, request, slots)
+        at, stock = self._at, self._stock
+        return lambda request: at(stock, request, slots)
 
     def _less(self, may: Words, ids: Int64[np.ndarray, " m"]) -> Words:
         """Return bits less those of some ids."""

@@ -1,4 +1,4 @@
-"""A published version, opened for reading: verified byte by byte, then asked for what it must still know."""
+"""A published version, opened for reading: verified, then asked for what it must still know."""
 
 import json
 from functools import cached_property
@@ -46,11 +46,13 @@ class Bundle:
             folder: Of a bundle or of one of its versions.
             verify: Whether to read every byte and compare checksums, .6 s of a core for each GB: for a bundle that has
                 come from elsewhere. Otherwise the manifest alone is read, and the other files must be there in their
-                sizes. The stored sample is asked for in any case.
+                sizes, where the manifest tells them: a file changed in place is not seen, and may be read wrongly. The
+                stored sample is asked for in any case.
 
         Raises:
             BundleError: There is no bundle, it has another schema, a file is missing or changed, or it does not
                 answer the stored sample as it did when it was published.
+            ConfigError: Its index asks for a GPU, and there is none.
         """
         place = version_folder(Path(folder)).absolute()
         manifest = read_manifest(place)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -43,22 +44,29 @@ class Chooser:
         kinds = {encoder.name: encoder.kind for encoder in self._bundle.towers.encoders.videos}
         return {name: kind for name, kind in kinds.items() if kind in {Kind.categorical, Kind.multi}}
 
-    def mask(self, where: Where | None, ids: Ids | None) -> Mask:
-        """Return the mask of the rows that suit both; see Retriever.only."""
+    def mask(self, where: Where | None, ids: Ids | None, *, certain: bool = False) -> Mask:
+        """Return the mask of the rows that suit both; see Retriever.only. If certain, a value must be known."""
+        if where is not None and not isinstance(where, Mapping):
+            raise ConfigError(f"where is {where!r}; give values by feature, as in {{'tags': ['a', 'b']}}")
         if not where and ids is None:
             raise ConfigError("which videos? give where, as in {'tags': ['a', 'b']}, or ids")
-        masks = [self._any(feature, values) for feature, values in (where or {}).items()]
+        masks = [self._any(feature, values, certain) for feature, values in (where or {}).items()]
         if ids is not None:
-            rows = self._videos.rows(listed("ids", ids)) if len(ids) else np.zeros(0, np.int64)
+            rows = self._videos.rows(ids) if len(listed("ids", ids)) else np.zeros(0, np.int64)
             masks.append(Mask(rows[rows >= FIRST_ROW]))
         return masks[0] if len(masks) == 1 else Mask.all_of(masks)
 
-    def _any(self, feature: str, values: Value | Sequence[Value]) -> Mask:
+    def _any(self, feature: str, values: Value | Sequence[Value], certain: bool) -> Mask:
         if feature not in self.features:
             there = ", ".join(self.features) or "none"
             raise ConfigError(f"videos have no feature {feature!r} to choose by; there are: {there}")
-        several = [values] if isinstance(values, str | int | np.integer) else list(values)
+        several: list[Any] = (
+            list(values) if isinstance(values, list | tuple | set | frozenset | np.ndarray) else [values]
+        )
         masks = [self._one(feature, value) for value in several]
+        for value, mask in zip(several, masks, strict=True):
+            if certain and mask is _NOTHING:
+                raise ConfigError(f"no video has {feature} {value!r}, so nothing would be hidden; it is mistyped")
         return masks[0] if len(masks) == 1 else Mask.any_of(masks)
 
     def _one(self, feature: str, value: Value) -> Mask:

@@ -110,8 +110,12 @@ class Retriever:
         return self._narrowed(self._chooser.mask(where, ids))
 
     def without(self, where: Where | None = None, ids: Ids | None = None) -> "Retriever":
-        """Return a retriever that answers with all videos but those that `only` would leave; see there."""
-        return self._narrowed(~self._chooser.mask(where, ids))
+        """Return a retriever that answers with all videos but those that `only` would leave; see there.
+
+        Raises:
+            ConfigError: As `only`; and a value that no video has, which would hide nothing: it is mistyped.
+        """
+        return self._narrowed(~self._chooser.mask(where, ids, certain=True))
 
     def embed_users(self, user_ids: Ids) -> Float32[np.ndarray, "n *i d"]:
         """Return the users' vectors at an unknown moment, [n, d]; an unknown user's is that of anybody new.
@@ -252,7 +256,7 @@ class Retriever:
 
     def _why_short(self, k: int, found: int, asked: _Asked) -> str:
         seen, hidden = (self._may(np.unique(rows)) for rows in (asked.hidden[: asked.seen], asked.hidden))
-        itself = "the video itself" if asked.way is Way.video else f"{hidden - seen} excluded"
+        itself = "the video itself" if asked.way is Way.video and hidden else f"{hidden - seen} excluded"
         videos = f"{len(self._index)} videos"
         if self._allow is not None:
             videos += f" {found + hidden} may be shown, of which"
