@@ -35,7 +35,7 @@ class RecommendConfig:
     history: list[str] | None = None
     """Ids of videos watched, oldest first, instead of what the bundle knows about the user."""
     where: dict[str, Any] = field(default_factory=dict)
-    """Of each feature of videos the value, or the values of which any will do: only such, as where={tag:[12,40]}."""
+    """Only videos with a feature's value, or any of several: where.tag=12, 'where={tag:[12,40]}'."""
     k: int = 20
     """How many candidates."""
 

@@ -89,6 +89,8 @@ class Searcher(ABC):
         """
         if k < 1:
             raise ConfigError(f"k is {k}; ask for at least 1 candidate")
+        if queries.ndim not in (2, 3):
+            raise DataError(f"queries have shape {queries.shape}; give one a row, [q, {self.dim}], also for one alone")
         if queries.shape[-1] != self.dim:
             raise DataError(
                 f"queries have {queries.shape[-1]} dimensions, the index has {self.dim}; take both from one bundle"

@@ -212,6 +212,8 @@ class Retriever:
         if type(user_id) is int and -(2**63) <= user_id < 2**63 and self._numbers:
             asked = self._of_user(user_id, self._videos.array(blocked), False, keep_seen)
         if asked is None or (asked.user == UNKNOWN_ROW and self.unknown is Unknown.refuse):
+            if isinstance(user_id, list | tuple | np.ndarray):
+                raise ConfigError(f"user_id is {user_id!r}; give one user, or ask candidates_batch")
             user = UNKNOWN_ROW if user_id is None else int(self._user_rows([user_id])[0])
             asked = self._of_user(user, self._videos.rows(blocked) if len(blocked) else _NOTHING, True, keep_seen)
         return asked if history is None else self._watching(asked, history, keep_seen)

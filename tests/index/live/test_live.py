@@ -75,7 +75,7 @@ def test_one_writes_and_any_number_read(tmp_path: Path) -> None:
 
 def test_what_is_refused_changes_nothing(tmp_path: Path) -> None:
     live, truth = begun(tmp_path / "live")
-    with pytest.raises(DataError, match="vectors have 5 dimensions, the index has 4"):
+    with pytest.raises(DataError, match=r"vectors have shape \(\d+, 5\); give one a row, \[n, 4\], of one model"):
         live.put(np.ones((1, 5), np.float32), np.array([1]))
     with pytest.raises(DataError, match="row 0 of vectors is not finite"):
         live.put(np.full((1, D), np.nan, np.float32), np.array([1]))

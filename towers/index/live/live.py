@@ -181,8 +181,8 @@ class Live(Searcher):
                 writing, or the disk or memory (MemoryError) refused: it is not known then whether the change will be
                 there when it is opened again, and until then nothing more is written.
         """
-        if vectors.shape[1] != self.dim:
-            raise DataError(f"vectors have {vectors.shape[1]} dimensions, the index has {self.dim}; take one model's")
+        if vectors.shape[1:] != (self.dim,):
+            raise DataError(f"vectors have shape {vectors.shape}; give one a row, [n, {self.dim}], of one model")
         # Copies: what is built meanwhile gets them later, and the caller may use the arrays again.
         vectors, ids = checked(np.array(vectors, np.float32), np.array(ids, np.int64), self.geometry)
         return len(ids) - self._write(Change(ids, vectors))
