@@ -202,7 +202,7 @@ def main() -> None:
     arguments = parser.parse_args()
     for videos in () if arguments.draw else arguments.videos:
         began = time.perf_counter()
-        with tempfile.TemporaryDirectory() as folder:
+        with tempfile.TemporaryDirectory() as folder:  # what was mapped can be read after its files are gone
             made = write_made(Path(folder), LIKE[arguments.like], videos, arguments.dim, arguments.users)
         torch.set_num_threads(2)
         searcher = Ivf().build(made.videos, np.arange(videos), Geometry.cosine)
@@ -212,7 +212,10 @@ def main() -> None:
             measured.append({"videos": videos, "dim": arguments.dim} | row)
             print(row, flush=True)
         if not arguments.trial:
-            command = f"python -m benchmarks.filters --videos {videos} --dim {arguments.dim} --users {arguments.users}"
+            command = (
+                f"python -m benchmarks.filters --videos {videos} --dim {arguments.dim} --users {arguments.users}"
+                f" --like {arguments.like}"
+            )
             seconds = time.perf_counter() - began
             how = Circumstances(command=command, seed=0, seconds=seconds, peak_mb=peak_mb(), threads=1)
             record("filters", measured, how)
