@@ -1,0 +1,1 @@
+"""HTTP in front of the retriever: requests, events, videos and people, in JSON."""

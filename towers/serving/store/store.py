@@ -1,0 +1,205 @@
+"""The contract of a store: what is durable, what is remembered of a user, and in which order changes come."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from enum import StrEnum
+from typing import Any
+
+import msgspec
+
+from towers.types import TowersError
+
+Id = int | str
+Watched = list[tuple[Id, int]]
+"""Videos and when they were watched, ms UTC, oldest first; at one moment in the order in which they came."""
+
+
+class StoreAwayError(TowersError):
+    """The store cannot be reached or refuses to write; nothing of the call was acknowledged."""
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A user met a video.
+
+    Attributes:
+        event_id: What tells it from all others; one that comes again changes nothing.
+        user_id: Who.
+        video_id: Which.
+        time_ms: When, UTC.
+        positive: Whether it counts as watched: it is read as history, and the video is not shown again.
+        labels: What else is known, such as watch_ms.
+        request_id: Of the answer that the video was shown from; empty where that is not known.
+    """
+
+    event_id: str
+    user_id: Id
+    video_id: Id
+    time_ms: int
+    positive: bool = True
+    labels: dict[str, float | int | str | bool | None] = {}
+    request_id: str = ""
+
+
+class Answer(msgspec.Struct, frozen=True, kw_only=True):
+    """What was shown: kept so that what came back can be joined to it.
+
+    Attributes:
+        request_id: Of the request.
+        user_id: Whom it was for; None for somebody without an id.
+        time_ms: When, UTC.
+        path: How it was found.
+        bundle_version: Which version answered.
+        video_ids: What was answered, best first.
+    """
+
+    request_id: str
+    user_id: Id | None
+    time_ms: int
+    path: str
+    bundle_version: str
+    video_ids: list[Id]
+
+
+class ChangeKind(StrEnum):
+    """What a change does."""
+
+    put = "put"
+    """A video is there from now on, with these features; it replaces what was known of it."""
+    remove = "remove"
+    """A video is not shown any more."""
+    erase = "erase"
+    """A user is forgotten: also what bundles made before know of them is not used."""
+
+
+class Change(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A change that all who serve must know, whoever took it in.
+
+    Attributes:
+        kind: What it does.
+        id: Of the video or the user.
+        time_ms: When it was asked for, UTC.
+        features: Of a video that is put.
+        number: Its place in the order of all changes, from 1; the store gives it.
+    """
+
+    kind: ChangeKind
+    id: Id
+    time_ms: int
+    features: dict[str, Any] = {}
+    number: int = 0
+
+
+class Export(msgspec.Struct, frozen=True, kw_only=True):
+    """All that a store knows of a user.
+
+    Attributes:
+        events: In the order in which they came.
+        history: What their next answer is made from.
+        answers: What they were shown.
+    """
+
+    events: list[Event]
+    history: Watched
+    answers: list[Answer]
+
+
+class Health(msgspec.Struct, frozen=True, kw_only=True):
+    """How a store does.
+
+    Attributes:
+        away: Why it cannot be reached; empty where it can.
+        waiting: How many events and answers are kept elsewhere, to be brought to it.
+    """
+
+    away: str = ""
+    waiting: int = 0
+
+
+class Store(ABC):
+    """Keeps events, histories and changes. All methods may be called at once from tasks of one event loop.
+
+    A history holds the `longest` newest positives of a user by time, each event once, also when events come late or
+    twice. Of events of the same user that come at the same moment through several connections or processes none is
+    lost. Ids 7 and "7" are different.
+
+    Args:
+        longest: How many positives of a user are kept as history.
+    """
+
+    def __init__(self, longest: int = 1000) -> None:
+        self.longest = longest
+
+    @abstractmethod
+    async def open(self) -> None:
+        """Get ready.
+
+        Raises:
+            StoreAwayError: It cannot be reached.
+        """
+
+    @abstractmethod
+    async def close(self) -> None:
+        """Finish what was begun, and let go."""
+
+    @abstractmethod
+    async def append(self, events: Sequence[Event]) -> list[bool]:
+        """Keep events; on return they are durable, and in the next history.
+
+        Returns:
+            For each whether it was new; within one call the first of the same event_id is.
+
+        Raises:
+            StoreAwayError: None of them was acknowledged; those that came nevertheless are not new the next time.
+        """
+
+    @abstractmethod
+    async def history(self, user_id: Id) -> Watched:
+        """Return a user's newest positives, oldest first.
+
+        Raises:
+            StoreAwayError: It cannot be reached.
+        """
+
+    @abstractmethod
+    async def change(self, changes: Sequence[Change]) -> int:
+        """Keep changes, durable on return; return the number of the last. One that erases forgets the user here too.
+
+        Raises:
+            StoreAwayError: None of them was acknowledged.
+        """
+
+    @abstractmethod
+    async def changes(self, after: int, most: int = 10_000) -> list[Change]:
+        """Return changes with numbers above `after` in order, without gaps; of an id only its last may be left.
+
+        Raises:
+            StoreAwayError: It cannot be reached.
+        """
+
+    @abstractmethod
+    async def answered(self, answers: Sequence[Answer]) -> None:
+        """Keep what was shown.
+
+        Raises:
+            StoreAwayError: It cannot be reached.
+        """
+
+    @abstractmethod
+    async def log(self, after: str = "", most: int = 1000) -> tuple[list[Event | Answer], str]:
+        """Return what came after a mark, in the order in which it came, and the mark to go on from.
+
+        Raises:
+            StoreAwayError: It cannot be reached.
+        """
+
+    @abstractmethod
+    async def export(self, user_id: Id) -> Export:
+        """Return all that is known of a user.
+
+        Raises:
+            StoreAwayError: It cannot be reached.
+        """
+
+    @abstractmethod
+    async def health(self) -> Health:
+        """Return how it does; raises nothing."""
