@@ -31,7 +31,7 @@ from towers.index import Auto
 from towers.models import HISTORIES, MeanHistory, ModelConfig, TwoTower
 from towers.publishing import Bundle
 from towers.publishing.parity import Material
-from towers.serving import Candidates, Retriever
+from towers.serving import Ask, Candidates, Retriever
 
 PARTS = ("ids", "tower", "search", "filter", "answer", "json")
 COLORS = ("#64748b", "#c2410c", "#1d4ed8", "#60a5fa", "#334155", "#0f766e")
@@ -117,13 +117,13 @@ class Apart:
         """Answer one user, and write down what each part took."""
         own, clock, marks = self.retriever, time.thread_time_ns, []
         marks.append(clock())
-        asked = own._ask(user_id, None, self.case.exclude, False)
+        asked = own._asking.rows(Ask(user_id, K, self.case.exclude))
         requests = Requests(asked.history[None], asked.history_ms[None], np.array([TIME_UNKNOWN]))
         users = np.array([asked.user])
         marks.append(clock())
         query = own._user_tower.queries(requests, users)
         marks.append(clock())
-        hits = own._index.search(query, K, [asked.hidden])
+        hits = own._catalogue.index.search(query, K, [asked.hidden])
         marks.append(clock())
         answer = own._answer(hits.ids[0], hits.scores[0], K, asked)
         marks.append(clock())
@@ -136,7 +136,7 @@ class Apart:
         """Return what the search of one user takes when nothing is hidden, in microseconds."""
         query = self.retriever.embed_users([user_id])
         begin = time.thread_time_ns()
-        self.retriever._index.search(query, K)
+        self.retriever._catalogue.index.search(query, K)
         return (time.thread_time_ns() - begin) / 1e3
 
 

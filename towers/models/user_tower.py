@@ -50,20 +50,27 @@ class UserTower:
         self._last_states = _entered(self._last_states, nobody)
         self._ask = entry(queries, self._weights, self._features, one, one, state)
 
-    def queries(self, requests: Requests, users: Int64[np.ndarray, " q"]) -> Float32[np.ndarray, "q *i d"]:
+    def queries(
+        self,
+        requests: Requests,
+        users: Int64[np.ndarray, " q"],
+        vectors: Float32[np.ndarray, "n d"] | None = None,
+    ) -> Float32[np.ndarray, "q *i d"]:
         """Return each user's vector, [q, d]; [q, interests, d] where the towers give several.
 
         Args:
             requests: What each user has watched, of which the last `window` events are read, and when they ask, [q].
             users: Rows of the users, [q].
+            vectors: By which history is read, where that is of other rows, [n, d]; the first pads.
 
         Raises:
             TowersError: A vector is not finite.
         """
+        vectors = self._vectors if vectors is None else vectors
         if self._last_states is None:
-            return query_vectors(self._towers, self._vectors, requests, self._users.take(users))
+            return query_vectors(self._towers, vectors, requests, self._users.take(users))
         history, asked_ms = requests.history, requests.asked_ms
-        asked = self._asked(history, requests.history_ms, asked_ms, self._vectors, self._start, self._window)
+        asked = self._asked(history, requests.history_ms, asked_ms, vectors, self._start, self._window)
         states = np.ascontiguousarray(self._last_states(asked), np.float32)
         queries, bad = self._ask(self._weights, self._features, users, asked_ms, states)
         if bad >= 0:

@@ -13,7 +13,8 @@ from towers.data import Kind
 from towers.data.vocabulary import FIRST_ROW
 from towers.index import Mask
 from towers.publishing import Bundle
-from towers.serving.lookup import Ids, Lookup, listed
+from towers.serving.catalogue import Catalogue
+from towers.serving.lookup import Ids, listed
 from towers.types import ConfigError
 
 Value = str | int
@@ -30,12 +31,14 @@ class Chooser:
 
     Args:
         bundle: Whose videos.
-        videos: Their ids.
+        videos: Their rows.
     """
 
-    def __init__(self, bundle: Bundle, videos: Lookup) -> None:
+    def __init__(self, bundle: Bundle, videos: Catalogue) -> None:
         self._bundle, self._videos = bundle, videos
         self._columns: dict[str, _Column] = {}
+        self._said: dict[int, set[tuple[str, str]]] = {}
+        self._came: dict[tuple[str, str], set[int]] = {}
         self._masks: dict[tuple[str, str], Mask] = {}
 
     @cached_property
@@ -43,6 +46,19 @@ class Chooser:
         """The features that can be asked for."""
         kinds = {encoder.name: encoder.kind for encoder in self._bundle.towers.encoders.videos}
         return {name: kind for name, kind in kinds.items() if kind in {Kind.categorical, Kind.multi}}
+
+    def note(self, row: int, features: Mapping[str, Any]) -> None:
+        """Remember what a video that has come since, or again, is said to be; masks made from now on know it."""
+        said = {name: features.get(name) for name in self.features}
+        several = {name: value if isinstance(value, list) else [value] for name, value in said.items()}
+        for each in self._said.get(row, ()):
+            self._came[each].discard(row)
+        self._said[row] = {
+            (name, str(value)) for name, values in several.items() for value in values if value is not None
+        }
+        for each in self._said[row]:
+            self._came.setdefault(each, set()).add(row)
+        self._masks.clear()
 
     def mask(self, where: Where | None, ids: Ids | None, *, certain: bool = False) -> Mask:
         """Return the mask of the rows that suit both; see Retriever.only. If certain, a value must be known."""
@@ -78,6 +94,9 @@ class Chooser:
             if feature not in self._columns:
                 self._columns[feature] = _Column.of(self._bundle.video_table()[feature], self.features[feature])
             rows = self._columns[feature].rows(name)
+            if self._said:
+                came = np.array(sorted(self._came.get((feature, name), ())), np.int64)
+                rows = np.concatenate([rows[~np.isin(rows, list(self._said))], came])
             if not len(rows):
                 return _NOTHING
             known = self._masks[feature, name] = Mask(rows)

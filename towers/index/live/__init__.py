@@ -2,7 +2,8 @@
 
 from towers.index.live.health import Health
 from towers.index.live.live import Live
+from towers.index.live.living import living
 from towers.index.live.opening import Recovered
 from towers.index.live.parts import Upkeep
 
-__all__ = ["Health", "Live", "Recovered", "Upkeep"]
+__all__ = ["Health", "Live", "Recovered", "Upkeep", "living"]

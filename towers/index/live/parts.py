@@ -86,7 +86,7 @@ class Part(NamedTuple):
         """Read what save wrote, mapped."""
         from towers.index import load_index
 
-        main = _block_searcher(load_index(folder))
+        main = block_searcher(load_index(folder))
         return cls(main, header["recall"], np.load(folder / "queries.npy"), header["videos"])
 
 
@@ -100,7 +100,7 @@ def from_nothing(index: Index, content: Videos, queries: Float32[np.ndarray, "q 
     """
     vectors, ids = content
     fitting, why = _fitting(index, len(ids))
-    main = _block_searcher(fitting.build(vectors, ids, geometry, queries))
+    main = block_searcher(fitting.build(vectors, ids, geometry, queries))
     main.why = why or main.why
     if not len(queries):
         queries = np.ascontiguousarray(vectors[:: -(-len(vectors) // QUERIES) or 1])
@@ -122,7 +122,7 @@ def rebuilt(last: Part, now: Moment, index: Index, queries: Float32[np.ndarray, 
         if recall_of(Moment.of(main), asked) >= last.recall - fall:
             return last._replace(main=main)
     if isinstance(now.main, ExactSearcher) and known and fall is not None:
-        exact = _block_searcher(Exact(device=now.main.device).build(*now.contents(), now.main.geometry))
+        exact = block_searcher(Exact(device=now.main.device).build(*now.contents(), now.main.geometry))
         exact.why = now.main.why
         return last._replace(main=exact)
     return from_nothing(index, now.contents(), asked, now.main.geometry)
@@ -162,7 +162,12 @@ def of_name(header: dict[str, Any]) -> Index:
     return kind(**{name: value for name, value in header["options"].items() if name in known})
 
 
-def _block_searcher(searcher: Any) -> BlockSearcher:  # noqa: ANN401
+def block_searcher(searcher: Any) -> BlockSearcher:  # noqa: ANN401
+    """Return a searcher of a kind that can live.
+
+    Raises:
+        ConfigError: It is of another.
+    """
     if not isinstance(searcher, BlockSearcher):
         raise ConfigError(f"an index of kind {searcher.kind} cannot live; take exact, ivf or auto")
     return searcher
