@@ -1,7 +1,7 @@
 """Batches to vectors: history encoders, the user tower, the video tower. Pure torch."""
 
 from towers.models.config import ModelConfig, PopularityTerm
-from towers.models.encode import likeness_queries, query_vectors, video_vectors
+from towers.models.encode import likeness_queries, query_vectors, vectors_of_new, video_vectors
 from towers.models.engagement import EngagementConfig
 from towers.models.engagement_model import EngagementModel, open_engagement
 from towers.models.feature_bag import FeatureBag
@@ -53,5 +53,6 @@ __all__ = [
     "query_vectors",
     "read_model",
     "save_towers",
+    "vectors_of_new",
     "video_vectors",
 ]

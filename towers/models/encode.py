@@ -31,6 +31,22 @@ def video_vectors(towers: TwoTower, features: FeatureTable, block: int = 65_536)
     return _finite(out, "video")
 
 
+def vectors_of_new(towers: TwoTower, features: FeatureTable) -> Float32[np.ndarray, "n d"]:
+    """Return the vectors of videos by the rows they have in the dataset, 1 where it does not hold them, [n, d].
+
+    Args:
+        towers: Trained towers.
+        features: Of the videos, with their rows, [n].
+
+    Raises:
+        TowersError: A vector is not finite.
+    """
+    with _inference(towers) as device:
+        tensors = features.tensors().to(device)
+        vectors = towers.videos(tensors.rows, tensors).cpu().numpy()
+    return _finite(vectors, "new video")
+
+
 def query_vectors(
     towers: TwoTower,
     vectors: Float32[np.ndarray, "rows d"],

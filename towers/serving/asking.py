@@ -181,7 +181,9 @@ Events = tuple[Int64[np.ndarray, " n"], Int64[np.ndarray, " n"]]
 """Rows of videos and when they were watched, oldest first."""
 
 
-def _merged(some: Events, others: Events) -> Events:
+def _merged(
+    some: Events, others: tuple[Int64[np.ndarray, " m"], Int64[np.ndarray, " m"]]
+) -> tuple[Int64[np.ndarray, " k"], Int64[np.ndarray, " k"]]:
     """Return two histories as one by time, unknown times first, each event once."""
     rows, when = (np.concatenate(both) for both in zip(some, others, strict=True))
     if not len(some[0]) or not len(others[0]) or others[1][0] > some[1][-1]:
@@ -193,7 +195,7 @@ def _merged(some: Events, others: Events) -> Events:
     return rows[kept], when[kept]
 
 
-def _reading(asked: Asked, events: Events, more: Int64[np.ndarray, " n"], keep_seen: bool, dropped: int) -> Asked:
+def _reading(asked: Asked, events: Events, more: Int64[np.ndarray, " m"], keep_seen: bool, dropped: int) -> Asked:
     """Return a request with another history and more that was seen."""
     seen = _NOTHING if keep_seen else more
     hidden = np.concatenate([seen, asked.hidden])

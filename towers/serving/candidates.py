@@ -16,6 +16,8 @@ class Way(StrEnum):
     """The user is known but has watched nothing: from features, or as a new user by towers that read none."""
     new_user = "new_user"
     """The user is not known and no history was given: what anybody new is shown."""
+    popular = "popular"
+    """What most have watched of late: the towers gave no answer."""
     video = "video"
     """From another video."""
 

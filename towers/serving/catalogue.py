@@ -85,6 +85,7 @@ class LiveCatalogue(Catalogue):
         self._new_rows: dict[Id, int] = {}
         self._new_ids: list[Id] = []
         self._new_vectors = np.empty((_FIRST_ROOM, self.vectors.shape[1]), np.float32)
+        self._gone: set[int] = set()
         self._changing = threading.Lock()
 
     @property
@@ -114,6 +115,7 @@ class LiveCatalogue(Catalogue):
             # Mapped so that a page that is written is this process's own.
             self.vectors[rows[known & ~later]] = vectors[known & ~later]
             self.index.put(vectors, rows)
+            self._gone.difference_update(rows.tolist())
             # Last what leads there: whoever finds an id finds all that belongs to it.
             self._new_ids += new
             self._new_rows |= dict(zip(new, rows[~known].tolist(), strict=True))
@@ -123,7 +125,13 @@ class LiveCatalogue(Catalogue):
         """Show videos no more; return how many of them were shown."""
         with self._changing:
             rows = self.rows(ids)
-            return self.index.remove(rows[rows >= FIRST_ROW])
+            rows = rows[rows >= FIRST_ROW]
+            self._gone.update(rows.tolist())
+            return self.index.remove(rows)
+
+    def shows(self, row: int) -> bool:
+        """Return whether a row that is held is shown."""
+        return row not in self._gone
 
     def close(self) -> None:
         """Close the index's files; searches still work."""

@@ -27,6 +27,7 @@ class Retriever:
     Attributes:
         bundle: What it answers from.
         unknown: What it does about unknown ids.
+        chooser: Says which videos have which values of which features.
     """
 
     def __init__(self, bundle: Bundle, unknown: Unknown = Unknown.cold, catalogue: Catalogue | None = None) -> None:
@@ -35,7 +36,7 @@ class Retriever:
         self._towers, self._user_tower, self._version = bundle.towers, bundle.material.user_tower, bundle.version
         users, positives = Lookup(bundle.users), bundle.positives
         self._asking = Asking(users, self._catalogue, positives, self._towers.window, unknown)
-        self._chooser = Chooser(bundle, self._catalogue)
+        self.chooser = Chooser(bundle, self._catalogue)
         self._allow: Mask | None = None
 
     @classmethod
@@ -68,15 +69,20 @@ class Retriever:
             ConfigError: A feature that there is not, one text in place of a list of ids, or neither where nor ids.
             DataError: Ids of another sort than the bundle's.
         """
-        return self._narrowed(self._chooser.mask(where, ids))
+        return self._narrowed(self.chooser.mask(where, ids))
 
-    def without(self, where: Where | None = None, ids: Ids | None = None) -> "Retriever":
+    def without(self, where: Where | None = None, ids: Ids | None = None, *, strict: bool = True) -> "Retriever":
         """Return a retriever that answers with all videos but those that `only` would leave; see there.
 
+        Args:
+            where: As of `only`.
+            ids: As of `only`.
+            strict: Whether to refuse a value that no video has, which would hide nothing: it may be mistyped.
+
         Raises:
-            ConfigError: As `only`; and a value that no video has, which would hide nothing: it is mistyped.
+            ConfigError: As `only`; and such a value.
         """
-        return self._narrowed(~self._chooser.mask(where, ids, certain=True))
+        return self._narrowed(~self.chooser.mask(where, ids, certain=strict))
 
     def embed_users(self, user_ids: Ids) -> Float32[np.ndarray, "n *i d"]:
         """Return the users' vectors at an unknown moment, [n, d]; an unknown user's is that of anybody new.

@@ -1,0 +1,197 @@
+"""A version that is served, as videos come and go and users watch: against the true best of what is there."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests import tiny
+from towers.data import Dataset
+from towers.index import Exact, Hnsw, Ivf
+from towers.publishing import Bundle, PublishConfig, publish
+from towers.serving import Ask, Candidates, Way
+from towers.serving.arrivals import arrived_vectors, check_features
+from towers.serving.version import Version
+from towers.types import ConfigError, DataError
+
+DAY_MS = 86_400_000
+
+
+def ids_for(string: bool) -> tuple[list[Any], list[Any], list[Any]]:
+    """Ids of users, of videos, and of videos that are to come."""
+    new = [f"new {n}" for n in range(12)] if string else [2**60 + n for n in range(12)]
+    return tiny.ids_of(tiny.USERS, string), tiny.ids_of(tiny.VIDEOS, string), new
+
+
+@pytest.fixture(scope="module", params=[False, True], ids=["numbers", "strings"])
+def string(request: pytest.FixtureRequest) -> bool:
+    return bool(request.param)
+
+
+@pytest.fixture(scope="module")
+def bundle(string: bool, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    folder = tmp_path_factory.mktemp("version")
+    dataset = tiny.write_dataset(folder / "dataset", string)
+    return publish(
+        PublishConfig(run=str(tiny.write_run(folder / "run", dataset)), bundle=str(folder / "bundle"), index=Exact())
+    )
+
+
+@pytest.fixture
+def version(bundle: Bundle, tmp_path: Path) -> Iterator[Version]:
+    with Version(Bundle.open(bundle.folder), tmp_path / "live") as version:
+        yield version
+
+
+def check_best(version: Version, found: Candidates, user: Any, shown: list[Any]) -> None:  # noqa: ANN401
+    """All that is shown, in the order of its inner products; equal ones by their rows."""
+    assert set(found.ids) == set(shown)
+    scores = version.retriever.embed_videos(list(found.ids)) @ version.retriever.embed_users([user])[0]
+    np.testing.assert_allclose(found.scores, scores, atol=1e-6)
+    rows = version.catalogue.rows(list(found.ids))
+    assert np.lexsort([rows, -found.scores]).tolist() == list(range(len(shown)))
+
+
+def seen_by(version: Version, user: Any) -> set[Any]:  # noqa: ANN401
+    rows = version.bundle.positives.of(int(version.bundle.users.rows([user])[0]))
+    return set(np.asarray(version.bundle.videos.ids_of_known(rows.astype(np.int64))).tolist())
+
+
+@given(data=st.data())
+def test_it_answers_from_what_is_there_by_then(
+    data: st.DataObject, bundle: Bundle, string: bool, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    users, videos, new = ids_for(string)
+    there = dict.fromkeys(videos)
+    with Version(Bundle.open(bundle.folder), tmp_path_factory.mktemp("live") / "index") as version:
+        for _ in range(data.draw(st.integers(1, 6))):
+            video = data.draw(st.sampled_from([*videos[:4], *new]))
+            if data.draw(st.booleans()):
+                version.put([video], [{"tags": data.draw(st.sampled_from([["a"], ["b"], ["a", "b"], []]))}])
+                there[video] = None
+            else:
+                version.remove([video])
+                there.pop(video, None)
+        user, excluded = users[2], data.draw(st.sets(st.sampled_from([*videos, *new]), max_size=5))
+        found = version.retriever.answer(Ask(user, 60, list(excluded)))
+        check_best(version, found, user, [v for v in there if v not in excluded | seen_by(version, user)])
+
+
+def test_the_vector_of_a_video_that_comes_is_that_of_its_features(version: Version, string: bool) -> None:
+    _, videos, new = ids_for(string)
+    version.put(new[:2], [{"tags": ["a"]}, {"tags": ["b"]}])
+    version.put([videos[1]], [{"tags": ["a", "b"]}])  # known as ["a"]
+    expected = arrived_vectors(
+        version.bundle, [*new[:2], videos[1]], [{"tags": ["a"]}, {"tags": ["b"]}, {"tags": ["a", "b"]}]
+    )
+    np.testing.assert_array_equal(version.retriever.embed_videos([*new[:2], videos[1]]), expected)
+    untouched = Bundle.open(version.bundle.folder).vectors
+    row = int(version.bundle.videos.rows([videos[1]])[0])
+    assert np.abs(expected[0] - expected[1]).max() > 0.01
+    assert np.abs(expected[2] - untouched[row]).max() > 0.01
+    np.testing.assert_array_equal(untouched[row + 1], version.bundle.vectors[row + 1])
+
+
+def test_what_the_bundle_knows_of_a_video_gives_its_vector(version: Version, string: bool) -> None:
+    _, videos, _ = ids_for(string)
+    said = [{"tags": ["a", "b"][: n % 3]} for n in range(tiny.VIDEOS)]
+    rows = version.bundle.videos.rows(videos)
+    np.testing.assert_allclose(arrived_vectors(version.bundle, videos, said), version.bundle.vectors[rows], atol=1e-6)
+
+
+def test_what_was_watched_since_is_read_and_hidden(version: Version, string: bool) -> None:
+    users, videos, new = ids_for(string)
+    version.put(new[:3], [{"tags": ["a"]}, {"tags": ["b"]}, {}])
+    user = users[5]
+    row = int(version.bundle.users.rows([user])[0])
+    known = version.bundle.videos.ids_of_known(version.bundle.positives.of(row).astype(np.int64))
+    times = np.asarray(version.bundle.positives.time_ms)[
+        version.bundle.positives.offsets[row] : version.bundle.positives.offsets[row + 1]
+    ].tolist()
+    before = list(zip(np.asarray(known).tolist(), times, strict=True))
+    for since in ([(new[0], DAY_MS), (videos[30], DAY_MS + 1)], [(new[1], 1500)], [before[-1], (new[2], DAY_MS)]):
+        found = version.retriever.answer(Ask(user, 60, since=since, time_ms=2 * DAY_MS))
+        both = sorted(dict.fromkeys([*before, *since]), key=lambda pair: pair[1])
+        wanted = version.retriever.answer(Ask(user, 60, history=both, time_ms=2 * DAY_MS))
+        assert (list(found.ids), found.way) == (list(wanted.ids), Way.history)
+        np.testing.assert_allclose(found.scores, wanted.scores, atol=1e-6)
+        assert not {video for video, _ in since} & set(found.ids)
+    plain = version.retriever.answer(Ask(user, 60, time_ms=2 * DAY_MS))
+    assert np.abs(plain.scores[:5] - found.scores[:5]).max() > 1e-4
+
+
+def test_a_forgotten_user_is_served_as_new(version: Version, string: bool) -> None:
+    users, videos, _ = ids_for(string)
+    nobody = version.retriever.answer(Ask(None, 60))
+    forgotten = version.retriever.answer(Ask(users[5], 60, forgotten=True))
+    assert (list(forgotten.ids), forgotten.way) == (list(nobody.ids), Way.new_user)
+    again = version.retriever.answer(Ask(users[5], 60, since=[(videos[3], DAY_MS)], forgotten=True))
+    assert list(again.ids) == list(version.retriever.answer(Ask(None, 60, since=[(videos[3], DAY_MS)])).ids)
+
+
+def test_filters_know_what_came_and_what_was_said_anew(version: Version, string: bool) -> None:
+    users, videos, new = ids_for(string)
+    user = users[2]
+    of_a = {videos[n] for n in range(tiny.VIDEOS) if n % 3} - seen_by(version, user)
+    only = version.filtered({"tags": "a"}, {})
+    assert set(only.answer(Ask(user, 60)).ids) == of_a
+    assert version.filtered({"tags": ["a"]}, {}) is only
+    version.put([new[0], new[1], videos[1]], [{"tags": ["a"]}, {"tags": ["b"]}, {"tags": []}])
+    assert set(version.filtered({"tags": "a"}, {}).answer(Ask(user, 60)).ids) == (of_a | {new[0]}) - {videos[1]}
+    without = version.filtered({}, {"tags": "a"}).answer(Ask(user, 60)).ids
+    assert {new[1], videos[1]} - seen_by(version, user) <= set(without)
+    assert new[0] not in without
+    assert set(version.filtered({}, {"tags": "no such"}).answer(Ask(user, 60)).ids) >= of_a - {videos[1]}
+    with pytest.raises(ConfigError, match="'color'"):
+        version.filtered({"color": "red"}, {})
+
+
+def test_the_popular_need_no_towers(version: Version, string: bool) -> None:
+    users, _, _ = ids_for(string)
+    rows = np.asarray(version.bundle.positives.video_row)
+    counts = np.bincount(rows, minlength=tiny.VIDEOS + 2)
+    first, second = version.bundle.videos.ids_of_known(np.argsort(-counts, kind="stable")[:2])
+    assert list(version.popular(Ask(users[0], 2)).ids) == [first, second]
+    version.remove([first])
+    found = version.popular(Ask(users[0], 2, exclude=[second]))
+    assert found.way is Way.popular
+    assert not {first, second} & set(found.ids)
+    assert len(found) == 2
+
+
+def test_an_index_that_cannot_live_is_refused(tiny_dataset: Path, tmp_path: Path) -> None:
+    run = tiny.write_run(tmp_path / "run", Dataset.open(tiny_dataset))
+    bundle = publish(PublishConfig(run=str(run), bundle=str(tmp_path / "bundle"), index=Hnsw()))
+    with pytest.raises(ConfigError, match="hnsw cannot live"):
+        Version(bundle, tmp_path / "live")
+
+
+def test_lists_live_too_and_files_are_shared(tiny_dataset: Path, tmp_path: Path) -> None:
+    run = tiny.write_run(tmp_path / "run", Dataset.open(tiny_dataset))
+    bundle = publish(PublishConfig(run=str(run), bundle=str(tmp_path / "bundle"), index=Ivf(nlist=2)))
+    saved = [path for path in (bundle.folder / "index").rglob("*") if path.is_file()]
+    assert saved
+    with Version(bundle, tmp_path / "live") as version:
+        assert all(path.stat().st_nlink == 2 for path in saved)
+        version.put([5], [{"tags": ["a"]}])
+        assert 5 in version.retriever.answer(Ask(None, 60)).ids
+    assert not (tmp_path / "live").exists()
+    assert all(path.stat().st_nlink == 1 for path in saved)
+
+
+@pytest.mark.parametrize(
+    ("features", "message"),
+    [
+        ({"color": "red"}, "no feature 'color'; this bundle reads: tags"),
+        ({"tags": "a"}, "tags is 'a'; expected a list of names"),
+        ({"tags": ["a", None]}, "tags is"),
+        ({"tags": [True]}, "tags is"),
+    ],
+)
+def test_what_is_said_of_a_video_is_checked(bundle: Bundle, features: dict[str, Any], message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        check_features(bundle, features)

@@ -1,0 +1,96 @@
+"""Videos that come while the bundle is served: what is said of them, checked, and their vectors."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from jaxtyping import Float32
+
+from towers.data import Encoder, Kind
+from towers.features import FeatureTable, encode_table
+from towers.models import vectors_of_new
+from towers.publishing import Bundle
+from towers.serving.lookup import Id
+from towers.types import DataError
+
+Features = Mapping[str, Any]
+"""What is said of a video: names, lists of names, numbers, lists of numbers, by feature; what is missing is unknown."""
+_TYPES = {
+    Kind.categorical: pa.string(),
+    Kind.multi: pa.list_(pa.string()),
+    Kind.numeric: pa.float64(),
+    Kind.vector: pa.list_(pa.float32()),
+}
+_TWO_BLANKS = 2
+
+
+def check_features(bundle: Bundle, features: Features) -> None:
+    """Check what is said of a video against what the bundle's towers read.
+
+    Raises:
+        DataError: A feature that there is not, or a value of another kind; it is named.
+    """
+    encoders = {encoder.name: encoder for encoder in bundle.towers.encoders.videos}
+    for name, value in features.items():
+        if name not in encoders:
+            raise DataError(f"videos have no feature {name!r}; this bundle reads: {', '.join(encoders) or 'none'}")
+        if value is not None and (wrong := _wrong(encoders[name], value)):
+            raise DataError(f"{name} is {_shown(value)}; {wrong}")
+
+
+def arrived_vectors(bundle: Bundle, ids: Sequence[Id], features: Sequence[Features]) -> Float32[np.ndarray, "n d"]:
+    """Return vectors of videos from what is said of them, and from their ids where the bundle knows them, [n, d].
+
+    What does not suit this bundle's features is left out, as is what was never said: another bundle may have been
+    asked.
+
+    Raises:
+        TowersError: A vector is not finite.
+    """
+    encoders = bundle.towers.encoders.videos
+    columns = {encoder.name: _column(encoder, features) for encoder in encoders}
+    count = {"count": pa.nulls(len(ids))}  # a table without columns has no rows
+    encoded = encode_table(encoders, pa.table(columns | count))
+    rows = bundle.videos.rows(list(ids))
+    own = encoded.take(np.arange(_TWO_BLANKS, len(ids) + _TWO_BLANKS))
+    return vectors_of_new(bundle.towers, FeatureTable(own.codes, own.bags, own.vectors, rows))
+
+
+def _column(encoder: Encoder, features: Sequence[Features]) -> pa.Array:
+    values = [each.get(encoder.name) for each in features]
+    fitting = [None if value is None or _wrong(encoder, value) else _as_read(encoder.kind, value) for value in values]
+    return pa.array(fitting, _TYPES[encoder.kind])
+
+
+def _as_read(kind: Kind, value: Any) -> Any:  # noqa: ANN401
+    if kind is Kind.categorical:
+        return str(value)
+    return [str(each) for each in value] if kind is Kind.multi else value
+
+
+def _wrong(encoder: Encoder, value: Any) -> str:  # noqa: ANN401
+    """Return what a value should have been; nothing where it is that."""
+    if encoder.kind is Kind.categorical:
+        return "" if _is_name(value) else "expected a name such as 'a', or a whole number"
+    if encoder.kind is Kind.multi:
+        fits = isinstance(value, list) and all(map(_is_name, value))
+        return "" if fits else "expected a list of names, as in ['a', 'b']"
+    if encoder.kind is Kind.numeric:
+        return "" if _is_number(value) else "expected a number"
+    fits = isinstance(value, list) and len(value) == encoder.dim and all(map(_is_number, value))
+    return "" if fits else f"expected a list of {encoder.dim} numbers"
+
+
+def _is_name(value: Any) -> bool:  # noqa: ANN401
+    return isinstance(value, str | int) and not isinstance(value, bool)
+
+
+def _is_number(value: Any) -> bool:  # noqa: ANN401
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _shown(value: Any) -> str:  # noqa: ANN401
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:60]}…"

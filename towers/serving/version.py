@@ -1,0 +1,143 @@
+"""One version of a bundle as it is served: with the videos that came since, and filters that are asked for again."""
+
+import shutil
+from collections import OrderedDict
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Int64
+
+from towers.data import TIME_UNKNOWN
+from towers.data.vocabulary import FIRST_ROW
+from towers.publishing import Bundle
+from towers.serving.arrivals import Features, arrived_vectors
+from towers.serving.asking import Ask
+from towers.serving.candidates import Candidates, Way
+from towers.serving.catalogue import LiveCatalogue
+from towers.serving.chosen import Value, Where
+from towers.serving.lookup import Id
+from towers.serving.retriever import Retriever
+
+_FILTERS = 256
+_POPULAR, _DAYS_MS = 5000, 7 * 86_400_000
+
+
+class Version:
+    """Answers from a bundle and from what came since.
+
+    Args:
+        bundle: An open version.
+        folder: Where its index lives, a new folder; it is removed by `close`.
+
+    Attributes:
+        bundle: The version.
+        retriever: Answers without filters.
+        made_ms: When the bundle was made, UTC.
+        applied: The number of the last change that it knows.
+    """
+
+    def __init__(self, bundle: Bundle, folder: Path) -> None:
+        self.bundle, self._folder = bundle, folder
+        self._catalogue = LiveCatalogue(bundle, folder)
+        self.retriever = Retriever(bundle, catalogue=self._catalogue)
+        self.made_ms = int(datetime.fromisoformat(bundle.manifest["created_at"]).timestamp() * 1000)
+        self.applied = 0
+        self._filters: OrderedDict[object, Retriever] = OrderedDict()
+        self._popular = _popular_rows(bundle)
+
+    @property
+    def name(self) -> str:
+        """The version's name."""
+        return self.bundle.version
+
+    @property
+    def catalogue(self) -> LiveCatalogue:
+        """Its videos."""
+        return self._catalogue
+
+    def filtered(self, only: Where, without: Where) -> Retriever:
+        """Return the retriever for videos that suit `only` and do not suit `without`; those asked for last are kept.
+
+        Raises:
+            ConfigError: A feature that there is not, or a value that is none.
+        """
+        if not only and not without:
+            return self.retriever
+        key = (_key(only), _key(without))
+        kept = self._filters.get(key)
+        if kept is None:
+            kept = self.retriever.only(only) if only else self.retriever
+            kept = kept.without(without, strict=False) if without else kept
+            self._filters[key] = kept
+            if len(self._filters) > _FILTERS:
+                self._filters.popitem(last=False)
+        else:
+            self._filters.move_to_end(key)
+        return kept
+
+    def put(self, ids: Sequence[Id], features: Sequence[Features]) -> None:
+        """Show videos from now on; see LiveCatalogue.put.
+
+        Raises:
+            TowersError: A vector is not finite.
+        """
+        rows = self._catalogue.put(ids, arrived_vectors(self.bundle, ids, features))
+        for row, said in zip(rows.tolist(), features, strict=True):
+            self.retriever.chooser.note(row, said)
+        self._filters.clear()
+
+    def remove(self, ids: Sequence[Id]) -> None:
+        """Show videos no more."""
+        self._catalogue.remove(list(ids))
+
+    def popular(self, ask: Ask) -> Candidates:
+        """Return what was watched most in the bundle's last week and is neither excluded nor seen, without towers."""
+        hidden = set(self._catalogue.rows(list(ask.exclude)).tolist()) if len(ask.exclude) else set()
+        hidden |= set(self._catalogue.rows([video for video, _ in ask.since]).tolist()) if len(ask.since) else set()
+        shown = [row for row in self._popular.tolist() if row not in hidden and self._catalogue.shows(row)]
+        rows = np.array(shown[: ask.k], np.int64)
+        why = f"asked for {ask.k}; {len(rows)} of the most watched are left" if len(rows) < ask.k else ""
+        scores = np.linspace(1, 0, len(rows), endpoint=False, dtype=np.float32)
+        return Candidates(self._catalogue.ids_of(rows), scores, Way.popular, why, 0, self.name)
+
+    def warm(self) -> None:
+        """Answer once in every way, that nobody waits for machine code or pages."""
+        known = self.bundle.users.known[:1].tolist()
+        history = list(self.bundle.videos.ids_of_known(np.array([FIRST_ROW])))
+        for user in [*known, None]:
+            self.retriever.answer(Ask(user, 10))
+            self.retriever.answer(Ask(user, 10, exclude=history, since=[(history[0], self.made_ms)]))
+
+    def __enter__(self) -> "Version":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the index and remove its folder; what is being answered is answered."""
+        self._catalogue.close()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def _popular_rows(bundle: Bundle) -> Int64[np.ndarray, " n"]:
+    """Return the rows that were watched most in the bundle's last week, or ever where it knows no times."""
+    rows, when = np.asarray(bundle.positives.video_row), np.asarray(bundle.positives.time_ms)
+    last = when.max(initial=TIME_UNKNOWN)
+    if last != TIME_UNKNOWN:
+        rows = rows[when > last - _DAYS_MS]
+    counts = np.bincount(rows, minlength=len(bundle.vectors))
+    counts[:FIRST_ROW] = 0
+    most = np.argsort(-counts, kind="stable")[:_POPULAR]
+    return most[most >= FIRST_ROW]
+
+
+def _key(where: Where) -> object:
+    """Return what two equal wishes have in common."""
+    return tuple(sorted((name, _values(value)) for name, value in where.items()))
+
+
+def _values(value: Value | Sequence[Value]) -> tuple[str, ...]:
+    return tuple(sorted(map(str, value))) if isinstance(value, list | tuple) else (str(value),)
