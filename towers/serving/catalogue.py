@@ -103,6 +103,12 @@ class LiveCatalogue(Catalogue):
         Raises:
             DataError: A vector is not finite.
         """
+        rows = self.place(ids, vectors)
+        self.show(rows, vectors)
+        return rows
+
+    def place(self, ids: Sequence[Id], vectors: Float32[np.ndarray, "n d"]) -> Int64[np.ndarray, " n"]:
+        """Give videos rows and vectors, but do not show them yet; see put."""
         with self._changing:
             rows = self.rows(list(ids))
             known = rows != UNKNOWN_ROW
@@ -114,20 +120,22 @@ class LiveCatalogue(Catalogue):
             self._new_vectors[rows[known & later] - self.first_new] = vectors[known & later]
             # Mapped so that a page that is written is this process's own.
             self.vectors[rows[known & ~later]] = vectors[known & ~later]
-            self.index.put(vectors, rows)
-            self._gone.difference_update(rows.tolist())
             # Last what leads there: whoever finds an id finds all that belongs to it.
             self._new_ids += new
             self._new_rows |= dict(zip(new, rows[~known].tolist(), strict=True))
             return rows
 
+    def show(self, rows: Int64[np.ndarray, " n"], vectors: Float32[np.ndarray, "n d"]) -> None:
+        """Let searches find videos that were placed; may wait while the index is built anew."""
+        self._gone.difference_update(rows.tolist())
+        self.index.put(vectors, rows)
+
     def remove(self, ids: Ids) -> int:
         """Show videos no more; return how many of them were shown."""
-        with self._changing:
-            rows = self.rows(ids)
-            rows = rows[rows >= FIRST_ROW]
-            self._gone.update(rows.tolist())
-            return self.index.remove(rows)
+        rows = self.rows(ids)
+        rows = rows[rows >= FIRST_ROW]
+        self._gone.update(rows.tolist())
+        return self.index.remove(rows)
 
     def shows(self, row: int) -> bool:
         """Return whether a row that is held is shown."""

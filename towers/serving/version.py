@@ -7,7 +7,7 @@ from datetime import datetime
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Int64
+from jaxtyping import Float32, Int64
 
 from towers.data import TIME_UNKNOWN
 from towers.data.vocabulary import FIRST_ROW
@@ -83,10 +83,18 @@ class Version:
         Raises:
             TowersError: A vector is not finite.
         """
-        rows = self._catalogue.put(ids, arrived_vectors(self.bundle, ids, features))
+        vectors = arrived_vectors(self.bundle, ids, features)
+        self._catalogue.show(self.place(ids, features, vectors), vectors)
+
+    def place(
+        self, ids: Sequence[Id], features: Sequence[Features], vectors: Float32[np.ndarray, "n d"]
+    ) -> Int64[np.ndarray, " n"]:
+        """Let filters know videos before anybody is shown them; return their rows, for LiveCatalogue.show."""
+        rows = self._catalogue.place(ids, vectors)
         for row, said in zip(rows.tolist(), features, strict=True):
             self.retriever.chooser.note(row, said)
         self._filters.clear()
+        return rows
 
     def remove(self, ids: Sequence[Id]) -> None:
         """Show videos no more."""

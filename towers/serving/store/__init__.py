@@ -1,5 +1,5 @@
 """What happened since the bundle was made: events, histories, and changes of the catalogue."""
 
-from towers.serving.store.store import Answer, Change, ChangeKind, Event, Export, Health, Store, StoreAwayError
+from towers.serving.store.store import Answer, Change, ChangeKind, Event, Export, Health, Id, Store, StoreAwayError
 
-__all__ = ["Answer", "Change", "ChangeKind", "Event", "Export", "Health", "Store", "StoreAwayError"]
+__all__ = ["Answer", "Change", "ChangeKind", "Event", "Export", "Health", "Id", "Store", "StoreAwayError"]

@@ -1,0 +1,206 @@
+"""The ASGI app: who asks, what for, and what is answered when something is wrong."""
+
+import asyncio
+import logging
+import secrets
+import time
+from collections.abc import Awaitable, Callable, MutableMapping
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from towers.serving.http.keys import Key, Keys, clock
+from towers.serving.http.messages import CandidatesReply, EventsReply, Fault
+from towers.serving.http.metrics import Metrics
+from towers.serving.http.routes import Call, Reply, Route, Table, query_of
+from towers.serving.http.table import routes
+from towers.serving.queue import BusyError
+from towers.serving.service import Service
+from towers.serving.store import StoreAwayError
+from towers.types import BundleError, ConfigError, DataError, TowersError, UnknownIdError
+
+_log = logging.getLogger(__name__)
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+_JSON = b"application/json"
+_ALWAYS = [
+    (b"x-content-type-options", b"nosniff"),
+    (b"cache-control", b"no-store"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"content-security-policy", b"default-src 'self'; frame-ancestors 'none'"),
+]
+_STATUS: list[tuple[type[Exception], int]] = [
+    (BusyError, 503),
+    (StoreAwayError, 503),
+    (UnknownIdError, 404),
+    (BundleError, 409),
+    (ConfigError, 400),
+    (DataError, 400),
+    (msgspec.ValidationError, 400),
+    (msgspec.DecodeError, 400),
+]
+_encoder = msgspec.json.Encoder()
+
+
+class RefusedError(Exception):
+    """A request that is not even looked at; says HTTP's status."""
+
+    def __init__(self, status: int, why: str) -> None:
+        super().__init__(why)
+        self.status = status
+
+
+@dataclass(frozen=True, kw_only=True)
+class Door:
+    """What is let in.
+
+    Attributes:
+        keys: Who may ask; None lets anybody, for loopback.
+        body_bytes: The longest body.
+        body_s: How long a body may take to come.
+    """
+
+    keys: Keys | None = None
+    body_bytes: int = 4 * 2**20
+    body_s: float = 10
+
+
+class App:
+    """Serves a service over HTTP; opens it when the server starts and closes it after the last answer.
+
+    Args:
+        service: What answers.
+        door: What is let in.
+    """
+
+    def __init__(self, service: Service, door: Door | None = None) -> None:
+        self.service, self._door = service, door or Door()
+        self.metrics = Metrics(service)
+        self.routes = routes(self)
+        self._table = Table(self.routes)
+        self._decoders = {route: msgspec.json.Decoder(route.body) for route in self.routes if route.body}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one connection's request, or follow the server's life."""
+        if scope["type"] == "lifespan":
+            await self._live(receive, send)
+        elif scope["type"] == "http":
+            await self._answer(scope, receive, send)
+        else:
+            await send({"type": "websocket.close", "code": 1000})
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        begin, headers = time.perf_counter(), dict(scope["headers"])
+        request_id = _request_id(headers.get(b"x-request-id"))
+        route, parts, there = self._table.find(scope["method"], scope["path"])
+        more: list[tuple[bytes, bytes]] = []
+        try:
+            if route is None:
+                what = f"{scope['method']} is not done" if there else "nothing is"
+                raise RefusedError(405 if there else 404, f"{what} at {scope['path'][:200]!r}; see /openapi.json")
+            self._let_in(route, headers)
+            body = await self._body(route, headers, receive)
+            reply = await route.handle(Call(self.service, request_id, body, parts, query_of(scope["query_string"])))
+        except Exception as error:
+            reply, more = self._fault(error, request_id, route)
+        await _send(send, reply, request_id, more)
+        self._count(route, reply, time.perf_counter() - begin)
+
+    def _let_in(self, route: Route, headers: dict[bytes, bytes]) -> None:
+        if route.scope is None or self._door.keys is None:
+            return
+        kind, _, secret = headers.get(b"authorization", b"").partition(b" ")
+        key: Key | None = self._door.keys.find(secret.strip()) if kind.lower() == b"bearer" else None
+        if key is None:
+            raise RefusedError(401, "no known key; send it as in Authorization: Bearer towers-…")
+        if route.scope not in key.scopes:
+            raise RefusedError(403, f"key {key.name!r} may not {route.scope}; its scopes: {', '.join(sorted(key.scopes))}")
+        if not key.may_go(clock()):
+            raise RefusedError(429, f"key {key.name!r} may make {key.per_second:g} requests a second; wait a moment")
+
+    async def _body(self, route: Route, headers: dict[bytes, bytes], receive: Receive) -> Any:  # noqa: ANN401
+        """Return the decoded body; one that is too long or too slow is not waited for."""
+        if route.body is None:
+            return None
+        length = headers.get(b"content-length", b"0")
+        if length.isdigit() and int(length) > self._door.body_bytes:
+            raise self._too_long()
+        message = await self._received(receive)
+        data = message.get("body", b"")
+        if message.get("more_body"):
+            chunks, size, until = [data], len(data), clock() + self._door.body_s
+            while message.get("more_body"):
+                message = await self._received(receive, until - clock())
+                chunks.append(message.get("body", b""))
+                size += len(chunks[-1])
+                if size > self._door.body_bytes:
+                    raise self._too_long()
+            data = b"".join(chunks)
+        return self._decoders[route].decode(data)
+
+    async def _received(self, receive: Receive, seconds: float | None = None) -> MutableMapping[str, Any]:
+        try:
+            message = await asyncio.wait_for(receive(), self._door.body_s if seconds is None else seconds)
+        except TimeoutError as error:
+            raise RefusedError(408, f"the body did not come within {self._door.body_s:g} s") from error
+        if message["type"] == "http.disconnect":
+            raise RefusedError(400, "the connection was closed before the body had come")
+        return message
+
+    def _too_long(self) -> RefusedError:
+        return RefusedError(413, f"the body is longer than {self._door.body_bytes} bytes; send less at once")
+
+    def _fault(
+        self, error: Exception, request_id: str, route: Route | None
+    ) -> tuple[Reply, list[tuple[bytes, bytes]]]:
+        if isinstance(error, RefusedError):
+            status = error.status
+        else:
+            status = next((number for kind, number in _STATUS if isinstance(error, kind)), 500)
+        words = str(error)
+        if status == 500:
+            _log.exception("request failed", extra={"request_id": request_id, "route": route.path if route else ""})
+            words = str(error) if isinstance(error, TowersError) else "something went wrong here; the log has more"
+        more = {503: [(b"retry-after", b"1")], 429: [(b"retry-after", b"1")], 401: [(b"www-authenticate", b"Bearer")]}
+        return Reply(Fault(words, request_id), status), more.get(status, [])
+
+    def _count(self, route: Route | None, reply: Reply, seconds: float) -> None:
+        self.metrics.count(route.path if route else "none", reply.status, seconds)
+        if isinstance(reply.body, CandidatesReply):
+            self.metrics.count_path(reply.body.path)
+        elif isinstance(reply.body, EventsReply):
+            self.metrics.count_events(reply.body.new, reply.body.repeated)
+
+    async def _live(self, receive: Receive, send: Send) -> None:
+        await receive()
+        try:
+            await self.service.open()
+        except TowersError as error:
+            await send({"type": "lifespan.startup.failed", "message": str(error)})
+            return
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        await self.service.close()
+        await send({"type": "lifespan.shutdown.complete"})
+
+
+async def _send(send: Send, reply: Reply, request_id: str, more: list[tuple[bytes, bytes]]) -> None:
+    data = reply.body if isinstance(reply.body, bytes) else _encoder.encode(reply.body)
+    headers = [
+        (b"content-type", reply.kind),
+        (b"content-length", str(len(data)).encode()),
+        (b"x-request-id", request_id.encode()),
+        *_ALWAYS,
+        *more,
+    ]
+    await send({"type": "http.response.start", "status": reply.status, "headers": headers})
+    await send({"type": "http.response.body", "body": data})
+
+
+def _request_id(given: bytes | None) -> str:
+    """Return the id that the caller gave, where it is short and plain, or a new one."""
+    if given and len(given) <= 64 and given.isascii() and given.replace(b"-", b"").replace(b"_", b"").isalnum():
+        return given.decode()
+    return secrets.token_hex(8)

@@ -1,0 +1,137 @@
+"""API keys: kept as hashes, each with what it may do and how often."""
+
+import hashlib
+import hmac
+import json
+import secrets
+import time
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from towers.data import write_json
+from towers.types import ConfigError
+
+
+class Scope(StrEnum):
+    """What a key may do."""
+
+    read = "read"
+    """Ask for candidates, embeddings, what is similar, and what is served."""
+    write = "write"
+    """Tell events and videos; ask for and erase what is known of a person."""
+    admin = "admin"
+    """Change the version that is served."""
+
+
+@dataclass
+class Key:
+    """One key.
+
+    Attributes:
+        name: What logs call it.
+        digest: SHA-256 of the key itself, which is nowhere kept, in hex.
+        scopes: What it may do.
+        per_second: How many requests it may make a second, and at once; 0 for any number.
+    """
+
+    name: str
+    digest: str
+    scopes: frozenset[Scope]
+    per_second: float = 0
+    _left: float = 0
+    _counted: float = 0
+
+    def may_go(self, now: float) -> bool:
+        """Return whether it may make a request now, and count it."""
+        if not self.per_second:
+            return True
+        self._left = min(self.per_second, self._left + (now - self._counted) * self.per_second)
+        self._counted = now
+        if self._left < 1:
+            return False
+        self._left -= 1
+        return True
+
+
+class Keys:
+    """The keys of a file.
+
+    Args:
+        keys: All of them.
+    """
+
+    def __init__(self, keys: list[Key]) -> None:
+        self._keys = keys
+
+    @classmethod
+    def read(cls, path: Path) -> "Keys":
+        """Read the keys of a file that `add_key` wrote.
+
+        Raises:
+            ConfigError: It is not there, or not such a file; it says what is wrong.
+        """
+        try:
+            listed = json.loads(path.read_text(encoding="utf-8"))["keys"]
+            keys = [
+                Key(each["name"], each["sha256"], frozenset(map(Scope, each["scopes"])), each.get("per_second", 0))
+                for each in listed
+            ]
+        except FileNotFoundError as error:
+            raise ConfigError(f"{path} is not there; make a key: towers key file={path} name=app") from error
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise ConfigError(f"{path} holds no keys ({error!r}); make one anew: towers key file=… name=app") from error
+        return cls(keys)
+
+    def find(self, secret: bytes) -> Key | None:
+        """Return the key that a secret is, in the same time whichever it is."""
+        digest, found = hashlib.sha256(secret).hexdigest(), None
+        for key in self._keys:
+            if hmac.compare_digest(key.digest, digest):
+                found = key
+        return found
+
+
+@dataclass(kw_only=True)
+class KeyConfig:
+    """A key to make."""
+
+    file: str
+    """File of keys; made where it is not there."""
+    name: str
+    """What logs call it: who uses it."""
+    scopes: tuple[str, ...] = ("read",)
+    """What it may do: read, write, admin."""
+    per_second: float = 0
+    """How many requests it may make a second; 0 for any number."""
+
+    def __post_init__(self) -> None:
+        """Check the options."""
+        if wrong := [scope for scope in self.scopes if scope not in set(Scope)]:
+            raise ConfigError(f"scopes has {wrong[0]!r}; choose from {', '.join(Scope)}")
+        if self.per_second < 0 or 0 < self.per_second < 1:
+            raise ConfigError(f"per_second is {self.per_second}; give 1 or more, or 0 for any number")
+        if not self.name:
+            raise ConfigError("name is empty; say who uses the key")
+
+
+def add_key(config: KeyConfig) -> str:
+    """Add a key to a file, in place of one of the same name; return it. It is kept nowhere: hand it on now.
+
+    Raises:
+        ConfigError: The file holds something else.
+    """
+    path = Path(config.file)
+    kept = [] if not path.exists() else json.loads(path.read_text(encoding="utf-8"))["keys"] if Keys.read(path) else []
+    secret = f"towers-{secrets.token_urlsafe(32)}"
+    told = {"name": config.name, "sha256": hashlib.sha256(secret.encode()).hexdigest(), "scopes": list(config.scopes)}
+    told |= {"per_second": config.per_second} if config.per_second else {}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_json(path, {"keys": [*(each for each in kept if each["name"] != config.name), told]})
+    path.chmod(0o600)
+    return secret
+
+
+def clock() -> float:
+    """Return seconds that only rise."""
+    return time.monotonic()

@@ -1,0 +1,123 @@
+"""The process that serves: its options, its log, its server, and how it stops."""
+
+import ipaddress
+import json
+import logging
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import uvicorn
+
+from towers.serving.http.app import App, Door
+from towers.serving.http.keys import Keys
+from towers.serving.service import Limits, Service
+from towers.serving.store import SqliteState, State
+from towers.types import ConfigError
+
+
+@dataclass(kw_only=True)
+class ServeConfig:
+    """What to serve, where, and from which state."""
+
+    bundle: str
+    """Folder that `towers publish` wrote."""
+    store: State = field(default_factory=SqliteState)
+    """What keeps events, histories and changes: sqlite, redis for several machines, memory to try things out."""
+    state: str = "runs/serve"
+    """Folder of this process: its indexes and, with sqlite, all that is kept. Best on the disk of the bundle."""
+    host: str = "127.0.0.1"
+    """Address to listen at; others than loopback need keys."""
+    port: int = 8000
+    """Port to listen at."""
+    keys: str | None = None
+    """File of keys that `towers key` wrote; without it anybody on this machine may ask for anything."""
+    queue: int = 512
+    """How many requests may wait; who comes then gets 503."""
+    deadline_ms: float = 200
+    """Who has waited for longer gets 503."""
+    remember: float = 1.0
+    """Share of answers that are kept in the store, to be joined with what comes back."""
+    body_mb: float = 4
+    """The longest body."""
+    stop_s: int = 30
+    """How long a stop waits for requests that were accepted."""
+
+    def __post_init__(self) -> None:
+        """Check the options."""
+        if not 0 <= self.port < 2**16:
+            raise ConfigError(f"port is {self.port}; give one of 1 to 65535, or 0 for a free one")
+        if self.keys is None and not _is_loopback(self.host):
+            raise ConfigError(
+                f"host is {self.host}, which others can reach, and there are no keys; make one with "
+                "towers key file=keys.json name=app, and give keys=keys.json"
+            )
+        if self.body_mb <= 0:
+            raise ConfigError(f"body_mb is {self.body_mb}; give a size above 0")
+
+
+def make_app(config: ServeConfig) -> App:
+    """Return the ASGI app of a configuration, for a server of one's own.
+
+    Raises:
+        ConfigError: An option that makes no sense, or a file of keys that is none.
+    """
+    state = Path(config.state)
+    limits = Limits(queue=config.queue, deadline_ms=config.deadline_ms, remember=config.remember)
+    service = Service(Path(config.bundle).absolute(), config.store.make(state), state, limits)
+    keys = Keys.read(Path(config.keys)) if config.keys else None
+    return App(service, Door(keys=keys, body_bytes=int(config.body_mb * 2**20)))
+
+
+def serve(config: ServeConfig) -> None:
+    """Serve until SIGTERM or SIGINT; then accept nothing more, answer what was accepted, and end.
+
+    Raises:
+        ConfigError: An option that makes no sense.
+        TowersError: The bundle or the store cannot be opened.
+    """
+    app = make_app(config)
+    log_as_json()
+    server = uvicorn.Server(
+        uvicorn.Config(
+            app,
+            host=config.host,
+            port=config.port,
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            lifespan="on",
+            ws="none",
+            timeout_graceful_shutdown=config.stop_s,
+        )
+    )
+    server.run()
+    if app.failed is not None:
+        raise app.failed
+
+
+class _Line(logging.Formatter):
+    """A line of JSON for each message; of requests their ids, never who asked or what for."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line."""
+        line = {"time": self.formatTime(record), "level": record.levelname.lower(), "from": record.name}
+        line["message"] = record.getMessage()
+        line |= {name: vars(record)[name] for name in ("request_id", "route") if name in vars(record)}
+        if record.exc_info:
+            line["trace"] = self.formatException(record.exc_info)
+        return json.dumps(line)
+
+
+def log_as_json() -> None:
+    """Write the log to standard error, a line of JSON for each message."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_Line())
+    logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

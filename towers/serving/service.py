@@ -1,0 +1,291 @@
+"""What is served, without HTTP: candidates from a bundle and from what happened since, and what happens taken in."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from zlib import crc32
+
+from towers.serving.arrivals import Features, check_features
+from towers.serving.asking import Ask
+from towers.serving.candidates import Candidates, Way
+from towers.serving.chosen import Where
+from towers.serving.queue import Queue
+from towers.serving.store import Answer, Change, ChangeKind, Event, Export, Id, Store, StoreAwayError
+from towers.serving.version import Version
+from towers.serving.versions import Versions
+from towers.types import ConfigError, DataError, UnknownIdError
+
+_log = logging.getLogger(__name__)
+_KEPT, _KEEP_EVERY_S = 10_000, 0.2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """What a service takes on.
+
+    Attributes:
+        queue: How many requests may wait; who comes then is refused.
+        deadline_ms: Who has waited for longer is refused.
+        remember: Share of answers that are kept in the store, to be joined with what comes back.
+        watch_s: How often the bundle's pointer is looked at.
+    """
+
+    queue: int = 512
+    deadline_ms: float = 200
+    remember: float = 1.0
+    watch_s: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.remember <= 1 or self.watch_s <= 0:
+            raise ConfigError(f"remember={self.remember} must be a share, 0 to 1, and watch_s={self.watch_s} above 0")
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """Which videos may be shown.
+
+    Attributes:
+        only: Those of these features.
+        without: None of these.
+        allow: None but these; None for all.
+    """
+
+    only: Where = field(default_factory=dict)
+    without: Where = field(default_factory=dict)
+    allow: Sequence[Id] | None = None
+
+
+_ALL = Shown()
+
+
+class Service:
+    """Answers from the current version of a bundle, from histories, and from what came and went since.
+
+    Args:
+        bundle: Folder of the bundle.
+        store: Keeps what happens; opened and closed with the service.
+        state: Folder for indexes; see Versions.
+        limits: What it takes on.
+
+    Attributes:
+        versions: What is served.
+        store: What is kept.
+        queue: Who waits.
+        unkept: How many answers could not be kept.
+    """
+
+    def __init__(self, bundle: Path, store: Store, state: Path, limits: Limits | None = None) -> None:
+        self._limits = limits or Limits()
+        self.store, self.versions = store, Versions(bundle, store, state)
+        self.queue: Queue[Candidates] = Queue(self._limits.queue, self._limits.deadline_ms)
+        self._answers: list[Answer] = []
+        self._tasks: list[asyncio.Task[None]] = []
+        self.unkept = 0
+
+    async def open(self) -> None:
+        """Open the store and the bundle, and follow both from then on.
+
+        Raises:
+            StoreAwayError: The store cannot be reached.
+            TowersError: The bundle cannot be served.
+        """
+        await self.store.open()
+        try:
+            await self.versions.open()
+        except BaseException:
+            await self.store.close()
+            raise
+        self._tasks = [
+            asyncio.create_task(self.versions.watch(self._limits.watch_s)),
+            asyncio.create_task(self._keep()),
+        ]
+
+    async def close(self) -> None:
+        """Finish what was begun, keep what was answered, and let go of all."""
+        for task in self._tasks:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+        await self._keep_now()
+        await self.versions.close()
+        await self.store.close()
+
+    @property
+    def version(self) -> Version:
+        """What answers now."""
+        return self.versions.current
+
+    async def candidates(self, ask: Ask, request_id: str, shown: Shown = _ALL) -> tuple[Candidates, bool]:
+        """Return the best videos for a user as they are by now, and whether their history could be asked for.
+
+        Raises:
+            ConfigError: A feature that there is not, k below 1.
+            DataError: Ids of another sort than the bundle's.
+            BusyError: Too much is asked at once.
+        """
+        since, known = await self._since(ask.user_id)
+        forgotten = self._is_forgotten(ask.user_id)
+        if ask.history is None:
+            ask = replace(ask, since=since, forgotten=forgotten)
+        else:
+            ask = replace(ask, exclude=[*ask.exclude, *(video for video, _ in since)], forgotten=forgotten)
+        found = await self.queue.answer(self._work(ask, shown))
+        self._remember(ask, request_id, found)
+        return found, known
+
+    async def record(self, events: Sequence[Event]) -> list[bool]:
+        """Keep events; they count in the next answer. Return for each whether it was new.
+
+        Raises:
+            StoreAwayError: None was acknowledged.
+        """
+        return await self.store.append(events)
+
+    async def put_videos(self, videos: Sequence[tuple[Id, Features]]) -> None:
+        """Show videos from the next answer on, also after a crash.
+
+        Raises:
+            DataError: A feature that there is not, of another kind, or an id of another sort.
+            StoreAwayError: Nothing was acknowledged.
+        """
+        for video, features in videos:
+            self._check_id(video)
+            check_features(self.version.bundle, features)
+        await self._change([
+            Change(kind=ChangeKind.put, id=video, time_ms=now_ms(), features=dict(said)) for video, said in videos
+        ])
+
+    async def remove_videos(self, videos: Sequence[Id]) -> None:
+        """Show videos no more, from the next answer on, also after a crash and in bundles to come.
+
+        Raises:
+            DataError: An id of another sort.
+            StoreAwayError: Nothing was acknowledged.
+        """
+        for video in videos:
+            self._check_id(video)
+        await self._change([Change(kind=ChangeKind.remove, id=video, time_ms=now_ms()) for video in videos])
+
+    async def similar(self, video: Id, k: int) -> Candidates:
+        """Return the videos that are most like one.
+
+        Raises:
+            UnknownIdError: It is not known.
+            BusyError: Too much is asked at once.
+        """
+        return await self.queue.answer(lambda: self.version.retriever.similar(video, k))
+
+    async def export(self, user: Id) -> Export:
+        """Return all that was kept of a user since the bundle, and what the bundle knows of them, in their history.
+
+        Raises:
+            StoreAwayError: The store cannot be reached.
+        """
+        kept = await self.store.export(user)
+        return Export(events=kept.events, history=[*self.known(user), *kept.history], answers=kept.answers)
+
+    def known(self, user: Id) -> list[tuple[Id, int]]:
+        """Return what the bundle knows that a user watched, and when, oldest first; nothing of who is forgotten."""
+        bundle = self.version.bundle
+        if isinstance(user, str) != bundle.users.is_string or self._is_forgotten(user):
+            return []
+        row = int(bundle.users.rows([user])[0])
+        begin, end = bundle.positives.offsets[row : row + 2]
+        rows = bundle.positives.video_row[begin:end].astype("int64")
+        ids = bundle.videos.ids_of_known(rows)
+        listed = ids if isinstance(ids, list) else ids.tolist()
+        return list(zip(listed, bundle.positives.time_ms[begin:end].tolist(), strict=True))
+
+    async def erase(self, user: Id) -> None:
+        """Forget a user, here and in what all who share the store know; bundles of before are not asked about them.
+
+        Raises:
+            StoreAwayError: Nothing was acknowledged.
+        """
+        await self._keep_now()
+        await self._change([Change(kind=ChangeKind.erase, id=user, time_ms=now_ms())])
+
+    async def _change(self, changes: Sequence[Change]) -> None:
+        await self.store.change(changes)
+        await self.versions.catch_up()
+
+    async def _since(self, user: object) -> tuple[list[tuple[Id, int]], bool]:
+        if not isinstance(user, int | str):
+            return [], True
+        try:
+            return await self.store.history(user), True
+        except StoreAwayError:
+            return [], False
+
+    def _is_forgotten(self, user: object) -> bool:
+        erased = self.versions.erased
+        return bool(erased) and isinstance(user, int | str) and erased.get(user, -1) >= self.version.made_ms
+
+    def _work(self, ask: Ask, shown: Shown) -> Callable[[], Candidates]:
+        def work() -> Candidates:
+            version = self.version
+            retriever = version.filtered(shown.only, shown.without)
+            if shown.allow is not None:
+                retriever = retriever.only(ids=shown.allow)
+            try:
+                return retriever.answer(ask)
+            except (ConfigError, DataError, UnknownIdError):
+                raise
+            except Exception:
+                _log.exception("the towers gave no answer; what is popular was shown")
+                return version.popular(ask)
+
+        return work
+
+    def _remember(self, ask: Ask, request_id: str, found: Candidates) -> None:
+        if self._limits.remember < 1 and crc32(request_id.encode()) >= self._limits.remember * 2**32:
+            return
+        if len(self._answers) >= _KEPT:
+            self.unkept += 1
+            return
+        ids = found.ids if isinstance(found.ids, list) else found.ids.tolist()
+        user = ask.user_id if isinstance(ask.user_id, int | str) else None
+        answer = Answer(
+            request_id=request_id,
+            user_id=user,
+            time_ms=now_ms(),
+            path=path_of(found.way),
+            bundle_version=found.bundle_version,
+            video_ids=list(ids),
+        )
+        self._answers.append(answer)
+
+    async def _keep(self) -> None:
+        while True:
+            await asyncio.sleep(_KEEP_EVERY_S)
+            await self._keep_now()
+
+    async def _keep_now(self) -> None:
+        answers, self._answers = self._answers, []
+        if not answers:
+            return
+        try:
+            await self.store.answered(answers)
+        except StoreAwayError as error:
+            self.unkept += len(answers)
+            _log.warning("%d answers were not kept: %s", len(answers), error)
+
+    def _check_id(self, video: Id) -> None:
+        texts = self.version.bundle.videos.is_string
+        if isinstance(video, str) != texts:
+            raise DataError(f"video {video!r} is not {'a text' if texts else 'a whole number'} as this bundle's are")
+
+
+def now_ms() -> int:
+    """Return the time, ms UTC."""
+    return time.time_ns() // 1_000_000
+
+
+def path_of(way: Way) -> str:
+    """Return what an answer calls the way it was found: personal, new_user, popular or similar."""
+    names = {Way.history: "personal", Way.popular: "popular", Way.video: "similar"}
+    return names.get(way, "new_user")

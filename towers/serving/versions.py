@@ -1,0 +1,213 @@
+"""Which version of a bundle is served: adopted between two requests, or refused with a reason."""
+
+import asyncio
+import fcntl
+import logging
+import secrets
+import shutil
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import IO, TypeVar
+
+from towers.publishing import Bundle, current_name, point_to, version_names
+from towers.serving.arrivals import arrived_vectors
+from towers.serving.store import Change, ChangeKind, Id, Store
+from towers.serving.version import Version
+from towers.types import BundleError, ConfigError, TowersError
+
+INDEXES = "indexes"
+_log = logging.getLogger(__name__)
+_PUT_AT_ONCE = 4096
+_PAUSE_S, _AFTER_ERROR_S = 0.02, 1.0
+Got = TypeVar("Got")
+
+
+@dataclass(frozen=True)
+class Refused:
+    """A version that was not adopted.
+
+    Attributes:
+        name: Which.
+        why: What is wrong with it.
+    """
+
+    name: str
+    why: str
+
+
+class Versions:
+    """Serves a bundle's current version, with every change that the store has.
+
+    Args:
+        root: Folder of the bundle.
+        store: Whose changes all versions know.
+        state: Folder for indexes, a new one or of an earlier service; best on the disk of the bundle, whose files are
+            linked there.
+
+    Attributes:
+        current: What answers now.
+        refused: The last version that was not adopted, until another one is.
+        erased: Who was forgotten, and when, ms UTC.
+        adopted: How many versions were adopted.
+        lag_s: How long the last change took from being asked for to being shown.
+    """
+
+    current: Version
+
+    def __init__(self, root: Path, store: Store, state: Path) -> None:
+        self._root, self._store, self._state = root, store, state
+        self.refused: Refused | None = None
+        self.erased: dict[Id, int] = {}
+        self.adopted, self.lag_s = 0, 0.0
+        self._changing, self._adopting = asyncio.Lock(), asyncio.Lock()
+        self._opener, self._changer = ThreadPoolExecutor(1, "towers-open"), ThreadPoolExecutor(1, "towers-change")
+        self._lock: IO[bytes] | None = None
+
+    async def open(self) -> None:
+        """Open the current version, and make it know all changes.
+
+        Raises:
+            BundleError: It cannot be opened.
+            ConfigError: Its index cannot live, or another process uses the state's folder.
+        """
+        self._lock = _locked(self._state)
+        try:
+            self.current = await self._opened(current_name(self._root))
+            await self.catch_up()
+        except BaseException:
+            self._lock.close()
+            raise
+        self.adopted = 1
+
+    async def close(self) -> None:
+        """Close what is open."""
+        async with self._changing:
+            await self._in(self._changer, self.current.close)
+        for pool in (self._opener, self._changer):
+            pool.shutdown()
+        if self._lock is not None:
+            self._lock.close()
+
+    async def catch_up(self) -> None:
+        """Make the served version know all changes that the store has by now.
+
+        Raises:
+            StoreAwayError: The store cannot be reached.
+        """
+        async with self._changing:
+            await self._catch_up(self.current)
+
+    async def adopt(self, name: str | None = None) -> None:
+        """Serve the bundle's current version, or make another one current and serve it.
+
+        Raises:
+            BundleError: It is not there, or not as it was published; the old one goes on.
+            TowersError: It cannot be served; the old one goes on.
+        """
+        async with self._adopting:
+            wanted = name or current_name(self._root)
+            if wanted not in version_names(self._root):
+                raise BundleError(f"there is no version {wanted!r}; there are: {', '.join(version_names(self._root))}")
+            if wanted != self.current.name:
+                await self._replace(wanted)
+            if name is not None and current_name(self._root) != name:
+                point_to(self._root, name)
+
+    async def roll_back(self) -> str:
+        """Serve the version before the one that is served, and make it current; return its name.
+
+        Raises:
+            BundleError: There is none, or it cannot be opened.
+        """
+        before = [name for name in version_names(self._root) if name < self.current.name]
+        if not before:
+            raise BundleError(
+                f"there is no version before {self.current.name}; publish with keep=2 or more to have one"
+            )
+        await self.adopt(before[-1])
+        return before[-1]
+
+    async def watch(self, pause_s: float) -> None:
+        """Follow the bundle's pointer, and the store's changes that others take in, until cancelled.
+
+        A version that was refused is not tried again until the pointer has moved.
+        """
+        seen, looked, said = self.current.name, time.monotonic(), ""
+        while True:
+            await asyncio.sleep(_AFTER_ERROR_S if said else _PAUSE_S)
+            try:
+                await self.catch_up()
+                if time.monotonic() - looked > pause_s:
+                    looked, name = time.monotonic(), current_name(self._root)
+                    if name != seen:
+                        seen = name
+                        await self.adopt()
+                said = ""
+            except TowersError as error:
+                if str(error) != said:
+                    said = str(error)
+                    _log.warning("%s", said)
+
+    async def _replace(self, name: str) -> None:
+        try:
+            version = await self._opened(name)
+            await self._catch_up(version)  # without holding up changes of the one that is served
+        except TowersError as error:
+            self.refused = Refused(name, str(error))
+            _log.error("refused version %s, %s goes on: %s", name, self.current.name, error)
+            raise
+        async with self._changing:
+            await self._catch_up(version)
+            old, self.current = self.current, version
+        self.refused, self.adopted = None, self.adopted + 1
+        _log.info("adopted version %s in place of %s", name, old.name)
+        await self._in(self._opener, old.close)
+
+    async def _opened(self, name: str) -> Version:
+        def opened() -> Version:
+            bundle = Bundle.open(self._root / "versions" / name)
+            version = Version(bundle, self._state / INDEXES / f"{name}-{secrets.token_hex(4)}")
+            version.warm()
+            return version
+
+        return await self._in(self._opener, opened)
+
+    async def _catch_up(self, version: Version) -> None:
+        while changes := await self._store.changes(version.applied, _PUT_AT_ONCE):
+            last = {(change.kind is ChangeKind.erase, change.id): change for change in changes}.values()
+            await self._put(version, [change for change in last if change.kind is ChangeKind.put])
+            if gone := [change.id for change in last if change.kind is ChangeKind.remove]:
+                await self._in(self._changer, partial(version.remove, gone))
+            self.erased |= {change.id: change.time_ms for change in last if change.kind is ChangeKind.erase}
+            version.applied = changes[-1].number
+            self.lag_s = max(0.0, time.time() - changes[-1].time_ms / 1000)
+
+    async def _put(self, version: Version, changes: list[Change]) -> None:
+        suited = [change for change in changes if isinstance(change.id, str) == version.bundle.videos.is_string]
+        if not suited:
+            return
+        ids, features = [change.id for change in suited], [change.features for change in suited]
+        vectors = await self._in(self._changer, lambda: arrived_vectors(version.bundle, ids, features))
+        rows = version.place(ids, features, vectors)
+        await self._in(self._changer, lambda: version.catalogue.show(rows, vectors))
+
+    async def _in(self, pool: ThreadPoolExecutor, work: Callable[[], Got]) -> Got:
+        return await asyncio.get_running_loop().run_in_executor(pool, work)
+
+
+def _locked(state: Path) -> IO[bytes]:
+    """Return the lock of a state's folder, emptied of what a killed process left there."""
+    state.mkdir(parents=True, exist_ok=True)
+    lock = (state / "lock").open("ab")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        lock.close()
+        raise ConfigError(f"{state} is used by another process that serves; give each a folder of its own") from error
+    shutil.rmtree(state / INDEXES, ignore_errors=True)
+    (state / INDEXES).mkdir()
+    return lock
