@@ -17,7 +17,7 @@ if __name__ == "__main__":
     room.__path__ = [str(Path(towers.__file__).parent / "serving")]
     sys.modules["towers.serving"] = room
 
-from towers.serving.store import Change, ChangeKind, Event, Id, MemoryStore, SqliteStore, Store
+from towers.serving.store import Change, ChangeKind, Event, Id, MemoryStore, SqliteStore, Store, StoreAwayError
 
 T = TypeVar("T")
 MAKERS: dict[str, Callable[[str, int], Store]] = {
@@ -109,7 +109,27 @@ async def write_for_ever(store: Store, who: str) -> None:
     await asyncio.gather(*(task() for _ in range(8)))
 
 
-TASKS: dict[str, Callable[..., Coroutine[Any, Any, None]]] = {"append": append, "write_for_ever": write_for_ever}
+async def fill_the_disk(store: Store, ballast: str) -> None:
+    """Append until the disk is full; say why, take the ballast away, and append once more."""
+    Path(ballast).write_bytes(bytes(500_000))
+    try:
+        for i in itertools.count():
+            await store.append([event(f"{i}", video_id="x" * 5000, time_ms=i)])
+            say("appended", f"{i}")
+    except StoreAwayError as error:
+        say("refused", str(error))
+    say("history", str(len(await store.history(7))))
+    Path(ballast).unlink()
+    say("health", (await store.health()).away)
+    await store.append([event("last")])
+    say("appended", "last")
+
+
+TASKS: dict[str, Callable[..., Coroutine[Any, Any, None]]] = {
+    "append": append,
+    "fill_the_disk": fill_the_disk,
+    "write_for_ever": write_for_ever,
+}
 
 if __name__ == "__main__":
     task, kind, where, *words = sys.argv[1:]
