@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from towers.evaluation import EvaluateConfig, Report
     from towers.models import Run
     from towers.publishing import Bundle, PublishConfig
+    from towers.serving.http.keys import KeyConfig
+    from towers.serving.http.server import ServeConfig
     from towers.training import TrainConfig
 
 PLAIN_WIDTH = 140
@@ -148,3 +150,14 @@ def demonstrated(_: "DemoConfig", result: "Demonstration") -> None:
 
 def _figures(metrics: Mapping[str, float]) -> str:
     return ", ".join(f"{name} {float(value):.4f}" for name, value in metrics.items())
+
+
+def served(_config: "ServeConfig", _result: None) -> None:
+    """Say that it has ended."""
+    line("stopped; what was accepted was answered")
+
+
+def key_made(config: "KeyConfig", secret: str) -> None:
+    """Print the key, alone on its line."""
+    line(f"key {config.name} may {', '.join(config.scopes)}; it is kept nowhere, so hand it on now:")
+    line(secret)

@@ -132,6 +132,31 @@ _ALL = (
         ),
     ),
     Verb(
+        name="serve",
+        summary="answer an app over HTTP: candidates, events, videos that come and go",
+        story="Answers from a bundle and from what happened since, as told to POST /v1/events and PUT /v1/videos; what "
+        "is acknowledged survives a crash. A version that is published while it runs is adopted between two "
+        "requests. GET /openapi.json lists all requests. Needs pip install 'towers[serve]'.",
+        config="towers.serving.http.server:ServeConfig",
+        function="towers.serving.http.server:serve",
+        show="towers.cli.show:served",
+        groups=("towers.serving.store:STORES",),
+        examples=(
+            "towers serve bundle=runs/kuairand/bundle",
+            "towers serve bundle=runs/kuairand/bundle host=0.0.0.0 keys=keys.json store=redis store.url=redis://db:6379",
+        ),
+    ),
+    Verb(
+        name="key",
+        summary="make a key that an app shows to towers serve",
+        story="Adds a key to a file, of which only a hash is kept there, and prints it once. One of the same name is "
+        "replaced.",
+        config="towers.serving.http.keys:KeyConfig",
+        function="towers.serving.http.keys:add_key",
+        show="towers.cli.show:key_made",
+        examples=("towers key file=keys.json name=app", "towers key file=keys.json name=feed scopes=[read,write]"),
+    ),
+    Verb(
         name="demo",
         summary="do all of the above on the real log that ships with towers",
         story="Prepares KuaiRand-Pure's 14-day log, trains, evaluates, publishes and recommends, in a few minutes.",

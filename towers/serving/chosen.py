@@ -47,6 +47,11 @@ class Chooser:
         kinds = {encoder.name: encoder.kind for encoder in self._bundle.towers.encoders.videos}
         return {name: kind for name, kind in kinds.items() if kind in {Kind.categorical, Kind.multi}}
 
+    def prepare(self) -> None:
+        """Sort the rows of all features now, that nobody who asks for one waits."""
+        for feature in self.features:
+            self._column(feature)
+
     def note(self, row: int, features: Mapping[str, Any]) -> None:
         """Remember what a video that has come since, or again, is said to be; masks made from now on know it."""
         said = {name: features.get(name) for name in self.features}
@@ -91,9 +96,7 @@ class Chooser:
         name = str(value)
         known = self._masks.get((feature, name))
         if known is None:
-            if feature not in self._columns:
-                self._columns[feature] = _Column.of(self._bundle.video_table()[feature], self.features[feature])
-            rows = self._columns[feature].rows(name)
+            rows = self._column(feature).rows(name)
             if self._said:
                 came = np.array(sorted(self._came.get((feature, name), ())), np.int64)
                 rows = np.concatenate([rows[~np.isin(rows, list(self._said))], came])
@@ -101,6 +104,11 @@ class Chooser:
                 return _NOTHING
             known = self._masks[feature, name] = Mask(rows)
         return known
+
+    def _column(self, feature: str) -> "_Column":
+        if feature not in self._columns:
+            self._columns[feature] = _Column.of(self._bundle.video_table()[feature], self.features[feature])
+        return self._columns[feature]
 
 
 class _Column:

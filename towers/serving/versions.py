@@ -174,7 +174,9 @@ class Versions:
             version.warm()
             return version
 
-        return await self._in(self._opener, opened)
+        version = await self._in(self._opener, opened)
+        self._opener.submit(version.retriever.chooser.prepare)
+        return version
 
     async def _catch_up(self, version: Version) -> None:
         while changes := await self._store.changes(version.applied, _PUT_AT_ONCE):

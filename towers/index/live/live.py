@@ -12,15 +12,7 @@ from jaxtyping import Float32, Int64
 from towers.index.auto import Auto
 from towers.index.index import Allow, Ids, Index, Searcher, checked
 from towers.index.live.current import Current
-from towers.index.live.folder import (
-    clean,
-    install,
-    journal_file,
-    locked,
-    main_part,
-    read_header,
-    write_header,
-)
+from towers.index.live.folder import clean, install, journal_file, locked, main_part, read_header, write_header
 from towers.index.live.health import QUERIES, Health, Heard, recall_of
 from towers.index.live.journal import Change, Journal
 from towers.index.live.moment import Moment
@@ -160,6 +152,11 @@ class Live(Searcher):
         return self._current.now.ids()
 
     @property
+    def moment(self) -> Moment:
+        """What a search that begins now sees."""
+        return self._current.now
+
+    @property
     def dim(self) -> int:
         """The number of dimensions."""
         return int(self._header["dim"])
@@ -250,8 +247,8 @@ class Live(Searcher):
 
     def save(self, folder: Path) -> None:
         """Write all that is here now as a live index of its own, in a new or empty folder."""
-        index = of_name(self._header["index"])
-        self.create(folder, *self._current.now.contents(), self.geometry, index, self._part.queries).close()
+        of = of_name(self._header["index"]), self._part.queries
+        self.create(folder, *self._current.now.contents(), self.geometry, *of).close()
 
     def _write(self, change: Change) -> int:
         if not len(change.ids):
@@ -278,8 +275,7 @@ class Live(Searcher):
 
     def _join(self) -> None:
         """Wait for what is being built."""
-        thread = self._thread
-        if thread is not None:
+        if (thread := self._thread) is not None:
             thread.join()
 
     def _start(self, *, recluster: bool) -> None:

@@ -73,11 +73,19 @@ class App:
     Args:
         service: What answers.
         door: What is let in.
+
+    Attributes:
+        service: What answers.
+        metrics: What is counted.
+        failed: Why it could not start; None where it could.
+        routes: All that can be asked.
     """
+
+    failed: TowersError | None
 
     def __init__(self, service: Service, door: Door | None = None) -> None:
         self.service, self._door = service, door or Door()
-        self.metrics = Metrics(service)
+        self.metrics, self.failed = Metrics(service), None
         self.routes = routes(self)
         self._table = Table(self.routes)
         self._decoders = {route: msgspec.json.Decoder(route.body) for route in self.routes if route.body}
@@ -97,28 +105,32 @@ class App:
         route, parts, there = self._table.find(scope["method"], scope["path"])
         more: list[tuple[bytes, bytes]] = []
         try:
-            if route is None:
-                what = f"{scope['method']} is not done" if there else "nothing is"
-                raise RefusedError(405 if there else 404, f"{what} at {scope['path'][:200]!r}; see /openapi.json")
-            self._let_in(route, headers)
-            body = await self._body(route, headers, receive)
-            reply = await route.handle(Call(self.service, request_id, body, parts, query_of(scope["query_string"])))
+            let_in = self._let_in(route, there, headers)
+            body = await self._body(let_in, headers, receive)
+            query = query_of(scope["query_string"]) if scope["query_string"] else {}
+            reply = await let_in.handle(Call(self.service, request_id, body, parts, query))
         except Exception as error:
             reply, more = self._fault(error, request_id, route)
         await _send(send, reply, request_id, more)
         self._count(route, reply, time.perf_counter() - begin)
 
-    def _let_in(self, route: Route, headers: dict[bytes, bytes]) -> None:
+    def _let_in(self, route: Route | None, there: bool, headers: dict[bytes, bytes]) -> Route:
+        if route is None:
+            words = "this method is not for this path" if there else "there is no such path"
+            raise RefusedError(405 if there else 404, f"{words}; see /openapi.json")
         if route.scope is None or self._door.keys is None:
-            return
+            return route
         kind, _, secret = headers.get(b"authorization", b"").partition(b" ")
         key: Key | None = self._door.keys.find(secret.strip()) if kind.lower() == b"bearer" else None
         if key is None:
             raise RefusedError(401, "no known key; send it as in Authorization: Bearer towers-…")
         if route.scope not in key.scopes:
-            raise RefusedError(403, f"key {key.name!r} may not {route.scope}; its scopes: {', '.join(sorted(key.scopes))}")
+            raise RefusedError(
+                403, f"key {key.name!r} may not {route.scope}; its scopes: {', '.join(sorted(key.scopes))}"
+            )
         if not key.may_go(clock()):
             raise RefusedError(429, f"key {key.name!r} may make {key.per_second:g} requests a second; wait a moment")
+        return route
 
     async def _body(self, route: Route, headers: dict[bytes, bytes], receive: Receive) -> Any:  # noqa: ANN401
         """Return the decoded body; one that is too long or too slow is not waited for."""
@@ -152,9 +164,7 @@ class App:
     def _too_long(self) -> RefusedError:
         return RefusedError(413, f"the body is longer than {self._door.body_bytes} bytes; send less at once")
 
-    def _fault(
-        self, error: Exception, request_id: str, route: Route | None
-    ) -> tuple[Reply, list[tuple[bytes, bytes]]]:
+    def _fault(self, error: Exception, request_id: str, route: Route | None) -> tuple[Reply, list[tuple[bytes, bytes]]]:
         if isinstance(error, RefusedError):
             status = error.status
         else:
@@ -178,6 +188,7 @@ class App:
         try:
             await self.service.open()
         except TowersError as error:
+            self.failed = error
             await send({"type": "lifespan.startup.failed", "message": str(error)})
             return
         await send({"type": "lifespan.startup.complete"})

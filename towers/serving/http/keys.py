@@ -5,7 +5,7 @@ import hmac
 import json
 import secrets
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
@@ -100,7 +100,7 @@ class KeyConfig:
     """File of keys; made where it is not there."""
     name: str
     """What logs call it: who uses it."""
-    scopes: tuple[str, ...] = ("read",)
+    scopes: list[str] = field(default_factory=lambda: ["read"])
     """What it may do: read, write, admin."""
     per_second: float = 0
     """How many requests it may make a second; 0 for any number."""
@@ -122,10 +122,18 @@ def add_key(config: KeyConfig) -> str:
         ConfigError: The file holds something else.
     """
     path = Path(config.file)
-    kept = [] if not path.exists() else json.loads(path.read_text(encoding="utf-8"))["keys"] if Keys.read(path) else []
+    kept = []
+    if path.exists():
+        Keys.read(path)  # so that nothing else is overwritten
+        kept = json.loads(path.read_text(encoding="utf-8"))["keys"]
     secret = f"towers-{secrets.token_urlsafe(32)}"
-    told = {"name": config.name, "sha256": hashlib.sha256(secret.encode()).hexdigest(), "scopes": list(config.scopes)}
-    told |= {"per_second": config.per_second} if config.per_second else {}
+    told: dict[str, object] = {
+        "name": config.name,
+        "sha256": hashlib.sha256(secret.encode()).hexdigest(),
+        "scopes": list(config.scopes),
+    }
+    if config.per_second:
+        told["per_second"] = config.per_second
     path.parent.mkdir(parents=True, exist_ok=True)
     write_json(path, {"keys": [*(each for each in kept if each["name"] != config.name), told]})
     path.chmod(0o600)

@@ -104,7 +104,7 @@ class IdsRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class VectorsReply(msgspec.Struct, frozen=True):
     """A vector for each id, or several where the towers give each user several."""
 
-    vectors: list[list[float] | list[list[float]]]
+    vectors: list[list[Any]]
     bundle_version: str
 
 

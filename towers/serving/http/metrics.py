@@ -24,13 +24,13 @@ class Metrics:
         self._registry = CollectorRegistry()
         self._state = _State(service)
         self._registry.register(self._state)
-        make = {"registry": self._registry}
-        self._requests = Counter("towers_requests", "Requests answered", ["route", "status"], **make)
+        registry = self._registry
+        self._requests = Counter("towers_requests", "Requests answered", ["route", "status"], registry=registry)
         self._seconds = Histogram(
-            "towers_request_seconds", "From a request's head to its answer", ["route"], buckets=_SECONDS, **make
+            "towers_request_seconds", "From head to answer", ["route"], buckets=_SECONDS, registry=registry
         )
-        self._paths = Counter("towers_candidates", "Answers with candidates, by how they were found", ["path"], **make)
-        self._events = Counter("towers_events", "Events that came", ["repeated"], **make)
+        self._paths = Counter("towers_candidates", "Answers with candidates, by way", ["path"], registry=registry)
+        self._events = Counter("towers_events", "Events that came", ["repeated"], registry=registry)
         self._known: dict[tuple[str, int], Counter] = {}
         self._timed: dict[str, Histogram] = {}
 

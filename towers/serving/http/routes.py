@@ -110,7 +110,9 @@ class Table:
             return route, {}, True
         parts, there = path.split("/"), path in self._paths
         for wanted, route in self._open:
-            if len(wanted) == len(parts) and all(w == p or w.startswith("{") for w, p in zip(wanted, parts, strict=True)):
+            if len(wanted) == len(parts) and all(
+                w == p or w.startswith("{") for w, p in zip(wanted, parts, strict=True)
+            ):
                 there = True
                 if route.method == method:
                     places = {w[1:-1]: p for w, p in zip(wanted, parts, strict=True) if w.startswith("{")}

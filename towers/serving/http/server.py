@@ -25,7 +25,7 @@ class ServeConfig:
     store: State = field(default_factory=SqliteState)
     """What keeps events, histories and changes: sqlite, redis for several machines, memory to try things out."""
     state: str = "runs/serve"
-    """Folder of this process: its indexes and, with sqlite, all that is kept. Best on the disk of the bundle."""
+    """Folder for this process's indexes; best on the disk of the bundle, whose files are linked there."""
     host: str = "127.0.0.1"
     """Address to listen at; others than loopback need keys."""
     port: int = 8000
@@ -64,7 +64,7 @@ def make_app(config: ServeConfig) -> App:
     """
     state = Path(config.state)
     limits = Limits(queue=config.queue, deadline_ms=config.deadline_ms, remember=config.remember)
-    service = Service(Path(config.bundle).absolute(), config.store.make(state), state, limits)
+    service = Service(Path(config.bundle).absolute(), config.store.make(), state, limits)
     keys = Keys.read(Path(config.keys)) if config.keys else None
     return App(service, Door(keys=keys, body_bytes=int(config.body_mb * 2**20)))
 

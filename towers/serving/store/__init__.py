@@ -1,5 +1,36 @@
 """What happened since the bundle was made: events, histories, and changes of the catalogue."""
 
-from towers.serving.store.store import Answer, Change, ChangeKind, Event, Export, Health, Id, Store, StoreAwayError
+from towers.serving.store.memory import MemoryStore
+from towers.serving.store.sqlite import SqliteStore
+from towers.serving.store.states import STORES, MemoryState, SqliteState, State
+from towers.serving.store.store import (
+    Answer,
+    Change,
+    ChangeKind,
+    Event,
+    Export,
+    Health,
+    Id,
+    Store,
+    StoreAwayError,
+    Watched,
+)
 
-__all__ = ["Answer", "Change", "ChangeKind", "Event", "Export", "Health", "Id", "Store", "StoreAwayError"]
+__all__ = [
+    "STORES",
+    "Answer",
+    "Change",
+    "ChangeKind",
+    "Event",
+    "Export",
+    "Health",
+    "Id",
+    "MemoryState",
+    "MemoryStore",
+    "SqliteState",
+    "SqliteStore",
+    "State",
+    "Store",
+    "StoreAwayError",
+    "Watched",
+]

@@ -7,11 +7,15 @@ from typing import Any
 
 import msgspec
 
-from towers.types import TowersError
+from towers.types import ConfigError, DataError, TowersError
 
 Id = int | str
 Watched = list[tuple[Id, int]]
 """Videos and when they were watched, ms UTC, oldest first; at one moment in the order in which they came."""
+
+
+LATEST_MS = 2**53
+"""No time is later or, below zero, earlier: up to here a double, which sorts Redis's sets, tells each ms apart."""
 
 
 class StoreAwayError(TowersError):
@@ -21,8 +25,11 @@ class StoreAwayError(TowersError):
 class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A user met a video.
 
+    Raises:
+        DataError: An id that is empty, a number beyond 64 bits or no text, or a time that no store can sort by.
+
     Attributes:
-        event_id: What tells it from all others; one that comes again changes nothing.
+        event_id: What tells it from all others of the user; one that comes again changes nothing.
         user_id: Who.
         video_id: Which.
         time_ms: When, UTC.
@@ -39,12 +46,18 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     labels: dict[str, float | int | str | bool | None] = {}
     request_id: str = ""
 
+    def __post_init__(self) -> None:
+        _check(self.time_ms, event_id=self.event_id, user_id=self.user_id, video_id=self.video_id)
+
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
     """What was shown: kept so that what came back can be joined to it.
 
+    Raises:
+        DataError: As of an Event.
+
     Attributes:
-        request_id: Of the request.
+        request_id: Of the request; one that comes again for the user changes nothing.
         user_id: Whom it was for; None for somebody without an id.
         time_ms: When, UTC.
         path: How it was found.
@@ -58,6 +71,9 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     path: str
     bundle_version: str
     video_ids: list[Id]
+
+    def __post_init__(self) -> None:
+        _check(self.time_ms, request_id=self.request_id, user_id=0 if self.user_id is None else self.user_id)
 
 
 class ChangeKind(StrEnum):
@@ -74,6 +90,9 @@ class ChangeKind(StrEnum):
 class Change(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A change that all who serve must know, whoever took it in.
 
+    Raises:
+        DataError: As of an Event.
+
     Attributes:
         kind: What it does.
         id: Of the video or the user.
@@ -87,6 +106,9 @@ class Change(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     time_ms: int
     features: dict[str, Any] = {}
     number: int = 0
+
+    def __post_init__(self) -> None:
+        _check(self.time_ms, id=self.id)
 
 
 class Export(msgspec.Struct, frozen=True, kw_only=True):
@@ -124,9 +146,14 @@ class Store(ABC):
 
     Args:
         longest: How many positives of a user are kept as history.
+
+    Raises:
+        ConfigError: A `longest` below 1.
     """
 
     def __init__(self, longest: int = 1000) -> None:
+        if longest < 1:
+            raise ConfigError(f"longest is {longest}; keep at least 1 positive of a user")
         self.longest = longest
 
     @abstractmethod
@@ -190,6 +217,7 @@ class Store(ABC):
 
         Raises:
             StoreAwayError: It cannot be reached.
+            DataError: A mark that is not of this store.
         """
 
     @abstractmethod
@@ -203,3 +231,24 @@ class Store(ABC):
     @abstractmethod
     async def health(self) -> Health:
         """Return how it does; raises nothing."""
+
+
+def _check(time_ms: int, **ids: Id) -> None:
+    for name, value in ids.items():
+        if isinstance(value, int):
+            if not -(2**63) <= value < 2**63:
+                raise DataError(f"{name} is {value}; a number must fit into 64 bits; give it as a text")
+        elif not value:
+            raise DataError(f"{name} is empty; give one")
+        elif not (value.isascii() or _is_text(value)):
+            raise DataError(f"{name} is {value!r}, which has half of a character; give a text that UTF-8 can write")
+    if not -LATEST_MS <= time_ms <= LATEST_MS:
+        raise DataError(f"time_ms is {time_ms}; it is beyond ±2^53; give ms since 1970, UTC")
+
+
+def _is_text(value: str) -> bool:
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
