@@ -1,7 +1,21 @@
-"""A bundle → candidates: ids in, ids out, no HTTP."""
+"""A bundle → candidates: ids in, ids out; and the same over HTTP."""
+
+from typing import TYPE_CHECKING, Any
 
 from towers.serving.asking import Ask, Unknown
 from towers.serving.candidates import Candidates, Way
 from towers.serving.retriever import Retriever
 
-__all__ = ["Ask", "Candidates", "Retriever", "Unknown", "Way"]
+if TYPE_CHECKING:
+    from towers.serving.client import AsyncClient, Client
+
+__all__ = ["Ask", "AsyncClient", "Candidates", "Client", "Retriever", "Unknown", "Way"]
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401
+    """Load the clients when they are asked for: they need the extra `serve`."""
+    if name in {"Client", "AsyncClient"}:
+        from towers.serving import client
+
+        return getattr(client, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -2,10 +2,13 @@
 
 import asyncio
 import random
+import secrets
 import time
 from collections.abc import Mapping, Sequence
+from itertools import count
 from types import TracebackType
 from typing import Any, Self
+from urllib.parse import quote
 
 import httpx
 
@@ -39,6 +42,7 @@ class _Budget:
         self._most, self._saved = most, 10.0
 
     def earn(self) -> None:
+        """Count a success."""
         self._saved = min(10.0, self._saved + 0.1)
 
     def pause(self, attempt: int, after: float) -> float | None:
@@ -47,23 +51,6 @@ class _Budget:
             return None
         self._saved -= 1
         return max(after, _PAUSE_S * 2**attempt * (0.5 + random.random() / 2))  # noqa: S311 - spreads load, hides nothing
-
-
-class _Calls:
-    """What can be asked, as method, path and body."""
-
-    @staticmethod
-    def candidates(user_id: Id | None, k: int, options: Mapping[str, Any]) -> tuple[str, str, Any]:
-        return "POST", "/v1/candidates", {"user_id": user_id, "k": k, **options}
-
-    @staticmethod
-    def events(events: Sequence[Mapping[str, Any]]) -> tuple[str, str, Any]:
-        return "POST", "/v1/events", list(events)
-
-    @staticmethod
-    def put_videos(videos: Mapping[Id, Mapping[str, Any]]) -> tuple[str, str, Any]:
-        told = [{"video_id": video, "features": dict(features)} for video, features in videos.items()]
-        return "PUT", "/v1/videos", told
 
 
 def _decoded(response: httpx.Response) -> Any:  # noqa: ANN401
@@ -85,5 +72,175 @@ def _headers(key: str | None) -> dict[str, str]:
     return {"authorization": f"Bearer {key}"} if key else {}
 
 
-def _place(video_or_user: Id) -> str:
-    return httpx.URL("/").copy_with(path=f"/{video_or_user}").raw_path.decode()[1:]
+class _Asking:
+    """What can be asked. Of a `Client` each method returns the answer, of an `AsyncClient` it is to be awaited."""
+
+    def _ask(self, method: str, path: str, body: object = None) -> Any:  # noqa: ANN401
+        raise NotImplementedError
+
+    def candidates(self, user_id: Id | None = None, k: int = 100, **options: object) -> Any:  # noqa: ANN401
+        """Return the best videos for a user: request_id, video_ids, scores, path and more, see CandidatesReply.
+
+        Args:
+            user_id: Whom to serve; None for somebody without an id.
+            k: How many.
+            options: exclude, allow, only, without, history, time_ms, keep_seen; see CandidatesRequest.
+        """
+        return self._ask("POST", "/v1/candidates", {"user_id": user_id, "k": k, **options})
+
+    def events(self, events: Sequence[Mapping[str, object]]) -> Any:  # noqa: ANN401
+        """Tell what users watched and were shown; return how many events were new.
+
+        Each gets an event_id where it has none, so that what is tried again counts once.
+
+        Args:
+            events: user_id, video_id, and what else EventIn has.
+        """
+        told = [{"event_id": secrets.token_hex(12), **event} for event in events]
+        return self._ask("POST", "/v1/events", told)
+
+    def put_videos(self, videos: Mapping[Any, Mapping[str, object]]) -> Any:  # noqa: ANN401
+        """Show videos from now on; return how many.
+
+        Args:
+            videos: Features of each, by its id.
+        """
+        told = [{"video_id": video, "features": dict(features)} for video, features in videos.items()]
+        return self._ask("PUT", "/v1/videos", told)
+
+    def remove_video(self, video_id: Id) -> Any:  # noqa: ANN401
+        """Show a video no more."""
+        return self._ask("DELETE", f"/v1/videos/{quote(str(video_id), safe='')}")
+
+    def similar(self, video_id: Id, k: int = 10) -> Any:  # noqa: ANN401
+        """Return the videos that are most like one."""
+        return self._ask("GET", f"/v1/videos/{quote(str(video_id), safe='')}/similar?k={k}")
+
+    def embed_users(self, ids: Sequence[Id]) -> Any:  # noqa: ANN401
+        """Return the vectors of users as the bundle knows them."""
+        return self._ask("POST", "/v1/embeddings/users", {"ids": list(ids)})
+
+    def embed_videos(self, ids: Sequence[Id]) -> Any:  # noqa: ANN401
+        """Return the vectors of videos."""
+        return self._ask("POST", "/v1/embeddings/videos", {"ids": list(ids)})
+
+    def user(self, user_id: Id) -> Any:  # noqa: ANN401
+        """Return all that is known of a person."""
+        return self._ask("GET", f"/v1/users/{quote(str(user_id), safe='')}")
+
+    def erase_user(self, user_id: Id) -> Any:  # noqa: ANN401
+        """Forget a person."""
+        return self._ask("DELETE", f"/v1/users/{quote(str(user_id), safe='')}")
+
+    def bundle(self) -> Any:  # noqa: ANN401
+        """Return what is served."""
+        return self._ask("GET", "/v1/bundle")
+
+    def adopt(self, version: str | None = None) -> Any:  # noqa: ANN401
+        """Have another version served, or the one that the bundle's pointer names."""
+        return self._ask("POST", "/v1/bundle", {"version": version})
+
+    def roll_back(self) -> Any:  # noqa: ANN401
+        """Have the version before served."""
+        return self._ask("POST", "/v1/bundle/rollback")
+
+    def ready(self) -> Any:  # noqa: ANN401
+        """Return whether requests are answered, and from what."""
+        return self._ask("GET", "/readyz")
+
+
+class Client(_Asking):
+    """Asks a service and waits. What is refused for a moment is asked again, within a budget; threads may share it.
+
+    All requests can be made twice without harm.
+
+    Args:
+        url: As http://localhost:8000.
+        key: That `towers key` made; None where none is asked for.
+        timeout_s: How long one try may take.
+        tries: How often one request is tried again at most.
+
+    Example:
+        >>> with Client("http://localhost:1", tries=0) as client:
+        ...     try:
+        ...         client.ready()
+        ...     except AnswerError as error:
+        ...         print(error)
+        http://localhost:1 gave no answer: ConnectError: ...
+    """
+
+    def __init__(self, url: str, key: str | None = None, timeout_s: float = 1.0, tries: int = 2) -> None:
+        self._http = httpx.Client(base_url=url, headers=_headers(key), timeout=timeout_s)
+        self._budget, self._url = _Budget(tries), url
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
+    def _ask(self, method: str, path: str, body: object = None) -> Any:  # noqa: ANN401
+        for attempt in count():
+            try:
+                response = self._http.request(method, path, json=body)
+                pause = self._budget.pause(attempt, _after(response)) if response.status_code in _BUSY else None
+            except httpx.TransportError as error:
+                pause = self._budget.pause(attempt, 0)
+                if pause is None:
+                    raise _unanswered(self._url, error) from error
+            else:
+                if pause is None:
+                    self._budget.earn()
+                    return _decoded(response)
+            time.sleep(pause)
+        return None
+
+
+class AsyncClient(_Asking):
+    """As `Client`, for one event loop: each method is to be awaited."""
+
+    def __init__(self, url: str, key: str | None = None, timeout_s: float = 1.0, tries: int = 2) -> None:
+        self._http = httpx.AsyncClient(base_url=url, headers=_headers(key), timeout=timeout_s)
+        self._budget, self._url = _Budget(tries), url
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._http.aclose()
+
+    async def _ask(self, method: str, path: str, body: object = None) -> Any:  # noqa: ANN401
+        for attempt in count():
+            try:
+                response = await self._http.request(method, path, json=body)
+                pause = self._budget.pause(attempt, _after(response)) if response.status_code in _BUSY else None
+            except httpx.TransportError as error:
+                pause = self._budget.pause(attempt, 0)
+                if pause is None:
+                    raise _unanswered(self._url, error) from error
+            else:
+                if pause is None:
+                    self._budget.earn()
+                    return _decoded(response)
+            await asyncio.sleep(pause)
+        return None
+
+
+def _after(response: httpx.Response) -> float:
+    """Return how long the service asks to wait."""
+    text = response.headers.get("retry-after", "0")
+    return float(text) if text.isdigit() else 0.0
+
+
+def _unanswered(url: str, error: httpx.TransportError) -> AnswerError:
+    return AnswerError(0, f"{url} gave no answer: {type(error).__name__}: {error}")
