@@ -2,7 +2,7 @@
 
 from towers.serving.store.memory import MemoryStore
 from towers.serving.store.sqlite import SqliteStore
-from towers.serving.store.states import STORES, MemoryState, SqliteState, State
+from towers.serving.store.states import STORES, MemoryState, RedisState, SqliteState, State
 from towers.serving.store.store import (
     Answer,
     Change,
@@ -27,6 +27,7 @@ __all__ = [
     "Id",
     "MemoryState",
     "MemoryStore",
+    "RedisState",
     "SqliteState",
     "SqliteStore",
     "State",
