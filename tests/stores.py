@@ -2,12 +2,15 @@
 
 import asyncio
 import itertools
+import os
+import resource
 import shutil
 import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -21,7 +24,17 @@ if __name__ == "__main__":
     room.__path__ = [str(Path(towers.__file__).parent / "serving")]
     sys.modules["towers.serving"] = room
 
-from towers.serving.store import Change, ChangeKind, Event, Id, MemoryStore, SqliteStore, Store, StoreAwayError
+from towers.serving.store import (
+    Change,
+    ChangeKind,
+    Event,
+    Id,
+    MemoryStore,
+    SpooledStore,
+    SqliteStore,
+    Store,
+    StoreAwayError,
+)
 
 T = TypeVar("T")
 
@@ -33,11 +46,18 @@ def redis_at(where: str, longest: int) -> Store:
     return RedisStore(url, longest, prefix, timeout_ms=5000, cluster=url.startswith("redis://"))
 
 
+def spooled_at(where: str, longest: int) -> Store:
+    url, _, prefix = where.partition("#")
+    folder = Path(url.removeprefix("unix://")).parent
+    return SpooledStore(redis_at(where, longest), folder / f"{prefix}-{os.getpid()}.db", pauses_s=(0.01, 0.05))
+
+
 MAKERS: dict[str, Callable[[str, int], Store]] = {
     "memory": lambda _, longest: MemoryStore(longest),
     "sqlite": lambda where, longest: SqliteStore(where, longest),
     "redis": redis_at,
     "cluster": redis_at,
+    "spooled": spooled_at,
 }
 """Of each kind what makes it from where it is: a file, or a server's url, # and a prefix."""
 
@@ -125,6 +145,13 @@ async def write_for_ever(store: Store, who: str) -> None:
     await asyncio.gather(*(task() for _ in range(8)))
 
 
+async def append_for_ever(store: Store, who: str) -> None:
+    """Append events of user 7; say each once it is acknowledged."""
+    for i in itertools.count():
+        await store.append([event(f"{who}-{i}", video_id=f"{who}-{i}", time_ms=i)])
+        say("appended", f"{who}-{i}")
+
+
 async def fill_the_disk(store: Store, ballast: str) -> None:
     """Append until the disk is full; say why, take the ballast away, and append once more."""
     Path(ballast).write_bytes(bytes(500_000))
@@ -143,9 +170,21 @@ async def fill_the_disk(store: Store, ballast: str) -> None:
 
 TASKS: dict[str, Callable[..., Coroutine[Any, Any, None]]] = {
     "append": append,
+    "append_for_ever": append_for_ever,
     "fill_the_disk": fill_the_disk,
     "write_for_ever": write_for_ever,
 }
+
+
+@contextmanager
+def largest_file(size: int) -> Iterator[None]:
+    """Let this process write no file that is larger."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 class Server:
@@ -186,8 +225,9 @@ class Server:
         self.process.communicate()
 
     def stop(self) -> None:
-        self.process.terminate()
-        self.process.communicate()
+        if self.process.poll() is None:
+            self.process.terminate()
+            self.process.communicate()
         shutil.rmtree(self.folder)
 
 

@@ -1,6 +1,7 @@
 """What happened since the bundle was made: events, histories, and changes of the catalogue."""
 
 from towers.serving.store.memory import MemoryStore
+from towers.serving.store.spool import SpooledStore
 from towers.serving.store.sqlite import SqliteStore
 from towers.serving.store.states import STORES, MemoryState, RedisState, SqliteState, State
 from towers.serving.store.store import (
@@ -28,6 +29,7 @@ __all__ = [
     "MemoryState",
     "MemoryStore",
     "RedisState",
+    "SpooledStore",
     "SqliteState",
     "SqliteStore",
     "State",

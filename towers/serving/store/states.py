@@ -4,6 +4,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 from towers.serving.store.memory import MemoryStore
+from towers.serving.store.spool import SpooledStore
 from towers.serving.store.sqlite import SqliteStore
 from towers.serving.store.store import Store
 from towers.types import ConfigError
@@ -66,6 +67,8 @@ class RedisState(State):
         timeout_ms: How long an answer is waited for.
         parts: Over how many slots users are spread; it cannot be changed later.
         cluster: Whether the url is of a cluster.
+        spool: The file on this machine, of one process alone, that keeps what comes while Redis is away; empty to
+            refuse it.
     """
 
     url: str = "redis://localhost:6379/0"
@@ -73,6 +76,7 @@ class RedisState(State):
     timeout_ms: int = 500
     parts: int = 16
     cluster: bool = False
+    spool: str = "runs/spool.db"
 
     def make(self) -> Store:
         """Return the store, not yet open."""
@@ -80,9 +84,10 @@ class RedisState(State):
             from towers.serving.store.redis import RedisStore
         except ModuleNotFoundError as error:
             raise ConfigError(f"store=redis needs {error.name}; pip install 'towers[redis]'") from error
-        return RedisStore(
+        store = RedisStore(
             self.url, self.longest, self.prefix, timeout_ms=self.timeout_ms, parts=self.parts, cluster=self.cluster
         )
+        return SpooledStore(store, self.spool) if self.spool else store
 
 
 STORES: dict[str, type[State]] = {"sqlite": SqliteState, "redis": RedisState, "memory": MemoryState}
