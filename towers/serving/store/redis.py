@@ -18,6 +18,7 @@ from redis.exceptions import ConnectionError as LostError
 from redis.exceptions import NoScriptError, RedisError
 
 from towers.serving.store import redis_scripts as scripts
+from towers.serving.store.lane import Lane
 from towers.serving.store.store import (
     Answer,
     Change,
@@ -35,10 +36,12 @@ from towers.types import ConfigError, DataError
 
 LAYOUT = 1
 """Version of what lies under the keys; another one is refused."""
-CONNECTIONS = 64
+CONNECTIONS = 16
 """How many a process opens at most."""
 EVENT, ANSWER = b"e", b"a"
 BEGINNING = (0, 0)
+Row = tuple[Id | None, bytes, str, bytes, bytes, int]
+"""A user, the kind of what is logged, its id and itself, what it adds to the history, and when."""
 Mark = tuple[int, int]
 """Of an entry of a stream: the server's ms, and a number within it."""
 
@@ -49,10 +52,11 @@ class RedisStore(Store):
     """Keeps all in Redis, of version 6.2 or newer; any number of processes and machines may use it at once.
 
     Users are spread over parts; all keys of a part lie in one slot of a cluster, so that one script logs an event,
-    finds out whether it is new and puts it into the history, at once. The log of a part is in order; logs are merged
-    by the servers' time. How durable is what is acknowledged, the server decides: with `appendonly yes` it survives
-    the server's end, with `appendfsync always` a loss of power, too; with the usual `everysec` that may cost a second,
-    and without appendonly, or when a replica takes over that had not yet heard, what was acknowledged can be lost.
+    finds out whether it is new and puts it into the history, at once. Callers who wait at the same time share a call.
+    The log of a part is in order; logs are merged by the servers' time. How durable is what is acknowledged, the
+    server decides: with `appendonly yes` it survives the server's end, with `appendfsync always` a loss of power, too;
+    with the usual `everysec` that may cost a second, and without appendonly, or when a replica takes over that had not
+    yet heard, what was acknowledged can be lost.
     What is erased leaves an append-only file when the server next rewrites it (`BGREWRITEAOF`).
 
     Args:
@@ -88,6 +92,9 @@ class RedisStore(Store):
         self._prefix, self._parts = prefix, parts
         self._changes = [f"{prefix}:{{changes}}:{name}" for name in ("last", "order", "bodies")]
         self._client = _client(url, timeout_ms / 1000, cluster=cluster)
+        lanes = parts if cluster else 1  # only a cluster minds several slots in a call
+        self._writes = [Lane[Row](self._append) for _ in range(lanes)]
+        self._reads = [Lane[bytes](self._histories) for _ in range(lanes)]
 
     async def open(self) -> None:
         """See that it is there and made alike, see Store."""
@@ -121,28 +128,32 @@ class RedisStore(Store):
             (answer.user_id, ANSWER, answer.request_id, pack(answer), b"", answer.time_ms) for answer in answers
         ])
 
-    async def _log(self, rows: Sequence[tuple[Id | None, bytes, str, bytes, bytes, int]]) -> list[bool]:
+    async def _log(self, rows: Sequence[Row]) -> list[bool]:
         """Return for each row whether it was new."""
-        of_part: dict[int, list[int]] = {}
-        for n, (user, _, name, *_) in enumerate(rows):
-            of_part.setdefault(self._part(name if user is None else user), []).append(n)
-
-        async def one(part: int) -> list[int]:
-            own = [rows[n] for n in of_part[part]]
-            keys = [self._key(part, "log"), *chain.from_iterable(self._of(part, user) for user, *_ in own)]
-            return await self._run(scripts.APPEND, keys, self.longest, *chain.from_iterable(row[1:] for row in own))
-
+        of_lane: dict[int, list[int]] = {}
+        for n, row in enumerate(rows):
+            of_lane.setdefault(self._part_of(row) % len(self._writes), []).append(n)
+        asked = (self._writes[lane].ask([rows[n] for n in own]) for lane, own in of_lane.items())
         new = [False] * len(rows)
-        for part, found in zip(of_part, await asyncio.gather(*map(one, of_part)), strict=True):
-            for n, is_new in zip(of_part[part], found, strict=True):
+        for own, found in zip(of_lane.values(), await asyncio.gather(*asked), strict=True):
+            for n, is_new in zip(own, found, strict=True):
                 new[n] = bool(is_new)
         return new
 
+    async def _append(self, rows: Sequence[Row]) -> list[int]:
+        parts = map(self._part_of, rows)
+        keys = [(self._key(part, "log"), *self._of(part, row[0])) for part, row in zip(parts, rows, strict=True)]
+        values = chain.from_iterable(row[1:] for row in rows)
+        return await self._run(scripts.APPEND, list(chain.from_iterable(keys)), self.longest, *values)
+
     async def history(self, user_id: Id) -> Watched:
         """Return a user's newest positives, see Store."""
-        key = self._of(self._part(user_id), user_id)[1]
-        found = _unpack_history(await self._run(scripts.HISTORY, [key], self.longest))
-        return [(video, time) for _, video, time in found]
+        part = self._part(user_id)
+        (found,) = await self._reads[part % len(self._reads)].ask([self._of(part, user_id)[1]])
+        return [(video, time) for _, video, time in _unpack_history(found)]
+
+    async def _histories(self, keys: Sequence[bytes]) -> list[bytes]:
+        return await self._run(scripts.HISTORIES, keys, self.longest)
 
     async def change(self, changes: Sequence[Change]) -> int:
         """Keep changes, see Store; users are forgotten before it is said that they are."""
@@ -200,6 +211,9 @@ class RedisStore(Store):
         except StoreAwayError as error:
             return Health(away=str(error))
         return Health()
+
+    def _part_of(self, row: Row) -> int:
+        return self._part(row[2] if row[0] is None else row[0])  # nobody's are spread, too
 
     def _part(self, user: Id) -> int:
         return crc32(_name(user)) % self._parts

@@ -1,17 +1,17 @@
 """What Redis does at once, in Lua: nobody else sees or stops it halfway.
 
-Each script touches keys of one slot alone. Of a part: its log, a stream; of each user the marks of what is logged,
-a hash; and the history, a sorted set by time whose members are MessagePack: [order of coming, video, time].
+In a cluster a call touches keys of one slot alone. A part has a log, a stream. A user has the marks of what is logged
+of theirs, a hash, and a history, a sorted set by time whose members are MessagePack: [order of coming, video, time].
 """
 
 APPEND = """
 local new = {}
-for i = 1, (#KEYS - 1) / 2 do
-    local marks, history, at = KEYS[2 * i], KEYS[2 * i + 1], 5 * i - 3
+for i = 1, #KEYS / 3 do
+    local log, marks, history, at = KEYS[3 * i - 2], KEYS[3 * i - 1], KEYS[3 * i], 5 * i - 3
     local kind, id, body, watched, time = ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3], ARGV[at + 4]
     new[i] = 1 - redis.call('HEXISTS', marks, kind .. id)
     if new[i] == 1 then
-        redis.call('HSET', marks, kind .. id, redis.call('XADD', KEYS[1], '*', kind, body))
+        redis.call('HSET', marks, kind .. id, redis.call('XADD', log, '*', kind, body))
         if watched ~= '' then
             local order = struct.pack('>BBI4', 0x93, 0xce, redis.call('HLEN', marks))
             redis.call('ZADD', history, time, order .. watched)
@@ -21,13 +21,17 @@ for i = 1, (#KEYS - 1) / 2 do
 end
 return new
 """
-"""KEYS: log, then marks and history of each. ARGV: longest, then kind, id, body, video and time, time of each."""
+"""KEYS: log, marks and history of each. ARGV: longest, then kind, id, body, video and time, time of each."""
 
-HISTORY = """
-local found = redis.call('ZRANGE', KEYS[1], -ARGV[1], -1)
-return struct.pack('>BI4', 0xdd, #found) .. table.concat(found)
+HISTORIES = """
+local histories = {}
+for i, key in ipairs(KEYS) do
+    local found = redis.call('ZRANGE', key, -ARGV[1], -1)
+    histories[i] = struct.pack('>BI4', 0xdd, #found) .. table.concat(found)
+end
+return histories
 """
-"""KEYS: history. ARGV: longest. Returns one MessagePack array: a client reads a thousand replies in ms."""
+"""KEYS: histories. ARGV: longest. Returns a MessagePack array of each: a client reads a thousand replies in ms."""
 
 ERASE = """
 for _, mark in ipairs(redis.call('HVALS', KEYS[2])) do
