@@ -73,7 +73,7 @@ def test_a_server_that_is_killed_at_any_moment_loses_nothing_acknowledged(server
 
 def test_a_server_that_hangs_is_away_and_comes_back(server: Server) -> None:
     async def scenario() -> None:
-        store = RedisStore(server.url, timeout_ms=50)
+        store = RedisStore(server.url, timeout_ms=500)
         await store.open()
         await store.append([event("a")])
         server.process.send_signal(signal.SIGSTOP)

@@ -34,9 +34,15 @@ def answer(request_id: str, user_id: int | None = 7, time_ms: int = 1000) -> Ans
     )
 
 
-def run(server: Server, path: Path, scenario: Callable[[SpooledStore], Awaitable[None]], longest: int = 10_000) -> None:
+def run(
+    server: Server,
+    path: Path,
+    scenario: Callable[[SpooledStore], Awaitable[None]],
+    longest: int = 10_000,
+    timeout_ms: int = 2000,
+) -> None:
     async def whole() -> None:
-        store = SpooledStore(RedisStore(server.url, longest, timeout_ms=200), path, pauses_s=(0.01, 0.05))
+        store = SpooledStore(RedisStore(server.url, longest, timeout_ms=timeout_ms), path, pauses_s=(0.01, 0.05))
         await store.open()
         try:
             await scenario(store)
@@ -93,6 +99,7 @@ def test_while_the_server_comes_and_goes_each_event_arrives_once_and_in_order(se
                 history = await store.history(7)
                 assert history.count((one.video_id, i)) == 1
                 if next(sent) % 200 == 100:
+                    await asyncio.gather(*restarts)
                     server.kill()
                     restarts.append(asyncio.create_task(asyncio.to_thread(server.start)))
 
@@ -124,7 +131,7 @@ def test_what_came_nevertheless_is_there_once(server: Server, tmp_path: Path) ->
         assert await store.history(7) == [(1, 1), (1, 2)]
         assert [one.event_id for one in (await store.export(7)).events] == ["a", "b"]
 
-    run(server, tmp_path / "spool.db", scenario)
+    run(server, tmp_path / "spool.db", scenario, timeout_ms=200)
 
 
 def test_histories_go_on_from_what_is_known(server: Server, tmp_path: Path) -> None:

@@ -43,14 +43,20 @@ class Waiting:
             StoreAwayError: It cannot be opened, or another process has it.
             DataError: It is something else, or of another version.
         """
-        self._database.open()
-        path = Path(f"{self._database.path}.lock")
-        self._lock = path.open("w")
+        path = self._database.path
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._lock = Path(f"{path}.lock").open("w", encoding="utf-8")  # noqa: SIM115  held until close
+        except OSError as error:
+            raise StoreAwayError(f"{path}: {error}; let this process make and open it") from error
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
+            self._database.open()
+        except BaseException as error:
             self._lock.close()
-            raise StoreAwayError(f"{self._database.path} is the spool of another process; give each its own") from error
+            if isinstance(error, BlockingIOError):
+                raise StoreAwayError(f"{path} is the spool of another process; give each its own") from error
+            raise
 
     async def close(self) -> None:
         """Write what is on its way, and let go of the file."""
