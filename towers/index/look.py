@@ -6,8 +6,10 @@ import numpy as np
 from jaxtyping import Float32, Int32, Int64, UInt16
 
 from towers.compiled import compiled
-from towers.index.block import SLOTS, TOGETHER
+from towers.index.block import RUN, TOGETHER
 from towers.index.codes import Blocks, Frame, blocks_of
+from towers.index.guess import guess
+from towers.index.instructions import SLOTS
 from towers.index.places import among, places_of, set_of, slots_of
 from towers.index.scan import Found, Gone, begin, best_of, scan, shrink
 
@@ -62,17 +64,29 @@ class Request(NamedTuple):
 @compiled
 def look_everywhere(stock: Stock, request: Request) -> None:
     """Find the true best k of every query."""
+    asked, bounds = begin(request.queries, stock.frame, request.ids.shape[1])
+    look_through(stock, request, (asked, bounds, gone_of(stock, request)))
+
+
+@compiled
+def look_through(stock: Stock, request: Request, found: Found) -> None:
+    """Look at all vectors for every query, and answer."""
     q, k = request.ids.shape
-    asked, bounds = begin(request.queries, stock.frame, k)
-    found = (asked, bounds, gone_of(stock, request))
-    together = q // TOGETHER * TOGETHER
+    asked = found[0]
+    together = 1 if q == 1 else TOGETHER
+    if q > 1:
+        guess(stock.blocks, request.may, stock.order, found, k)
     for start in range(0, stock.order.size, _CHUNK):
-        order = stock.order[start : start + _CHUNK]
-        for row in range(0, together, TOGETHER):
-            scan(stock.blocks, request.may, order, found, (row, row + TOGETHER), k)
-        for row in range(together, q):
-            scan(stock.blocks, request.may, order, found, (row, row + 1), k)
+        order, after = stock.order[start : start + _CHUNK], stock.order[start + _CHUNK : start + 2 * _CHUNK]
+        for row in range(0, q, together):
+            # All of these read this chunk, which is near by then; each asks for its share of the next one.
+            ahead = after[row * after.size // q : min(row + together, q) * after.size // q]
+            scan(stock.blocks, request.may, (order, ahead), found, (row, row + together), k)
     for row in range(q):
+        if not shrink(stock.blocks, found, row, k):
+            asked.least[row], asked.kept[row] = -np.inf, 0
+            scan(stock.blocks, request.may, (stock.order, stock.order[RUN:]), found, (row, row + 1), k)
+            shrink(stock.blocks, found, row, k)
         answer(stock, request, found, row)
 
 
@@ -110,9 +124,8 @@ def gone_of(stock: Stock, request: Request) -> Gone:
 
 @compiled
 def answer(stock: Stock, request: Request, found: Found, row: int) -> None:
-    """Write the best k that have been found for a query."""
+    """Write the best k of what has been found for a query, and was shrunk."""
     asked, k = found[0], request.ids.shape[1]
-    shrink(stock.blocks, found, row, k)
     slots = asked.slots[row, : asked.kept[row]]
     _write(stock, request, row, best_of(stock.blocks, request.queries[row], slots, k))
 
