@@ -24,7 +24,7 @@ def guessed(vectors: np.ndarray, queries: np.ndarray, gone: int, k: int) -> tupl
     asked, bounds = begin(queries, stock.frame, k)
     guess(stock.blocks, stock.blocks.alive, stock.order, (asked, bounds, gone_of(stock, request)), k)
     best = np.sort(queries @ vectors[gone:].T, axis=1)[:, -k]
-    return asked.least[:q], (best - bounds.base) / bounds.unit
+    return asked.least, (best - bounds.base) / bounds.unit
 
 
 @pytest.mark.parametrize("gone", [0, 500])

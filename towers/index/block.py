@@ -147,7 +147,9 @@ class _Tile:
             vectors = builder.mul(self._block(loop.index), builder.mul(width, long(SLOTS)))
             factors = Factors(at(builder, self.arrays["codes"].data, vectors), asked, queries, width)
             step.sums(builder, factors, builder.gep(sums, [builder.mul(loop.index, long(queries))]))
-        with cgutils.for_range(builder, long(queries)) as each:
+        left = builder.sub(cgutils.unpack_tuple(builder, self.arrays["bias"].shape)[0], self.first)
+        rows = builder.select(builder.icmp_signed("<", left, long(queries)), left, long(queries))
+        with cgutils.for_range(builder, rows) as each:
             row = builder.add(self.first, each.index)
             bias = spread(builder, self._number("bias", row, WORD))
             with cgutils.for_range(builder, count) as loop:
@@ -213,7 +215,7 @@ large_tiles = _tiles(_fast, _Step(by_tiles, _compressed), SLOTS, set_tiles, free
 keep_one, keep_several, lift_several, prepare, finish, TOGETHER = (
     large_tiles if TILED else fast_tiles if FAST else portable_tiles
 )
-"""Score at most RUN blocks for one query, or for TOGETHER, and keep those of their vectors that are high enough.
+"""Score at most RUN blocks for one query, or for up to TOGETHER, and keep those vectors that are high enough.
 
 A score is (sum of code × query - bias) × scale. To lift is to keep nothing, but to raise asked.high [q, room] to the
 scores of what may be kept: of 16 numbers for each place of an order in turn, beginning again where there is no room;
@@ -223,8 +225,9 @@ Args:
     blocks: The vectors; see codes.Blocks.
     may: uint16 [blocks], a bit set where a slot may be kept.
     run: Blocks, int32 [m]; the place of the first among these, and the one after the last, at most RUN further on.
-    asked: Of all queries: numbers int8 [q, width], bias int32 [q], least float32 [q]; what is kept, slots int32
-        [q, room], high float32 [q, room] and kept int64 [q], is written. There must be room for 16 RUN more.
+    asked: Of all queries: numbers int8 [q, width], with rows up to a multiple of TOGETHER, bias int32 [q], least
+        float32 [q]; what is kept, slots int32 [q, room], high float32 [q, room] and kept int64 [q], is written. There
+        must be room for 16 RUN more.
     first: Which query is the first.
 
 Returns:

@@ -6,11 +6,10 @@ import numpy as np
 from jaxtyping import Float32, Int32, Int64, UInt16
 
 from towers.compiled import compiled
-from towers.index.block import RUN
 from towers.index.codes import Blocks, Frame, blocks_of
 from towers.index.instructions import SLOTS
 from towers.index.look import Request, Stock, answer, gone_of
-from towers.index.scan import Found, Gone, begin, best_of, scan, shrink
+from towers.index.scan import AHEAD, Found, Gone, begin, best_of, scan, shrink
 
 _FIRST, _MORE = 32, 8
 _ROUND = 4
@@ -185,7 +184,7 @@ def _look_for(
             if stop == done:
                 return
             order = _blocks_of(lists.begins, nearest[done:stop], may)
-            scan(stock.blocks, may, (order, order[RUN:]), found, (row, row + 1), k)
+            scan(stock.blocks, may, (order, order[AHEAD:]), found, (row, row + 1), k)
             shrink(stock.blocks, found, row, k)
             done, each = stop, 2 * each
         if wanted == effort.probes or nearest.size < wanted:
@@ -198,7 +197,7 @@ def _nearest(lists: Lists, aim: np.ndarray, count: int) -> tuple[np.ndarray, np.
     """Return the lists that promise the most, best first, and what they promise."""
     asked, bounds = begin(aim, lists.frame, count)
     found = (asked, bounds, Gone(np.zeros(2, np.int64), np.zeros(0, np.int32)))
-    orders, rows = (lists.order, lists.order[RUN:]), (np.int64(0), np.int64(1))
+    orders, rows = (lists.order, lists.order[AHEAD:]), (np.int64(0), np.int64(1))
     scan(lists.centers, lists.centers.alive, orders, found, rows, np.int64(count))
     shrink(lists.centers, found, np.int64(0), np.int64(count))
     return best_of(lists.centers, aim[0], asked.slots[0, : asked.kept[0]], count)

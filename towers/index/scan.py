@@ -12,6 +12,8 @@ from towers.index.instructions import LINE, SLOTS, ordered, prefetch
 from towers.index.places import among
 from towers.index.products import BYTES
 
+AHEAD = 4
+"""Blocks that memory is asked for before they are looked at, where it is one query that looks."""
 _FAR_AHEAD = 32
 _MANY = 8
 _BINS = 255
@@ -22,7 +24,7 @@ class Asked(NamedTuple):
     """Queries as bytes, and what may be among the best k of each so far; see block.keep_one.
 
     Attributes:
-        numbers: Query × step as whole numbers, [q, width].
+        numbers: Query × step as whole numbers, [q or more, width].
         bias: 128 × their sum, less the error that is allowed for: so scores are the highest possible, [q].
         least: Score from which on a vector may be among the best k, [q].
         slots: Which vectors are kept, [q, room].
@@ -30,7 +32,7 @@ class Asked(NamedTuple):
         kept: How many they are, [q].
     """
 
-    numbers: Int8[np.ndarray, "q width"]
+    numbers: Int8[np.ndarray, "rows width"]
     bias: Int32[np.ndarray, " q"]
     least: Float32[np.ndarray, " q"]
     slots: Int32[np.ndarray, "q room"]
@@ -75,7 +77,7 @@ Orders = tuple[Int32[np.ndarray, " m"], Int32[np.ndarray, " ahead"]]
 
 @compiled
 def begin(queries: Float32[np.ndarray, "q d"], frame: Frame, k: int) -> tuple[Asked, Bounds]:
-    """Return queries as bytes, and room for their best; several are filled up with ones that keep nothing."""
+    """Return queries as bytes, several of them filled up to a multiple of TOGETHER; and room for their best."""
     q, dim = queries.shape
     width = (dim + BYTES - 1) // BYTES * BYTES
     room = 4 * k + 2 * RUN * SLOTS
@@ -84,14 +86,13 @@ def begin(queries: Float32[np.ndarray, "q d"], frame: Frame, k: int) -> tuple[As
     start = -place.ctypes.data % LINE
     asked = Asked(
         place[start : start + rows * width].reshape(rows, width),
-        np.zeros(rows, np.int32),
-        np.full(rows, np.inf, np.float32),
-        np.empty((rows, room), np.int32),
-        np.empty((rows, room), np.float32),
-        np.zeros(rows, np.int64),
+        np.empty(q, np.int32),
+        np.full(q, -np.inf, np.float32),
+        np.empty((q, room), np.int32),
+        np.empty((q, room), np.float32),
+        np.zeros(q, np.int64),
     )
     bounds = Bounds(queries, np.empty(q, np.float32), np.empty(q, np.float32), np.empty(q), np.empty(q))
-    asked.least[:q] = -np.inf
     for row in range(q):
         _as_bytes(asked, bounds, frame, row)
     return asked, bounds
@@ -127,7 +128,7 @@ def _as_bytes(asked: Asked, bounds: Bounds, frame: Frame, row: int) -> None:
 
 @compiled
 def scan(blocks: Blocks, may: UInt16[np.ndarray, " blocks"], orders: Orders, found: Found, rows: Rows, k: int) -> None:
-    """Look through blocks in an order, for one query or for TOGETHER that share one reading of each.
+    """Look through blocks in an order, for one query or for up to TOGETHER that share one reading.
 
     Args:
         blocks: Where.
@@ -141,8 +142,9 @@ def scan(blocks: Blocks, may: UInt16[np.ndarray, " blocks"], orders: Orders, fou
     first, last = rows
     full = asked.slots.shape[1] - RUN * SLOTS
     prepare(asked.numbers.shape[1])
-    for place in range(0, order.size, RUN):
-        end = min(place + RUN, order.size)
+    each = 1 if last - first == 1 else RUN
+    for place in range(0, order.size, each):
+        end = min(place + each, order.size)
         for later in range(place * ahead.size // order.size, end * ahead.size // order.size):
             prefetch(blocks.codes, ahead[later])
         if last - first == 1:
@@ -161,7 +163,7 @@ def make_room(blocks: Blocks, found: Found, row: int, k: int) -> None:
     """Drop what cannot be among the best k any more; where that is little, settle what stays."""
     shrink(blocks, found, row, k)
     asked, bounds, _ = found
-    if asked.kept[row] > asked.slots.shape[1] - 2 * RUN * SLOTS:
+    if asked.kept[row] > asked.slots.shape[1] - (RUN + 4) * SLOTS:
         slots, scores = best_of(blocks, bounds.queries[row], asked.slots[row, : asked.kept[row]], k)
         for place in range(slots.size):
             exact = (np.float64(scores[place]) - bounds.base[row]) / bounds.unit[row]
