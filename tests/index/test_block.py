@@ -22,14 +22,16 @@ def on(kind: str) -> tuple[Callable[..., tuple[int, int]], int]:
     tiles = KINDS[kind]
     if tiles is None:
         pytest.skip("not on this processor")
-    one, several, lift, prepare, finish, together = tiles
+    one, several, lift_one, lift_several, prepare, finish, together = tiles
 
     def step(
         blocks: Blocks, may: np.ndarray, order: np.ndarray, last: int, asked: Asked, peaks: np.ndarray
     ) -> tuple[int, int]:
         run = order, order.size // 2, last
         prepare(asked.numbers.shape[1])
-        lift(blocks, may, run, Asked(asked.numbers, asked.bias, asked.least, asked.slots, peaks, asked.kept), 2)
+        high = Asked(asked.numbers, asked.bias, asked.least, asked.slots, peaks, asked.kept)
+        lift_one(blocks, may, run, high, 1)
+        lift_several(blocks, may, run, high, 2)
         grown = one(blocks, may, run, asked, 1), several(blocks, may, run, asked, 2)
         finish()
         return grown
@@ -67,8 +69,8 @@ def test_scores_and_what_is_kept_equal_the_oracle(kind: str) -> None:
             np.testing.assert_array_equal(slots[row, before[row] : count[row]], kept)
             np.testing.assert_array_equal(high[row, before[row] : count[row]], scores[row, kept])
             assert (slots[row, : before[row]] == -7).all()
-        lifted = peaks_before[2:, RUN * SLOTS : (RUN + run) * SLOTS]
-        np.maximum(lifted, np.where(allowed, scores[2:, looked], -np.inf), out=lifted)
+        lifted = peaks_before[1:, RUN * SLOTS : (RUN + run) * SLOTS]
+        np.maximum(lifted, np.where(allowed, scores[1:, looked], -np.inf), out=lifted)
         np.testing.assert_array_equal(peaks, peaks_before)
         largest = [max([0, *(count[row] for row in rows if count[row] > before[row])]) for rows in ([1], range(2, q))]
         assert list(grown) == largest

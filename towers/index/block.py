@@ -64,7 +64,8 @@ class Tiles(NamedTuple):
     Attributes:
         keep_one: For one query.
         keep_several: For several that share one reading of each block.
-        lift_several: The same, but only the highest scores are wanted.
+        lift_one: For one query of which only the highest scores are wanted.
+        lift_several: For several such.
         prepare: To be called by a thread before it scores for several, with the width of the vectors.
         finish: To be called after.
         together: How many are several.
@@ -72,6 +73,7 @@ class Tiles(NamedTuple):
 
     keep_one: Any
     keep_several: Any
+    lift_one: Any
     lift_several: Any
     prepare: Any
     finish: Any
@@ -203,8 +205,9 @@ def _one_by_one(builder: ir.IRBuilder, values: ir.Value, which: ir.Value, place:
 def _tiles(one: _Step, several: _Step, together: int, prepare: Any = no_tiles, finish: Any = no_tiles) -> Tiles:
     keep_one = _scorer(lambda tile: tile.keep(one, 1))
     keep_several = _scorer(lambda tile: tile.keep(several, together))
+    lift_one = _scorer(lambda tile: tile.lift(one, 1))
     lift_several = _scorer(lambda tile: tile.lift(several, together))
-    return Tiles(keep_one, keep_several, lift_several, prepare, finish, together)
+    return Tiles(keep_one, keep_several, lift_one, lift_several, prepare, finish, together)
 
 
 _portable = _Step(by_vectors(by_pairs), _one_by_one)
@@ -212,7 +215,7 @@ _fast = _Step(by_vectors(at_once), _compressed)
 portable_tiles = _tiles(_portable, _portable, 4)
 fast_tiles = _tiles(_fast, _fast, 8)
 large_tiles = _tiles(_fast, _Step(by_tiles, _compressed), SLOTS, set_tiles, free_tiles)
-keep_one, keep_several, lift_several, prepare, finish, TOGETHER = (
+keep_one, keep_several, lift_one, lift_several, prepare, finish, TOGETHER = (
     large_tiles if TILED else fast_tiles if FAST else portable_tiles
 )
 """Score at most RUN blocks for one query, or for up to TOGETHER, and keep those vectors that are high enough.
