@@ -1,4 +1,4 @@
-"""Makes each kind of store, also in processes of its own: python -m tests.stores TASK KIND WHERE WORDS…."""
+"""Makes each kind of store, also in processes of its own: python -m tests.stores TASK KIND WHERE LONGEST WORDS…."""
 
 import asyncio
 import itertools
@@ -88,7 +88,7 @@ class Place:
 
     def command(self, task: str, *words: object) -> list[str]:
         """What to start to do a task below in a process of its own."""
-        return [sys.executable, "-m", "tests.stores", task, self.kind, self.where, *map(str, words)]
+        return [sys.executable, "-m", "tests.stores", task, self.kind, self.where, str(self.longest), *map(str, words)]
 
 
 def event(event_id: str, user_id: Id = 7, video_id: Id = 1, time_ms: int = 1000, **more: object) -> Event:
@@ -238,5 +238,5 @@ def free_port() -> int:
 
 
 if __name__ == "__main__":
-    task, kind, where, *words = sys.argv[1:]
-    Place(kind, where).run(lambda store: TASKS[task](store, *words))
+    task, kind, where, longest, *words = sys.argv[1:]
+    Place(kind, where, int(longest)).run(lambda store: TASKS[task](store, *words))

@@ -36,7 +36,7 @@ def killed(place: Place, who: str, after: int) -> list[tuple[str, str]]:
     return [(what, name) for what, _, name in (line.rstrip("\n").partition(" ") for line in lines if line[-1:] == "\n")]
 
 
-@pytest.mark.timeout(60 + 2 * ROUNDS)
+@pytest.mark.timeout(60 + 10 * ROUNDS)
 def test_a_kill_at_any_moment_loses_nothing_acknowledged(place: Place) -> None:
     moments, acknowledged = random.Random(0), dict[str, str]()  # noqa: S311  the moments need not be hard to guess
 
