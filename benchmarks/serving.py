@@ -150,10 +150,8 @@ def under_load(name: str, bundle: Bundle, folder: Path, key: str, seconds: float
 
 def fresh(name: str, bundle: Bundle, folder: Path, key: str, times: int) -> list[Row]:
     """Return how long changes take to show, while others ask."""
-    reads, spent = (
-        script(folder, "reads", bodies(bundle, folder)[0], key),
-        {"event": [], "new video": [], "deletion": []},
-    )
+    reads = script(folder, "reads", bodies(bundle, folder)[0], key)
+    spent: dict[str, list[float]] = {"event": [], "new video": [], "deletion": []}
     load = wrk(f"http://127.0.0.1:{PORT}/v1/candidates", reads, 8, 3600)
     users, first = bundle.users.known.tolist(), int(bundle.videos.known.max()) + 1
     with Client(f"http://127.0.0.1:{PORT}", key=key, timeout_s=30.0, tries=0) as client:
