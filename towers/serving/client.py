@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 from itertools import count
 from types import TracebackType
-from typing import Any, Self
+from typing import Any
 from urllib.parse import quote
 
 import httpx
@@ -160,6 +160,9 @@ class Client(_Asking):
         timeout_s: How long one try may take.
         tries: How often one request is tried again at most.
 
+    Attributes:
+        url: Whom it asks.
+
     Example:
         >>> with Client("http://localhost:1", tries=0) as client:
         ...     try:
@@ -171,9 +174,9 @@ class Client(_Asking):
 
     def __init__(self, url: str, key: str | None = None, timeout_s: float = 1.0, tries: int = 2) -> None:
         self._http = httpx.Client(base_url=url, headers=_headers(key), timeout=timeout_s)
-        self._budget, self._url = _Budget(tries), url
+        self._budget, self.url = _Budget(tries), url
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "Client":
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
@@ -189,9 +192,9 @@ class Client(_Asking):
                 response = self._http.request(method, path, json=body)
                 pause = self._budget.pause(attempt, _after(response)) if response.status_code in _BUSY else None
             except httpx.TransportError as error:
-                pause = self._budget.pause(attempt, 0)
+                pause = self._budget.pause(attempt, 0.0)
                 if pause is None:
-                    raise _unanswered(self._url, error) from error
+                    raise _unanswered(self.url, error) from error
             else:
                 if pause is None:
                     self._budget.earn()
@@ -205,9 +208,9 @@ class AsyncClient(_Asking):
 
     def __init__(self, url: str, key: str | None = None, timeout_s: float = 1.0, tries: int = 2) -> None:
         self._http = httpx.AsyncClient(base_url=url, headers=_headers(key), timeout=timeout_s)
-        self._budget, self._url = _Budget(tries), url
+        self._budget, self.url = _Budget(tries), url
 
-    async def __aenter__(self) -> Self:
+    async def __aenter__(self) -> "AsyncClient":
         return self
 
     async def __aexit__(
@@ -225,9 +228,9 @@ class AsyncClient(_Asking):
                 response = await self._http.request(method, path, json=body)
                 pause = self._budget.pause(attempt, _after(response)) if response.status_code in _BUSY else None
             except httpx.TransportError as error:
-                pause = self._budget.pause(attempt, 0)
+                pause = self._budget.pause(attempt, 0.0)
                 if pause is None:
-                    raise _unanswered(self._url, error) from error
+                    raise _unanswered(self.url, error) from error
             else:
                 if pause is None:
                     self._budget.earn()

@@ -35,7 +35,7 @@ class Limits:
     """
 
     queue: int = 512
-    deadline_ms: float = 200
+    deadline_ms: float = 200.0
     remember: float = 1.0
     watch_s: float = 1.0
 

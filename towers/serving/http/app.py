@@ -6,6 +6,7 @@ import secrets
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass
+from itertools import count
 from typing import Any
 
 import msgspec
@@ -24,7 +25,7 @@ _log = logging.getLogger(__name__)
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-_JSON = b"application/json"
+_LATE = "late"
 _ALWAYS = [
     (b"x-content-type-options", b"nosniff"),
     (b"cache-control", b"no-store"),
@@ -41,6 +42,7 @@ _STATUS: list[tuple[type[Exception], int]] = [
     (msgspec.ValidationError, 400),
     (msgspec.DecodeError, 400),
 ]
+_OURS, _counted = secrets.token_hex(8), count(1)
 _encoder = msgspec.json.Encoder()
 
 
@@ -64,7 +66,7 @@ class Door:
 
     keys: Keys | None = None
     body_bytes: int = 4 * 2**20
-    body_s: float = 10
+    body_s: float = 10.0
 
 
 class App:
@@ -141,27 +143,24 @@ class App:
         length = headers.get(b"content-length", b"0")
         if length.isdigit() and int(length) > self._door.body_bytes:
             raise self._too_long()
-        message = await self._received(receive)
-        data = message.get("body", b"")
-        if message.get("more_body"):
-            chunks, size, until = [data], len(data), clock() + self._door.body_s
-            while message.get("more_body"):
-                message = await self._received(receive, until - clock())
+        late = asyncio.get_running_loop().call_later(self._door.body_s, _interrupt, asyncio.current_task())
+        chunks, size, more = [], 0, True
+        try:
+            while more:
+                message = await receive()
+                if message["type"] == "http.disconnect":
+                    raise RefusedError(400, "the connection was closed before the body had come")
                 chunks.append(message.get("body", b""))
-                size += len(chunks[-1])
+                size, more = size + len(chunks[-1]), message.get("more_body", False)
                 if size > self._door.body_bytes:
                     raise self._too_long()
-            data = b"".join(chunks)
-        return self._decoders[route].decode(data)
-
-    async def _received(self, receive: Receive, seconds: float | None = None) -> MutableMapping[str, Any]:
-        try:
-            message = await asyncio.wait_for(receive(), self._door.body_s if seconds is None else seconds)
-        except TimeoutError as error:
+        except asyncio.CancelledError as error:
+            if error.args != (_LATE,):
+                raise
             raise RefusedError(408, f"the body did not come within {self._door.body_s:g} s") from error
-        if message["type"] == "http.disconnect":
-            raise RefusedError(400, "the connection was closed before the body had come")
-        return message
+        finally:
+            late.cancel()
+        return self._decoders[route].decode(chunks[0] if len(chunks) == 1 else b"".join(chunks))
 
     def _too_long(self) -> RefusedError:
         return RefusedError(413, f"the body is longer than {self._door.body_bytes} bytes; send less at once")
@@ -212,8 +211,13 @@ async def _send(send: Send, reply: Reply, request_id: str, more: list[tuple[byte
     await send({"type": "http.response.body", "body": data})
 
 
+def _interrupt(task: asyncio.Task[Any] | None) -> None:
+    if task is not None:
+        task.cancel(_LATE)
+
+
 def _request_id(given: bytes | None) -> str:
     """Return the id that the caller gave, where it is short and plain, or a new one."""
     if given and len(given) <= 64 and given.isascii() and given.replace(b"-", b"").replace(b"_", b"").isalnum():
         return given.decode()
-    return secrets.token_hex(8)
+    return f"{_OURS}{next(_counted):x}"

@@ -38,9 +38,9 @@ class Key:
     name: str
     digest: str
     scopes: frozenset[Scope]
-    per_second: float = 0
-    _left: float = 0
-    _counted: float = 0
+    per_second: float = 0.0
+    _left: float = 0.0
+    _counted: float = 0.0
 
     def may_go(self, now: float) -> bool:
         """Return whether it may make a request now, and count it."""
@@ -74,7 +74,12 @@ class Keys:
         try:
             listed = json.loads(path.read_text(encoding="utf-8"))["keys"]
             keys = [
-                Key(each["name"], each["sha256"], frozenset(map(Scope, each["scopes"])), each.get("per_second", 0))
+                Key(
+                    each["name"],
+                    each["sha256"],
+                    frozenset(map(Scope, each["scopes"])),
+                    float(each.get("per_second", 0)),
+                )
                 for each in listed
             ]
         except FileNotFoundError as error:
@@ -102,7 +107,7 @@ class KeyConfig:
     """What logs call it: who uses it."""
     scopes: list[str] = field(default_factory=lambda: ["read"])
     """What it may do: read, write, admin."""
-    per_second: float = 0
+    per_second: float = 0.0
     """How many requests it may make a second; 0 for any number."""
 
     def __post_init__(self) -> None:

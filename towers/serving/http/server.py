@@ -34,11 +34,11 @@ class ServeConfig:
     """File of keys that `towers key` wrote; without it anybody on this machine may ask for anything."""
     queue: int = 512
     """How many requests may wait; who comes then gets 503."""
-    deadline_ms: float = 200
+    deadline_ms: float = 200.0
     """Who has waited for longer gets 503."""
     remember: float = 1.0
     """Share of answers that are kept in the store, to be joined with what comes back."""
-    body_mb: float = 4
+    body_mb: float = 4.0
     """The longest body."""
     stop_s: int = 30
     """How long a stop waits for requests that were accepted."""
@@ -78,22 +78,26 @@ def serve(config: ServeConfig) -> None:
     """
     app = make_app(config)
     log_as_json()
-    server = uvicorn.Server(
-        uvicorn.Config(
-            app,
-            host=config.host,
-            port=config.port,
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            lifespan="on",
-            ws="none",
-            timeout_graceful_shutdown=config.stop_s,
-        )
-    )
+    server = uvicorn.Server(how_to_serve(app, config.host, config.port, config.stop_s))
     server.run()
     if app.failed is not None:
         raise app.failed
+
+
+def how_to_serve(app: App, host: str, port: int, stop_s: int) -> uvicorn.Config:
+    """Return how uvicorn serves an app."""
+    return uvicorn.Config(
+        app,
+        host=host,
+        port=port,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        lifespan="on",
+        ws="none",
+        timeout_graceful_shutdown=stop_s,
+    )
 
 
 class _Line(logging.Formatter):

@@ -1,0 +1,229 @@
+"""A service without HTTP: versions are adopted, refused and rolled back, and changes outlive all of it."""
+
+import asyncio
+import shutil
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests import tiny
+from towers.data import Dataset
+from towers.index import Exact
+from towers.publishing import PublishConfig, current_name, publish
+from towers.publishing.versions import point_to
+from towers.serving import Ask, Retriever, Way
+from towers.serving.service import Limits, Service, Shown
+from towers.serving.store import Event, MemoryStore, SqliteStore, StoreAwayError
+from towers.types import BundleError, ConfigError, DataError
+
+USERS, VIDEOS = tiny.ids_of(tiny.USERS, string=False), tiny.ids_of(tiny.VIDEOS, string=False)
+NEW = 2**60
+
+
+@pytest.fixture
+def root(tiny_dataset: Path, tmp_path: Path) -> Path:
+    """A bundle with two versions of different towers, the second one served."""
+    for seed in (0, 1):
+        run = tiny.write_run(tmp_path / f"run{seed}", Dataset.open(tiny_dataset), seed=seed)
+        publish(PublishConfig(run=str(run), bundle=str(tmp_path / "bundle"), index=Exact(), keep=5))
+    return tmp_path / "bundle"
+
+
+def within(root: Path, tmp_path: Path, work: Callable[[Service], Awaitable[Any]], **limits: Any) -> Any:  # noqa: ANN401
+    """Run work with a service that is open."""
+
+    async def main() -> Any:  # noqa: ANN401
+        store = SqliteStore(str(tmp_path / "state.db"))
+        service = Service(root, store, tmp_path / "state", Limits(**limits))
+        await service.open()
+        try:
+            return await work(service)
+        finally:
+            await service.close()
+
+    return asyncio.run(main())
+
+
+async def ids(service: Service, user: int | None = None, **options: Any) -> list[int]:  # noqa: ANN401
+    found, _ = await service.candidates(replace(Ask(user, 60), **options), "request")
+    return list(found.ids)
+
+
+def versions(root: Path) -> list[str]:
+    return sorted(path.name for path in (root / "versions").iterdir())
+
+
+def test_back_and_forth_with_all_that_came(root: Path, tmp_path: Path) -> None:
+    first, second = versions(root)
+
+    async def work(service: Service) -> None:
+        await service.put_videos([(NEW, {"tags": ["a"]})])
+        await service.remove_videos([VIDEOS[3]])
+        await service.erase(USERS[5])
+        newer = await ids(service, USERS[4])
+        assert await service.versions.roll_back() == first
+        assert (service.version.name, current_name(root)) == (first, first)
+        older = await ids(service, USERS[4])
+        assert older != newer
+        for shown in (older, newer):
+            assert NEW in shown
+            assert VIDEOS[3] not in shown
+        assert (await service.candidates(Ask(USERS[5], 5), "r"))[0].way is Way.new_user
+        with pytest.raises(BundleError, match=f"no version before {first}"):
+            await service.versions.roll_back()
+        await service.versions.adopt(second)
+        assert await ids(service, USERS[4]) == newer
+        assert len(list((tmp_path / "state" / "indexes").iterdir())) == 1
+
+    within(root, tmp_path, work)
+
+
+def test_all_that_came_outlives_the_process(root: Path, tmp_path: Path) -> None:
+    async def before(service: Service) -> list[int]:
+        await service.put_videos([(NEW, {"tags": ["a"]}), (NEW + 1, {})])
+        await service.remove_videos([NEW + 1, VIDEOS[0]])
+        await service.record([Event(event_id="1", user_id=USERS[4], video_id=NEW, time_ms=10**12)])
+        return await ids(service, USERS[4])
+
+    async def after(service: Service) -> list[int]:
+        return await ids(service, USERS[4])
+
+    told = within(root, tmp_path, before)
+    assert within(root, tmp_path, after) == told
+    assert NEW not in told
+    assert VIDEOS[0] not in told
+
+
+def test_a_version_that_is_not_as_it_was_published_is_refused(root: Path, tmp_path: Path) -> None:
+    first, second = versions(root)
+    with (root / "versions" / first / "vectors.npy").open("r+b") as file:
+        file.seek(-4, 2)
+        file.write(b"\x00\x00\xc0\x7f")
+
+    async def work(service: Service) -> None:
+        shown = await ids(service, USERS[4])
+        with pytest.raises(BundleError, match="vectors"):
+            await service.versions.roll_back()
+        assert service.versions.refused is not None
+        assert service.versions.refused.name == first
+        assert "vectors" in service.versions.refused.why
+        assert (service.version.name, current_name(root)) == (second, second)
+        assert await ids(service, USERS[4]) == shown
+        with pytest.raises(BundleError, match="there is no version '000009-00000000'"):
+            await service.versions.adopt("000009-00000000")
+
+    within(root, tmp_path, work)
+
+
+def test_what_is_published_meanwhile_is_adopted_by_itself(root: Path, tmp_path: Path) -> None:
+    first, _ = versions(root)
+
+    async def work(service: Service) -> None:
+        point_to(root, first)
+        async with asyncio.timeout(30):
+            while service.version.name != first:
+                await asyncio.sleep(0.01)
+        assert service.versions.adopted == 2
+        shutil.rmtree(root / "versions" / first)  # as a later publish may
+        assert NEW not in await ids(service, USERS[4])
+        await service.put_videos([(NEW, {})])
+        assert NEW in await ids(service, USERS[4])
+
+    within(root, tmp_path, work, watch_s=0.05)
+
+
+def test_no_answer_waits_or_fails_while_versions_change(root: Path, tmp_path: Path) -> None:
+    names = versions(root)
+    alone = {name: list(Retriever.open(root / "versions" / name).candidates(USERS[4], 60).ids) for name in names}
+
+    async def work(service: Service) -> None:
+        changing = asyncio.ensure_future(flip(service))
+        count = 0
+        while not changing.done():
+            found, _ = await service.candidates(Ask(USERS[4], 60), "request")
+            assert list(found.ids) == alone[found.bundle_version]
+            count += 1
+            await asyncio.sleep(0)
+        await changing
+        assert count > 50
+
+    async def flip(service: Service) -> None:
+        for name in [*names, *names]:
+            await service.versions.adopt(name)
+
+    within(root, tmp_path, work)
+
+
+def test_two_processes_cannot_share_a_folder_of_indexes(root: Path, tmp_path: Path) -> None:
+    async def work(_service: Service) -> None:
+        other = Service(root, MemoryStore(), tmp_path / "state")
+        with pytest.raises(ConfigError, match="is used by another process"):
+            await other.open()
+
+    within(root, tmp_path, work)
+
+
+def test_changes_that_another_process_took_in_are_seen(root: Path, tmp_path: Path) -> None:
+    async def work(service: Service) -> None:
+        other = Service(root, SqliteStore(str(tmp_path / "state.db")), tmp_path / "other")
+        await other.open()
+        try:
+            await other.put_videos([(NEW, {})])
+            await other.record([Event(event_id="1", user_id=USERS[4], video_id=VIDEOS[30], time_ms=10**12)])
+            async with asyncio.timeout(30):
+                while NEW not in await ids(service, USERS[4]):
+                    await asyncio.sleep(0.01)
+            assert await ids(service, USERS[4]) == await ids(other, USERS[4])
+        finally:
+            await other.close()
+
+    within(root, tmp_path, work)
+
+
+def test_answers_go_on_when_the_store_is_away(root: Path, tmp_path: Path) -> None:
+    class Away(MemoryStore):
+        async def history(self, user_id: int | str) -> list[tuple[int | str, int]]:
+            raise StoreAwayError(f"away when asked for {user_id}")
+
+    async def main() -> None:
+        service = Service(root, Away(), tmp_path / "state")
+        await service.open()
+        found, known = await service.candidates(Ask(USERS[4], 5), "request")
+        assert not known
+        assert list(found.ids) == list(Retriever.open(root).candidates(USERS[4], 5).ids)
+        await service.close()
+
+    asyncio.run(main())
+
+
+def test_where_the_towers_fail_the_popular_are_shown(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(_self: Retriever, _ask: Ask) -> None:
+        raise FloatingPointError("broken")
+
+    async def work(service: Service) -> None:
+        monkeypatch.setattr(Retriever, "answer", broken)
+        found, _ = await service.candidates(Ask(USERS[4], 5), "request")
+        assert (found.way, len(found)) == (Way.popular, 5)
+
+    within(root, tmp_path, work)
+
+
+def test_ids_and_features_are_checked_before_anything_is_kept(root: Path, tmp_path: Path) -> None:
+    async def work(service: Service) -> None:
+        with pytest.raises(DataError, match="video 'x' is not a whole number"):
+            await service.put_videos([(NEW, {}), ("x", {})])
+        with pytest.raises(DataError, match="no feature 'color'"):
+            await service.put_videos([(NEW, {}), (NEW + 1, {"color": "red"})])
+        with pytest.raises(DataError, match="video 'x' is not a whole number"):
+            await service.remove_videos(["x"])
+        assert await service.store.changes(0) == []
+        assert NEW not in await ids(service)
+        shown = await service.candidates(Ask(None, 60), "request", Shown(allow=[VIDEOS[2]], without={"tags": ["a"]}))
+        assert len(shown[0]) == 0
+
+    within(root, tmp_path, work)
