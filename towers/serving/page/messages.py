@@ -1,12 +1,15 @@
 """What the page is told. Ids are texts, as one would type them: JavaScript knows no whole numbers above 2^53."""
 
+from typing import Annotated
+
 import msgspec
+from msgspec import Meta
 
 
 class PageKey(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A key whose scopes are asked for; empty to ask whether one is needed."""
 
-    key: str = ""
+    key: Annotated[str, Meta(max_length=256)] = ""
 
 
 class PageAccess(msgspec.Struct, frozen=True):
@@ -52,7 +55,7 @@ class PageUser(msgspec.Struct, frozen=True):
     """A user's history, newest first, and what would be shown now, best first.
 
     `path`, `history_known` and `short_because` are as in the answer to POST /v1/candidates. `watched` counts the whole
-    history, of which `history` may be a part. Nothing of this counts as shown.
+    history, of which `history` may be a part, and `read` what of it the towers read. Nothing of this counts as shown.
     """
 
     user_id: str
@@ -62,6 +65,7 @@ class PageUser(msgspec.Struct, frozen=True):
     history_known: bool
     short_because: str
     watched: int
+    read: int
     history: list[PageWatched]
     candidates: list[PageCandidate]
 

@@ -8,7 +8,6 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Int64
 
 from towers.data import TIME_UNKNOWN
 from towers.data.vocabulary import FIRST_ROW
@@ -106,6 +105,7 @@ class Page:
                 history_known=known,
                 short_because=found.short_because,
                 watched=len(watched),
+                read=int(read.sum()),
                 history=[said.PageWatched(card, _time(when), each) for card, (_, when), each in history],
                 candidates=[said.PageCandidate(*each) for each in shown],
             )
@@ -134,9 +134,7 @@ class Page:
         x, y = found.places[shown].round(4).T.tolist()
         codes = found.codes[shown].tolist()
         texts = [str(video) for video in ids]
-        return Reply(
-            said.PageMap("drawn", version.name, catalogue, texts, x, y, found.feature, found.values, codes)
-        )
+        return Reply(said.PageMap("drawn", version.name, catalogue, texts, x, y, found.feature, found.values, codes))
 
     async def live(self, call: Call) -> Reply:
         """Tell how the service does."""

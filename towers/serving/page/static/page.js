@@ -32,12 +32,12 @@ function fault(id, words = "") {
 }
 
 const whole = (number) => Math.round(number).toLocaleString("en");
-const some = (number) => (number >= 100 ? whole(number) : number >= 10 ? number.toFixed(1) : number.toFixed(2));
+const some = (number) => (number === 0 ? "0" : number >= 100 ? whole(number) : number >= 10 ? number.toFixed(1) : number.toFixed(2));
 const plain = (column) => column.replace(/^video_/, "").replace(/(_id|_ms)$/, "").replaceAll("_", " ");
 const many = (count, thing) => `${whole(count)} ${thing}${count === 1 ? "" : "s"}`;
 
 function moment(timeMs) {
-  if (timeMs === null) return "time unknown";
+  if (timeMs === null) return "";
   return new Date(timeMs).toLocaleString("en", { day: "numeric", month: "short", year: "numeric", hour: "2-digit", minute: "2-digit", hour12: false });
 }
 
@@ -162,14 +162,14 @@ function because(candidate, most) {
 }
 
 const PATHS = {
-  personal: (user) => `from the ${user.history.some((each) => !each.read) || user.watched > user.history.length ? "newest " : ""}videos they watched`,
-  new_user: () => "as to anybody of whom no watched video is known",
-  popular: () => "as what most watched of late: the towers gave no answer, and the log says why",
+  personal: (user) => (user.watched > user.read ? `from the newest ${user.read} they watched` : "from what they watched"),
+  new_user: () => "as for anybody of whom no watched video is known",
+  popular: () => "by what most watched of late: the towers gave no answer, and the log says why",
 };
 
 function tellUser(user) {
   const title = `User ${user.user_id}`;
-  const words = `${title} has watched ${many(user.watched, "video")} that are known, and would now be shown these, ${(PATHS[user.path] || (() => user.path))(user)}.`;
+  const words = `${title} has watched ${user.watched ? many(user.watched, "video") : "nothing that is known"} and would now be shown ${many(user.candidates.length, "video")}, chosen ${(PATHS[user.path] || (() => user.path))(user)}.`;
   const notes = [user.history_known ? "" : "What they watched lately could not be asked for: the store does not answer.", user.short_because && `Fewer than asked for: ${user.short_because}.`].filter(Boolean);
   const most = Math.max(...user.candidates.flatMap((each) => each.because.map((one) => one.likeness)), 1e-9);
   const list = el("ol", { class: "videos candidates", "aria-label": `What user ${user.user_id} would be shown` });
@@ -183,12 +183,12 @@ function tellUser(user) {
     line.classList.toggle("unread", !each.read);
     history.append(line);
   }
-  const rest = user.watched - user.history.length;
+  const rest = user.watched - user.history.length, timeless = user.history.some((each) => each.time_ms === null);
   $("told-lists").replaceChildren(
     el("p", { class: "telling" }, words), ...notes.map((note) => el("p", { class: "hint" }, note)),
     el("div", { class: "lists two" },
       el("section", { class: "card" }, el("h3", {}, "Would be shown now"), user.candidates.length ? list : el("p", { class: "hint" }, "Nothing is left to show.")),
-      el("section", { class: "card" }, el("h3", {}, "Watched, newest first"), user.history.length ? history : el("p", { class: "hint" }, "Nothing is known that this user watched."), rest > 0 ? el("p", { class: "hint" }, `and ${whole(rest)} older ones`) : null)));
+      el("section", { class: "card" }, el("h3", {}, "Watched, newest first"), user.history.length ? history : el("p", { class: "hint" }, "Nothing is known that this user watched."), rest > 0 ? el("p", { class: "hint" }, `and ${whole(rest)} older ones`) : null, timeless ? el("p", { class: "hint" }, "Where no time stands, the log knew none.") : null)));
   $("told-state").textContent = "";
   map.marks = [...user.history.map((each) => mark(each.video, "watched", "watched")), ...user.candidates.map((each, place) => mark(each.video, "shown", `would be shown, place ${place + 1}`))];
   map.kinds = [["shown", "would be shown"], ["watched", "watched"]];
@@ -425,8 +425,8 @@ function chart({ title, lines, text, least }) {
     });
     sheet.append(drawn("path", { d: way, ...(place ? { class: "second" } : {}) }));
   });
-  const keys = lines.length > 1 ? [el("p", { class: "keys" }, ...lines.map(([name, words], place) => el("i", place ? { class: "second" } : {}, `${words} ${last[name] === null ? "–" : text(last[name])}`)))] : [];
-  return el("figure", { class: "card chart" }, el("figcaption", {}, title, el("span", {}, `up to ${text(top)}`)), sheet, ...keys);
+  const keys = figures.map((words, place) => el("i", place ? { class: "second" } : {}, words));
+  return el("figure", { class: "card chart" }, el("figcaption", {}, title, el("span", {}, `up to ${text(top)}`)), sheet, el("p", { class: "keys" }, ...keys));
 }
 
 function tile(figure, words, bad = false) {
@@ -440,12 +440,12 @@ function tellNow() {
     tile(seconds(last.half), "half are answered within"),
     tile(seconds(last.most), "99% are answered within"),
     tile(dash(last.errors, some), "errors a second", last.errors > 0),
-    tile(whole(state.queue_length || 0), `wait; ${whole(state.queue_refused_total || 0)} were refused so far`),
-    tile(now.store_away ? "away" : "well", now.store_away ? `the store: ${now.store_away}; ${many(state.store_waiting || 0, "event")} wait here` : "the store", Boolean(now.store_away)),
+    tile(whole(state.queue_length || 0), `requests wait; ${whole(state.queue_refused_total || 0)} refused so far`),
+    tile(now.store_away ? "away" : "well", now.store_away ? `the store: ${now.store_away}; events that wait here: ${whole(state.store_waiting || 0)}` : "the store, where events are kept", Boolean(now.store_away)),
     tile(whole(now.events.new || 0), `events came; ${whole(now.events.repeated || 0)} came twice`),
-    tile(seconds(state.change_lag_seconds || 0), "from a video's change to its being shown, the last one"),
-    tile(whole(state.index_videos || 0), `videos can be shown; ${whole(state.index_recent || 0)} came since the index was built`),
-    tile(dash(state.bundle_made_seconds ?? null, (made) => age(now.time_ms / 1000 - made)), "old is the bundle"));
+    tile(seconds(state.change_lag_seconds || 0), "from a video's change to its showing"),
+    tile(whole(state.index_videos || 0), `videos can be shown; ${whole(state.index_recent || 0)} came lately`),
+    tile(dash(state.bundle_made_seconds ?? null, (made) => age(now.time_ms / 1000 - made)), "since the bundle was made"));
   $("charts").replaceChildren(...CHARTS.map(chart));
   const { took, bounds, routes } = measured(MINUTE);
   const lines = routes.sort((one, other) => other.all - one.all).map((route) => el("tr", {},
