@@ -13,7 +13,7 @@ from selenium.webdriver.support.ui import WebDriverWait
 
 PICTURE = Path(__file__).parent / "page.png"
 SIZE = 1440, 900
-COLOURS = 96
+COLOURS = 256
 """So that the picture stays small."""
 _READY = """return document.querySelectorAll(".candidates > li").length > 0
     && document.getElementById("map-words").innerText !== "" && !document.getElementById("map-marks").hidden"""
@@ -47,7 +47,9 @@ def take(address: str, user: str, picture: Path = PICTURE) -> None:
             taken = Image.open(BytesIO(driver.get_screenshot_as_png()))
         finally:
             driver.quit()
-    taken.convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE).save(picture, optimize=True)
+    taken.convert("RGB").quantize(COLOURS, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE).save(
+        picture, optimize=True
+    )
 
 
 if __name__ == "__main__":

@@ -1,6 +1,8 @@
 """A map of a bundle's videos: those that the towers find alike lie together, coloured by what they are."""
 
+import time
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +12,7 @@ from towers.data import Kind
 from towers.data.vocabulary import FIRST_ROW
 from towers.publishing import Bundle
 from towers.serving.facts import telling
-from towers.serving.page.plane import flattened, nearest, normalised
+from towers.serving.page.plane import flattened, nearest, no_rest, normalised
 
 MOST = 5000
 """How many videos are drawn at most: those that were watched most."""
@@ -59,19 +61,36 @@ class Map:
         return places
 
 
-def draw(bundle: Bundle, most: int = MOST) -> Map:
+class Pace:
+    """Rests after each piece of work for some times as long as that took.
+
+    Args:
+        times: How many.
+    """
+
+    def __init__(self, times: float) -> None:
+        self._times, self._since = times, time.perf_counter()
+
+    def __call__(self) -> None:
+        """Rest now."""
+        time.sleep(self._times * (time.perf_counter() - self._since))
+        self._since = time.perf_counter()
+
+
+def draw(bundle: Bundle, most: int = MOST, rest: Callable[[], None] = no_rest) -> Map:
     """Return the map of a bundle's most watched videos; some seconds of a core for 5,000.
 
     Args:
         bundle: Whose.
         most: How many are drawn.
+        rest: Called some milliseconds of work apart, to leave the core to others.
     """
     counts = np.bincount(np.asarray(bundle.positives.video_row), minlength=len(bundle.vectors))[FIRST_ROW:]
     rows = np.sort(np.argsort(-counts, kind="stable")[:most]) + FIRST_ROW
     # Popularity stands behind the towers' own numbers and says nothing of likeness.
     vectors = np.ascontiguousarray(bundle.vectors[rows][:, : bundle.towers.config.dim])
     feature, values, codes = _coloured(bundle, rows)
-    return Map(rows, flattened(vectors), feature, values, codes, normalised(vectors))
+    return Map(rows, flattened(vectors, rest=rest), feature, values, codes, normalised(vectors))
 
 
 def _coloured(bundle: Bundle, rows: Int64[np.ndarray, " n"]) -> tuple[str, list[str], Int64[np.ndarray, " n"]]:

@@ -22,7 +22,7 @@ from towers.serving.page import messages as said
 from towers.serving.page.cards import cards
 from towers.serving.page.judged import told_versions
 from towers.serving.page.live import told_live
-from towers.serving.page.maps import Map, draw
+from towers.serving.page.maps import Map, Pace, draw
 from towers.serving.page.why import most_alike
 from towers.serving.service import Service, now_ms, path_of
 from towers.serving.store import Id, StoreAwayError
@@ -34,7 +34,7 @@ HISTORY = 60
 """How much of a history is shown."""
 BECAUSE = 3
 """How many watched videos stand beside a candidate."""
-_TRIES, _VERSIONS = 20, 2
+_TRIES, _VERSIONS, _REST = 20, 2, 3.0
 
 
 @dataclass(frozen=True)
@@ -154,7 +154,9 @@ class Page:
         if made is None:
             bundle = version.bundle
             facts = self._thread.submit(lambda: Facts(bundle.video_table()))
-            made = self._backdrops[version.name] = Backdrop(facts, self._thread.submit(draw, bundle))
+            made = self._backdrops[version.name] = Backdrop(
+                facts, self._thread.submit(lambda: draw(bundle, rest=Pace(_REST)))
+            )
             made.drawn.add_done_callback(_tell)
             if len(self._backdrops) > _VERSIONS:
                 self._backdrops.popitem(last=False)

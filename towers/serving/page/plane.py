@@ -1,14 +1,22 @@
 """Many-numbered vectors on a plane, such that what is alike lies together."""
 
+from collections.abc import Callable
+
 import numpy as np
 from jaxtyping import Float32, Float64, Int64
 
 NEIGHBOURS = 12
 _STEPS, _STRANGERS, _FARTHEST = 300, 6, 4.0
-_BLOCK = 256
+_BLOCK = 64
 
 
-def flattened(vectors: Float32[np.ndarray, "n d"], seed: int = 0) -> Float64[np.ndarray, "n 2"]:
+def no_rest() -> None:
+    """Go on at once."""
+
+
+def flattened(
+    vectors: Float32[np.ndarray, "n d"], seed: int = 0, rest: Callable[[], None] = no_rest
+) -> Float64[np.ndarray, "n 2"]:
     """Return a place within the unit circle for each vector, [n, 2]: the same for the same vectors on one machine.
 
     Begins with the two directions in which the vectors differ most. Then each place is drawn to those of its nearest
@@ -17,6 +25,7 @@ def flattened(vectors: Float32[np.ndarray, "n d"], seed: int = 0) -> Float64[np.
     Args:
         vectors: Finite, [n, d]; their directions count, not their lengths.
         seed: Of the strangers.
+        rest: Called some milliseconds of work apart, to leave the core to others.
 
     Source:
         McInnes et al. 2018, UMAP: Uniform manifold approximation and projection, section 3.2.
@@ -32,10 +41,11 @@ def flattened(vectors: Float32[np.ndarray, "n d"], seed: int = 0) -> Float64[np.
         return np.zeros((count, 2))
     random = np.random.default_rng(seed)
     directions = normalised(vectors)
-    near = nearest(directions, directions, min(NEIGHBOURS, count - 1), itself=False)
+    near = nearest(directions, directions, min(NEIGHBOURS, count - 1), itself=False, rest=rest)
     places = 10 * _widest(directions) + random.normal(0, 1e-3, (count, 2))
     for step in range(_STEPS):
         places += (1 - step / _STEPS) * _force(places, near, random.integers(0, count, (count, _STRANGERS)))
+        rest()
     places -= places.mean(axis=0)
     return places / max(float(np.linalg.norm(places, axis=1).max()), 1e-9)
 
@@ -46,7 +56,12 @@ def normalised(vectors: Float32[np.ndarray, "n d"]) -> Float32[np.ndarray, "n d"
 
 
 def nearest(
-    some: Float32[np.ndarray, "n d"], others: Float32[np.ndarray, "m d"], count: int, *, itself: bool = True
+    some: Float32[np.ndarray, "n d"],
+    others: Float32[np.ndarray, "m d"],
+    count: int,
+    *,
+    itself: bool = True,
+    rest: Callable[[], None] = no_rest,
 ) -> Int64[np.ndarray, "n k"]:
     """Return for each of some the places of those of others with the highest inner product, in no order, [n, count].
 
@@ -55,6 +70,7 @@ def nearest(
         others: Among whom.
         count: How many; at most m.
         itself: Whether the one at the same place counts.
+        rest: As of flattened.
     """
     found = np.empty((len(some), count), np.int64)
     for begin in range(0, len(some), _BLOCK):
@@ -62,6 +78,7 @@ def nearest(
         if not itself:
             np.fill_diagonal(block[:, begin:], -np.inf)
         found[begin : begin + _BLOCK] = np.argpartition(-block, count - 1, axis=1)[:, :count]
+        rest()
     return found
 
 

@@ -1,7 +1,7 @@
 // The page for people. It asks the service it came from, and nobody else.
 "use strict";
 
-const POLL_MS = 2000, KEPT = 150, SMOOTH = 5, MINUTE = 30;
+const POLL_MS = 2000, KEPT = 150, SMOOTH = 5, MINUTE = 30, NEWEST = 12;
 const OURS = ["/v1/page/", "/page/"];
 const $ = (id) => document.getElementById(id);
 const key = { get: () => sessionStorage.getItem("key") || "", set: (text) => sessionStorage.setItem("key", text), forget: () => sessionStorage.removeItem("key") };
@@ -139,7 +139,7 @@ function videoButton(id) {
 function factsOf(video, columns) {
   const parts = video.facts.flatMap((text, place) => (text === "–" ? [] : [[plain(columns[place]), text]]));
   const line = el("span", { class: "facts" });
-  parts.forEach(([name, text], place) => line.append(place ? " · " : "", `${name} `, el("b", {}, text)));
+  parts.forEach(([name, text]) => line.append(el("span", {}, `${name} `, el("b", {}, text)), " "));
   if (!parts.length) line.append("nothing else is known of it");
   return line;
 }
@@ -153,7 +153,7 @@ function videoLine(video, columns, before, after, more = null) {
 
 function because(candidate, most) {
   if (!candidate.because.length) return null;
-  const line = el("span", { class: "because" }, "like what they watched:");
+  const line = el("span", { class: "because" }, "like watched");
   for (const { video_id: id, likeness } of candidate.because) {
     const words = `likeness ${likeness.toFixed(3)}`;
     line.append(el("span", { title: words }, videoButton(id), el("meter", { min: 0, max: most, value: Math.max(0, likeness), "aria-label": words })));
@@ -167,6 +167,19 @@ const PATHS = {
   popular: () => "by what most watched of late: the towers gave no answer, and the log says why",
 };
 
+function historyOf(user, part) {
+  const list = el("ul", { class: "videos history", "aria-label": `What user ${user.user_id} watched` });
+  for (const each of part) {
+    const line = videoLine(each.video, user.columns, [], el("span", { class: "score" }, moment(each.time_ms)));
+    if (!each.read) {
+      line.classList.add("unread");
+      line.setAttribute("title", "The towers do not read this one: it is unknown to them, or older than what they look at");
+    }
+    list.append(line);
+  }
+  return list;
+}
+
 function tellUser(user) {
   const title = `User ${user.user_id}`;
   const words = `${title} has watched ${user.watched ? many(user.watched, "video") : "nothing that is known"} and would now be shown ${many(user.candidates.length, "video")}, chosen ${(PATHS[user.path] || (() => user.path))(user)}.`;
@@ -174,21 +187,14 @@ function tellUser(user) {
   const most = Math.max(...user.candidates.flatMap((each) => each.because.map((one) => one.likeness)), 1e-9);
   const list = el("ol", { class: "videos candidates", "aria-label": `What user ${user.user_id} would be shown` });
   user.candidates.forEach((each, place) => list.append(videoLine(each.video, user.columns, [el("span", { class: "rank" }, String(place + 1))], el("span", { class: "score", title: "score" }, each.score.toFixed(3)), because(each, most))));
-  const history = el("ul", { class: "videos history", "aria-label": `What user ${user.user_id} watched` });
-  let read = true;
-  for (const each of user.history) {
-    if (read && !each.read && user.path === "personal") history.append(el("li", { class: "divide" }, "older than what the towers read"));
-    read = each.read;
-    const line = videoLine(each.video, user.columns, [], el("span", { class: "score" }, moment(each.time_ms)));
-    line.classList.toggle("unread", !each.read);
-    history.append(line);
-  }
+  const [newest, older] = [user.history.slice(0, NEWEST), user.history.slice(NEWEST)].map((part) => historyOf(user, part));
   const rest = user.watched - user.history.length, timeless = user.history.some((each) => each.time_ms === null);
   $("told-lists").replaceChildren(
     el("p", { class: "telling" }, words), ...notes.map((note) => el("p", { class: "hint" }, note)),
     el("div", { class: "lists two" },
       el("section", { class: "card" }, el("h3", {}, "Would be shown now"), user.candidates.length ? list : el("p", { class: "hint" }, "Nothing is left to show.")),
-      el("section", { class: "card" }, el("h3", {}, "Watched, newest first"), user.history.length ? history : el("p", { class: "hint" }, "Nothing is known that this user watched."), rest > 0 ? el("p", { class: "hint" }, `and ${whole(rest)} older ones`) : null, timeless ? el("p", { class: "hint" }, "Where no time stands, the log knew none.") : null)));
+      el("section", { class: "card" }, el("h3", {}, "Watched, newest first"), user.history.length ? newest : el("p", { class: "hint" }, "Nothing is known that this user watched."),
+        older.children.length ? el("details", {}, el("summary", {}, `and ${whole(user.watched - NEWEST)} before`), older, rest > 0 ? el("p", { class: "hint" }, `and ${whole(rest)} older ones`) : null) : null, timeless ? el("p", { class: "hint" }, "Where no time stands, the log knew none.") : null)));
   $("told-state").textContent = "";
   map.marks = [...user.history.map((each) => mark(each.video, "watched", "watched")), ...user.candidates.map((each, place) => mark(each.video, "shown", `would be shown, place ${place + 1}`))];
   map.kinds = [["shown", "would be shown"], ["watched", "watched"]];
@@ -525,7 +531,7 @@ async function showVersions() {
     if (gone) fault("versions-fault", `Version ${told.refused} was refused: ${told.refused_because}`);
     $("versions-list").replaceChildren(...told.versions.map((version) => versionCard(version, told)));
     const floors = told.versions.some((each) => each.judged.length > 1);
-    $("versions-state").textContent = `${many(told.versions.length, "version")}, the newest first.${floors ? " Below the towers stand the floors: simple methods under the same conditions, which towers have to beat. ± is half of a 95% interval." : ""}`;
+    $("versions-state").textContent = `${many(told.versions.length, "version")}${told.versions.length > 1 ? ", the newest first" : ""}.${floors ? " Below the towers stand the floors: simple methods under the same conditions, which towers have to beat. ± is half of a 95% interval." : ""}`;
     const mayGoBack = told.versions.some((each) => each.name < told.served);
     $("roll-back").disabled = !mayGoBack;
     $("roll-back").title = mayGoBack ? "" : "There is no version before the one that serves";
