@@ -211,6 +211,7 @@ PLAIN = {
         ),
     ),
     "order": (("what",), ("cosine",)),
+    "stores": (("store", "what"), ("p50_us", "p99_us", "per_second", "measured")),
     "startup": (("what",), ("median_s", "peak_mb", "runs")),
     "engagement": (
         ("protocol", "model"),

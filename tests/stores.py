@@ -2,8 +2,15 @@
 
 import asyncio
 import itertools
+import os
+import resource
+import shutil
+import socket
+import subprocess
 import sys
-from collections.abc import Awaitable, Callable, Coroutine
+import tempfile
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -17,13 +24,42 @@ if __name__ == "__main__":
     room.__path__ = [str(Path(towers.__file__).parent / "serving")]
     sys.modules["towers.serving"] = room
 
-from towers.serving.store import Change, ChangeKind, Event, Id, MemoryStore, SqliteStore, Store, StoreAwayError
+from towers.serving.store import (
+    Change,
+    ChangeKind,
+    Event,
+    Id,
+    MemoryStore,
+    SpooledStore,
+    SqliteStore,
+    Store,
+    StoreAwayError,
+)
 
 T = TypeVar("T")
+
+
+def redis_at(where: str, longest: int) -> Store:
+    from towers.serving.store.redis import RedisStore
+
+    url, _, prefix = where.partition("#")
+    return RedisStore(url, longest, prefix, timeout_ms=5000, cluster=url.startswith("redis://"))
+
+
+def spooled_at(where: str, longest: int) -> Store:
+    url, _, prefix = where.partition("#")
+    folder = Path(url.removeprefix("unix://")).parent
+    return SpooledStore(redis_at(where, longest), folder / f"{prefix}-{os.getpid()}.db", pauses_s=(0.01, 0.05))
+
+
 MAKERS: dict[str, Callable[[str, int], Store]] = {
     "memory": lambda _, longest: MemoryStore(longest),
     "sqlite": lambda where, longest: SqliteStore(where, longest),
+    "redis": redis_at,
+    "cluster": redis_at,
+    "spooled": spooled_at,
 }
+"""Of each kind what makes it from where it is: a file, or a server's url, # and a prefix."""
 
 
 @dataclass(frozen=True)
@@ -109,6 +145,13 @@ async def write_for_ever(store: Store, who: str) -> None:
     await asyncio.gather(*(task() for _ in range(8)))
 
 
+async def append_for_ever(store: Store, who: str) -> None:
+    """Append events of user 7; say each once it is acknowledged."""
+    for i in itertools.count():
+        await store.append([event(f"{who}-{i}", video_id=f"{who}-{i}", time_ms=i)])
+        say("appended", f"{who}-{i}")
+
+
 async def fill_the_disk(store: Store, ballast: str) -> None:
     """Append until the disk is full; say why, take the ballast away, and append once more."""
     Path(ballast).write_bytes(bytes(500_000))
@@ -127,9 +170,72 @@ async def fill_the_disk(store: Store, ballast: str) -> None:
 
 TASKS: dict[str, Callable[..., Coroutine[Any, Any, None]]] = {
     "append": append,
+    "append_for_ever": append_for_ever,
     "fill_the_disk": fill_the_disk,
     "write_for_ever": write_for_ever,
 }
+
+
+@contextmanager
+def largest_file(size: int) -> Iterator[None]:
+    """Let this process write no file that is larger."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+class Server:
+    """A Redis server of one's own, at a socket in a folder that is gone afterwards, which keeps what it acknowledged.
+
+    Args:
+        port: Where a cluster of this one server listens instead; 0 for none.
+    """
+
+    def __init__(self, port: int = 0) -> None:
+        self.folder = tempfile.mkdtemp(prefix="redis-")
+        self.url = f"redis://127.0.0.1:{port}" if port else f"unix://{self.folder}/redis.sock"
+        cluster = ["--cluster-enabled", "yes", "--cluster-port", str(free_port())] if port else []
+        listen = ["--bind", "127.0.0.1", "--port", str(port), "--unixsocket", f"{self.folder}/redis.sock"]
+        durable = ["--dir", self.folder, "--save", "", "--appendonly", "yes", "--appendfsync", "always"]
+        self._command = ["redis-server", *listen, *durable, *cluster]
+
+    def start(self) -> None:
+        self.process = subprocess.Popen(self._command, stdout=subprocess.PIPE, text=True)
+        assert self.process.stdout
+        lines: list[str] = []
+        while not lines or (lines[-1] and "eady to accept connections" not in lines[-1]):
+            lines.append(self.process.stdout.readline())
+        assert lines[-1], "".join(lines)
+
+    def ask(self, *words: str) -> str:
+        command = ["redis-cli", "-s", f"{self.folder}/redis.sock", *words]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+    def as_cluster(self) -> None:
+        """Take all slots, and wait until it says that it is one."""
+        self.ask("cluster", "addslotsrange", "0", "16383")
+        while "cluster_state:ok" not in self.ask("cluster", "info"):
+            pass
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.communicate()
+
+    def stop(self) -> None:
+        if self.process.poll() is None:
+            self.process.terminate()
+            self.process.communicate()
+        shutil.rmtree(self.folder)
+
+
+def free_port() -> int:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1])
+
 
 if __name__ == "__main__":
     task, kind, where, *words = sys.argv[1:]

@@ -137,7 +137,7 @@ def test_an_unknown_verb_is_told_the_nearest(capsys: Captured) -> None:
     assert main(["evalute"]) == 2
     assert capsys.readouterr().err == (
         "error: towers has no verb 'evalute'; did you mean 'evaluate'?; it has "
-        "prepare, train, evaluate, publish, recommend, demo\n"
+        "prepare, train, evaluate, publish, recommend, serve, key, demo\n"
     )
 
 

@@ -25,6 +25,8 @@ NEEDED = {
     "evaluate": ["run=r"],
     "publish": ["run=r", "bundle=b"],
     "recommend": ["bundle=b", "user=7"],
+    "serve": ["bundle=b"],
+    "key": ["file=f", "name=n"],
     "demo": [],
 }
 verbs = pytest.mark.parametrize("verb", VERBS.values(), ids=list(VERBS))

@@ -1,8 +1,9 @@
 """What every store promises, against a plain oracle."""
 
 import asyncio
+import shutil
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import count
 
@@ -11,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import structs
 
-from tests.stores import MAKERS, Place, erase, event, put, remove
+from tests.stores import MAKERS, Place, Server, erase, event, free_port, put, remove
 from towers.serving.store import STORES, Answer, Change, Event, Export, Health, Id, Store
 from towers.types import ConfigError, DataError
 
@@ -21,12 +22,33 @@ together = pytest.mark.parametrize("kind", [kind for kind in MAKERS if kind != "
 
 
 @pytest.fixture(scope="session")
-def places(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Place]:
+def servers() -> Iterator[Callable[[str], str]]:
+    """Gives the url of a Redis server of a kind, which is started when it is first asked for."""
+    started: dict[str, Server] = {}
+
+    def url(kind: str) -> str:
+        if not shutil.which("redis-server"):
+            pytest.skip("redis-server is not installed; on Debian and Ubuntu: apt install redis-server")
+        if kind not in started:
+            server = started[kind] = Server(free_port() if kind == "cluster" else 0)
+            server.start()
+            if kind == "cluster":
+                server.as_cluster()
+        return started[kind].url
+
+    yield url
+    for server in started.values():
+        server.stop()
+
+
+@pytest.fixture(scope="session")
+def places(tmp_path_factory: pytest.TempPathFactory, servers: Callable[[str], str]) -> Callable[[str], Place]:
     """Gives places of a kind that nobody used before."""
     folder, numbers = tmp_path_factory.mktemp("stores"), count()
 
     def place(kind: str) -> Place:
-        return Place(kind, str(folder / f"{next(numbers)}" / "state.db"))
+        own = f"{next(numbers)}"
+        return Place(kind, str(folder / own / "state.db") if kind in {"memory", "sqlite"} else f"{servers(kind)}#{own}")
 
     return place
 

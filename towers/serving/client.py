@@ -4,6 +4,7 @@ import asyncio
 import random
 import secrets
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from itertools import count
 from types import TracebackType
@@ -72,11 +73,12 @@ def _headers(key: str | None) -> dict[str, str]:
     return {"authorization": f"Bearer {key}"} if key else {}
 
 
-class _Asking:
+class _Asking(ABC):
     """What can be asked. Of a `Client` each method returns the answer, of an `AsyncClient` it is to be awaited."""
 
+    @abstractmethod
     def _ask(self, method: str, path: str, body: object = None) -> Any:  # noqa: ANN401
-        raise NotImplementedError
+        """Send a request; return the answer, or what gives it when it is awaited."""
 
     def candidates(self, user_id: Id | None = None, k: int = 100, **options: object) -> Any:  # noqa: ANN401
         """Return the best videos for a user: request_id, video_ids, scores, path and more, see CandidatesReply.

@@ -4,7 +4,6 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from zlib import crc32
@@ -108,8 +107,7 @@ class Service:
         """Finish what was begun, keep what was answered, and let go of all."""
         for task in self._tasks:
             task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
+        await asyncio.wait(self._tasks)
         await self._keep_now()
         await self.versions.close()
         await self.store.close()

@@ -116,7 +116,7 @@ class Version:
         history = list(self.bundle.videos.ids_of_known(np.array([FIRST_ROW])))
         for user in [*known, None]:
             self.retriever.answer(Ask(user, 10))
-            self.retriever.only(ids=history).answer(Ask(user, 10))
+            self.retriever.only(ids=history).without(ids=history).answer(Ask(user, 10, exclude=history))
             self.retriever.answer(Ask(user, 10, exclude=history, since=[(history[0], self.made_ms)]))
 
     def __enter__(self) -> "Version":

@@ -225,9 +225,9 @@ def test_keys_open_what_they_may(start: Start, tiny_bundle: Path, tmp_path: Path
 
 def test_others_are_not_served_without_keys(tiny_bundle: Path) -> None:
     with pytest.raises(ConfigError, match=r"host is 0\.0\.0\.0, which others can reach, and there are no keys"):
-        ServeConfig(bundle=str(tiny_bundle), host="0.0.0.0")  # noqa: S104
+        ServeConfig(bundle=str(tiny_bundle), store=MemoryState(), host="0.0.0.0")  # noqa: S104
     for host in ("127.0.0.1", "::1", "localhost"):
-        assert ServeConfig(bundle=str(tiny_bundle), host=host).host == host
+        assert ServeConfig(bundle=str(tiny_bundle), store=MemoryState(), host=host).host == host
 
 
 def test_numbers_count_what_happened(client: Client) -> None:

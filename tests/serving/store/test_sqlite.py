@@ -3,19 +3,15 @@
 import asyncio
 import os
 import random
-import resource
 import shlex
 import signal
 import sqlite3
 import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 
 import pytest
 
-from tests.stores import Place, erase, event, put
+from tests.stores import Place, erase, event, largest_file, put
 from towers.serving.store import Answer, SqliteStore, Store, StoreAwayError
 from towers.types import DataError
 
@@ -84,16 +80,6 @@ def test_a_full_disk_refuses_and_once_there_is_room_it_goes_on(tmp_path: Path) -
     assert taken > 10
     refusal = f"{path}: database or disk is full; make room on its disk"
     assert lines[taken:] == [f"refused {refusal}", f"history {taken}", "health ", "appended last"]
-
-
-@contextmanager
-def largest_file(size: int) -> Iterator[None]:
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def test_a_write_that_fails_acknowledges_none_of_those_who_share_it(place: Place) -> None:
@@ -246,7 +232,7 @@ def test_a_store_that_is_not_open_says_so(tmp_path: Path) -> None:
         asyncio.run(SqliteStore(tmp_path / "state.db").append([event("a")]))
 
 
-def test_ids_that_no_file_can_hold_are_refused(place: Place) -> None:
-    for user in (2**63, "\ud800"):
-        with pytest.raises(DataError, match="give numbers of 64 bits and texts"):
-            place.run(partial(Store.history, user_id=user))
+@pytest.mark.parametrize("user", [2**63, "\ud800"])
+def test_ids_that_no_file_can_hold_are_refused(place: Place, user: int | str) -> None:
+    with pytest.raises(DataError, match="give numbers of 64 bits and texts"):
+        place.run(lambda store: store.history(user))

@@ -4,7 +4,7 @@ import ipaddress
 import json
 import logging
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import uvicorn
@@ -12,7 +12,7 @@ import uvicorn
 from towers.serving.http.app import App, Door
 from towers.serving.http.keys import Keys
 from towers.serving.service import Limits, Service
-from towers.serving.store import SqliteState, State
+from towers.serving.store import State
 from towers.types import ConfigError
 
 
@@ -22,7 +22,7 @@ class ServeConfig:
 
     bundle: str
     """Folder that `towers publish` wrote."""
-    store: State = field(default_factory=SqliteState)
+    store: State
     """What keeps events, histories and changes: sqlite, redis for several machines, memory to try things out."""
     state: str = "runs/serve"
     """Folder for this process's indexes; best on the disk of the bundle, whose files are linked there."""

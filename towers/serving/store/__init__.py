@@ -1,8 +1,9 @@
 """What happened since the bundle was made: events, histories, and changes of the catalogue."""
 
 from towers.serving.store.memory import MemoryStore
+from towers.serving.store.spool import SpooledStore
 from towers.serving.store.sqlite import SqliteStore
-from towers.serving.store.states import STORES, MemoryState, SqliteState, State
+from towers.serving.store.states import STORES, MemoryState, RedisState, SqliteState, State
 from towers.serving.store.store import (
     Answer,
     Change,
@@ -27,6 +28,8 @@ __all__ = [
     "Id",
     "MemoryState",
     "MemoryStore",
+    "RedisState",
+    "SpooledStore",
     "SqliteState",
     "SqliteStore",
     "State",

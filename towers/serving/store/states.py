@@ -4,8 +4,10 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 from towers.serving.store.memory import MemoryStore
+from towers.serving.store.spool import SpooledStore
 from towers.serving.store.sqlite import SqliteStore
 from towers.serving.store.store import Store
+from towers.types import ConfigError
 
 
 @dataclass(kw_only=True)
@@ -52,4 +54,40 @@ class SqliteState(State):
         return SqliteStore(self.path, self.longest)
 
 
-STORES: dict[str, type[State]] = {"sqlite": SqliteState, "memory": MemoryState}
+@dataclass(kw_only=True)
+class RedisState(State):
+    """A Redis server or cluster that several machines share, with what waits for it kept here while it is away.
+
+    Recommendation: where more than one machine serves. What is acknowledged is as durable as the server's own
+    settings make it: `appendonly yes`, and `appendfsync always` to lose nothing when power is lost.
+
+    Attributes:
+        url: As redis://user:password@host:6379/0, rediss://… or unix://path; for a cluster any of its nodes.
+        prefix: Begins every key, so that several apps can share a server.
+        timeout_ms: How long an answer is waited for.
+        parts: Over how many slots users are spread; it cannot be changed later.
+        cluster: Whether the url is of a cluster.
+        spool: The file on this machine, of one process alone, that keeps what comes while Redis is away; empty to
+            refuse it.
+    """
+
+    url: str = "redis://localhost:6379/0"
+    prefix: str = "towers"
+    timeout_ms: int = 500
+    parts: int = 16
+    cluster: bool = False
+    spool: str = "runs/spool.db"
+
+    def make(self) -> Store:
+        """Return the store, not yet open."""
+        try:
+            from towers.serving.store.redis import RedisStore
+        except ModuleNotFoundError as error:
+            raise ConfigError(f"store=redis needs {error.name}; pip install 'towers[redis]'") from error
+        store = RedisStore(
+            self.url, self.longest, self.prefix, timeout_ms=self.timeout_ms, parts=self.parts, cluster=self.cluster
+        )
+        return SpooledStore(store, self.spool) if self.spool else store
+
+
+STORES: dict[str, type[State]] = {"sqlite": SqliteState, "redis": RedisState, "memory": MemoryState}

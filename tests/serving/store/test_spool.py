@@ -1,0 +1,316 @@
+"""What comes while Redis is away: kept here, delivered in order, once."""
+
+import asyncio
+import shutil
+import signal
+import subprocess
+from collections.abc import Awaitable, Callable, Iterator
+from itertools import count
+from pathlib import Path
+
+import pytest
+
+from tests.stores import Place, Server, erase, event, largest_file, put
+from towers.serving.store import Answer, Event, Health, RedisState, SpooledStore, StoreAwayError
+from towers.serving.store.redis import RedisStore
+
+pytestmark = pytest.mark.skipif(
+    not shutil.which("redis-server"),
+    reason="redis-server is not installed; on Debian and Ubuntu: apt install redis-server",
+)
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    own = Server()
+    own.start()
+    yield own
+    own.stop()
+
+
+def answer(request_id: str, user_id: int | None = 7, time_ms: int = 1000) -> Answer:
+    return Answer(
+        request_id=request_id, user_id=user_id, time_ms=time_ms, path="popular", bundle_version="v1", video_ids=[1]
+    )
+
+
+def run(
+    server: Server,
+    path: Path,
+    scenario: Callable[[SpooledStore], Awaitable[None]],
+    longest: int = 10_000,
+    timeout_ms: int = 2000,
+) -> None:
+    async def whole() -> None:
+        store = SpooledStore(RedisStore(server.url, longest, timeout_ms=timeout_ms), path, pauses_s=(0.01, 0.05))
+        await store.open()
+        try:
+            await scenario(store)
+        finally:
+            await store.close()
+
+    asyncio.run(whole())
+
+
+def test_a_store_that_is_not_there_yet_gets_all_in_order(server: Server, tmp_path: Path) -> None:
+    server.kill()
+    came: list[Event | Answer] = [
+        event("b", time_ms=5),
+        answer("r"),
+        event("a", time_ms=3),
+        event("seen", positive=False),
+        answer("q", None),
+    ]
+
+    async def scenario(store: SpooledStore) -> None:
+        for one in came:
+            if isinstance(one, Event):
+                assert await store.append([one]) == [True]
+            else:
+                await store.answered([one])
+        assert await store.append([event("b", time_ms=5)]) == [False]
+        assert await store.history(7) == [(1, 3), (1, 5)]
+        health = await store.health()
+        assert health.waiting == 5
+        assert "redis.sock" in health.away
+        server.start()
+        await store.settled()
+        assert await store.health() == Health()
+        assert await store.history(7) == [(1, 3), (1, 5)]
+        found, _ = await store.log()
+        assert [one for one in found if one.user_id == 7] == came[:4]
+        assert [one for one in found if one.user_id is None] == came[4:]
+        assert await store.append([event("b", time_ms=5)]) == [False]
+
+    run(server, tmp_path / "spool.db", scenario)
+
+
+def test_while_the_server_comes_and_goes_each_event_arrives_once_and_in_order(server: Server, tmp_path: Path) -> None:
+    tasks, each = 8, 150
+
+    async def scenario(store: SpooledStore) -> None:
+        sent = count()
+
+        async def send(who: int) -> None:
+            for i in range(each):
+                one = event(f"{who}-{i}", video_id=f"{who}-{i}", time_ms=i)
+                await store.append([one])
+                await store.append([one])
+                history = await store.history(7)
+                assert history.count((one.video_id, i)) == 1
+                if next(sent) % 200 == 100:
+                    await asyncio.gather(*restarts)
+                    server.kill()
+                    restarts.append(asyncio.create_task(asyncio.to_thread(server.start)))
+
+        restarts: list[asyncio.Task[None]] = []
+        await asyncio.gather(*(send(who) for who in range(tasks)))
+        await asyncio.gather(*restarts)
+        await store.settled()
+        assert len(restarts) == 6
+        logged = [one.event_id for one in (await store.log(most=10_000))[0] if isinstance(one, Event)]
+        assert len(logged) == len(set(logged)) == tasks * each
+        for who in range(tasks):
+            own = [name for name in logged if name.startswith(f"{who}-")]
+            assert own == [f"{who}-{i}" for i in range(each)]
+        assert sorted(await store.history(7)) == sorted((f"{w}-{i}", i) for w in range(tasks) for i in range(each))
+
+    run(server, tmp_path / "spool.db", scenario)
+
+
+def test_what_came_nevertheless_is_there_once(server: Server, tmp_path: Path) -> None:
+    """A server that hangs takes what it was sent when it goes on, though nobody waited for it."""
+
+    async def scenario(store: SpooledStore) -> None:
+        await store.append([event("a", time_ms=1)])
+        server.process.send_signal(signal.SIGSTOP)
+        assert await store.append([event("b", time_ms=2)]) == [True]
+        assert await store.history(7) == [(1, 1), (1, 2)]
+        server.process.send_signal(signal.SIGCONT)
+        await store.settled()
+        assert await store.history(7) == [(1, 1), (1, 2)]
+        assert [one.event_id for one in (await store.export(7)).events] == ["a", "b"]
+
+    run(server, tmp_path / "spool.db", scenario, timeout_ms=200)
+
+
+def test_histories_go_on_from_what_is_known(server: Server, tmp_path: Path) -> None:
+    async def scenario(store: SpooledStore) -> None:
+        other = RedisStore(server.url, 3)
+        await other.open()
+        await other.append([event(str(i), video_id=i, time_ms=i) for i in (1, 2, 3)])
+        await other.append([event("x", user_id=9, time_ms=1)])
+        await other.close()
+        assert await store.history(7) == [(1, 1), (2, 2), (3, 3)]
+        await store.append([event("4", video_id=4, time_ms=4), event("4", user_id=8)])
+        server.kill()
+        assert await store.history(7) == [(2, 2), (3, 3), (4, 4)]
+        assert await store.history(8) == [(1, 1000)]
+        assert await store.history(9) == []
+        await store.append([event("5", video_id=5, time_ms=2), event("y", user_id=9, time_ms=2)])
+        assert await store.history(7) == [(5, 2), (3, 3), (4, 4)]
+        assert await store.history(9) == [(1, 2)]
+        server.start()
+        await store.settled()
+        assert await store.history(7) == [(5, 2), (3, 3), (4, 4)]
+        assert await store.history(9) == [(1, 1), (1, 2)]
+
+    run(server, tmp_path / "spool.db", scenario, longest=3)
+
+
+def test_what_was_delivered_is_known_when_it_is_away_again(server: Server, tmp_path: Path) -> None:
+    async def scenario(store: SpooledStore) -> None:
+        assert await store.history(7) == []
+        server.kill()
+        await store.append([event("a")])
+        server.start()
+        await store.settled()
+        server.kill()
+        assert await store.history(7) == [(1, 1000)]
+        server.start()
+
+    run(server, tmp_path / "spool.db", scenario)
+
+
+def test_changes_are_refused_while_it_is_away(server: Server, tmp_path: Path) -> None:
+    async def scenario(store: SpooledStore) -> None:
+        assert await store.change([put(1)]) == 1
+        server.kill()
+        for refused in (store.change([put(2)]), store.changes(0), store.log(), store.export(7)):
+            with pytest.raises(StoreAwayError, match=r"redis\.sock: .*; see that Redis runs there"):
+                await refused
+        server.start()
+        await store.settled()
+        assert [change.number for change in await store.changes(0)] == [1]
+        assert await store.change([put(2)]) == 2
+
+    run(server, tmp_path / "spool.db", scenario)
+
+
+def test_an_erasure_is_taken_once_nothing_can_come_after_it(server: Server, tmp_path: Path) -> None:
+    async def scenario(store: SpooledStore) -> None:
+        await store.append([event("before")])
+        server.kill()
+        for i in range(30):
+            await store.append([event(f"{i}-{j}", user_id=7 + j % 2) for j in range(100)])
+        server.start()
+        refusals = []
+        while True:
+            try:
+                await store.change([erase(7)])
+            except StoreAwayError as error:
+                refusals.append(str(error))
+                await asyncio.sleep(0)
+            else:
+                break
+        assert any("events and answers wait to be delivered; ask again when they are" in one for one in refusals)
+        assert (await store.export(7)).events == []
+        assert len((await store.export(8)).events) == 1500
+        server.kill()
+        assert await store.history(7) == []
+        server.start()
+
+    run(server, tmp_path / "spool.db", scenario)
+
+
+def test_what_happened_before_others_erased_the_user_is_not_delivered(server: Server, tmp_path: Path) -> None:
+    async def before(store: SpooledStore) -> None:
+        await store.append([event("known")])
+        server.kill()
+        await store.append([event("old", time_ms=1999), event("new", time_ms=2001), event("other", user_id=8)])
+        await store.answered([answer("old", time_ms=2000)])
+
+    async def erases() -> None:
+        other = RedisStore(server.url)
+        await other.open()
+        await other.change([put(1), erase(7, time_ms=2000)])
+        await other.close()
+
+    async def after(store: SpooledStore) -> None:
+        await store.settled()
+        export = await store.export(7)
+        assert ([one.event_id for one in export.events], export.answers) == (["new"], [])
+        assert len((await store.export(8)).events) == 1
+
+    run(server, tmp_path / "spool.db", before)
+    server.start()
+    asyncio.run(erases())
+    run(server, tmp_path / "spool.db", after)
+
+
+def test_a_process_that_is_killed_meanwhile_loses_nothing_acknowledged(server: Server) -> None:
+    server.kill()
+    command = Place("spooled", f"{server.url}#towers").command("append_for_ever", "a")
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as writer:
+        assert writer.stdout
+        lines = [writer.stdout.readline() for _ in range(200)]
+        writer.kill()
+        lines += writer.stdout.readlines()
+    acknowledged = {line.split()[1] for line in lines if line.endswith("\n")}
+    server.start()
+
+    async def scenario(store: SpooledStore) -> None:
+        await store.settled()
+        assert acknowledged <= {one.event_id for one in (await store.export(7)).events}
+        assert acknowledged <= {video for video, _ in await store.history(7)}
+
+    run(server, Path(server.folder) / f"towers-{writer.pid}.db", scenario)
+    assert len(acknowledged) >= 200
+
+
+def test_what_neither_takes_is_not_acknowledged(server: Server, tmp_path: Path) -> None:
+    async def scenario(store: SpooledStore) -> None:
+        server.kill()
+        await store.append([event("a")])
+        with (
+            largest_file((tmp_path / "spool.db-wal").stat().st_size),
+            pytest.raises(StoreAwayError, match=r"spool\.db: "),
+        ):
+            await store.append([event("b", labels={"long": "x" * 10_000})])
+        assert (await store.health()).waiting == 1
+        assert await store.append([event("c")]) == [True]
+        server.start()
+        await store.settled()
+        assert [one.event_id for one in (await store.export(7)).events] == ["a", "c"]
+
+    run(server, tmp_path / "spool.db", scenario)
+
+
+def test_what_was_delivered_leaves_the_file(server: Server, tmp_path: Path) -> None:
+    async def scenario(store: SpooledStore) -> None:
+        server.kill()
+        await store.append([event("a", video_id="said-by-nobody-else")])
+        assert b"said-by-nobody-else" in (tmp_path / "spool.db-wal").read_bytes()
+        server.start()
+        await store.settled()
+        assert b"said-by-nobody-else" not in b"".join(path.read_bytes() for path in tmp_path.iterdir())
+
+    run(server, tmp_path / "spool.db", scenario)
+
+
+def test_two_cannot_share_a_spool(server: Server, tmp_path: Path) -> None:
+    async def scenario(store: SpooledStore) -> None:
+        second = SpooledStore(RedisStore(server.url), tmp_path / "spool.db")
+        with pytest.raises(StoreAwayError, match=r"spool\.db is the spool of another process; give each its own"):
+            await second.open()
+        await store.append([event("a")])
+
+    run(server, tmp_path / "spool.db", scenario)
+
+
+def test_of_known_histories_the_oldest_go_when_there_are_too_many(server: Server, tmp_path: Path) -> None:
+    async def scenario() -> None:
+        store = SpooledStore(RedisStore(server.url), tmp_path / "spool.db", remembered=10)
+        await store.open()
+        for user in range(5):
+            await store.append([event(str(i), user_id=user, time_ms=i) for i in range(4)])
+        server.kill()
+        assert [len(await store.history(user)) for user in range(5)] == [0, 0, 0, 4, 4]
+        await store.close()
+
+    asyncio.run(scenario())
+
+
+def test_the_option_says_whether_there_is_a_spool(tmp_path: Path) -> None:
+    assert isinstance(RedisState(spool=str(tmp_path / "spool.db")).make(), SpooledStore)
+    assert isinstance(RedisState(spool="").make(), RedisStore)

@@ -1,0 +1,296 @@
+"""A store that goes on while the one behind it is away."""
+
+import asyncio
+from collections import Counter, OrderedDict
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+from towers.serving.store.store import (
+    Answer,
+    Change,
+    ChangeKind,
+    Event,
+    Export,
+    Health,
+    Id,
+    Store,
+    StoreAwayError,
+    Watched,
+)
+from towers.serving.store.waiting import Waiting
+from towers.serving.store.watched import with_more
+
+T = TypeVar("T")
+BATCH = 500
+"""How many events and answers are delivered at once."""
+REMEMBERED = 1_000_000
+"""How many positives of known histories are kept in memory, of all users together; some 130 bytes each."""
+PAUSES_S = (0.1, 5.0)
+"""How long to wait before asking a store that is away again: at first, and at most."""
+
+
+class SpooledStore(Store):
+    """Keeps what comes while a store is away on this machine's disk, and delivers it when the store answers again.
+
+    While it is away:
+
+    - Events and answers are acknowledged once they are durable here. They are delivered in the order in which they
+      came, each once, also after a restart of this process; until all are, what comes joins them. Whether an event
+      was new is said as far as it is known here.
+    - A history is the last one known here, with what waits here; what others did to it in the meantime is missing,
+      and of a user who was not asked for of late all but what came here. Here, one video at one moment counts once.
+    - Changes are refused, since only the store can number them; so is what only the store knows: changes, log, export.
+
+    An erasure is refused, too, as long as anything waits. What waits of a user whom others erase is not delivered if
+    it happened before they were erased.
+
+    Args:
+        store: The one behind.
+        path: The file of what waits, on a local disk, of this process alone.
+        remembered: How many positives of known histories are kept in memory.
+        pauses_s: How long to wait before asking again: at first, and at most.
+    """
+
+    def __init__(
+        self, store: Store, path: str | Path, remembered: int = REMEMBERED, pauses_s: tuple[float, float] = PAUSES_S
+    ) -> None:
+        super().__init__(store.longest)
+        self._store, self._waiting, self._pauses_s = store, Waiting(Path(path)), pauses_s
+        self._known = _Known(remembered, store.longest)
+        self._opened, self._away, self._n, self._seen = False, "", 0, 0
+        self._wanted, self._settled = asyncio.Event(), asyncio.Event()
+
+    async def open(self) -> None:
+        """Open what waits, and the store if it is there; from now on deliver.
+
+        Raises:
+            StoreAwayError: The file cannot be opened.
+        """
+        self._waiting.open()
+        self._n = self._waiting.count()
+        try:
+            await self._store.open()
+            self._opened = True
+        except StoreAwayError as error:
+            self._away = str(error)
+        except BaseException:
+            await self._waiting.close()
+            raise
+        self._turn()
+        self._task = asyncio.create_task(self._deliver_for_ever())
+
+    async def close(self) -> None:
+        """Stop delivering, and let go; what waits is delivered when it is opened again."""
+        self._task.cancel()
+        await asyncio.wait([self._task])
+        await self._store.close()
+        await self._waiting.close()
+
+    async def settled(self) -> None:
+        """Wait until the store is there and nothing waits for it."""
+        await self._settled.wait()
+
+    async def append(self, events: Sequence[Event]) -> list[bool]:
+        """Keep events, in the store or here, see Store."""
+        if not self._away and not self._n:
+            try:
+                new = await self._store.append(events)
+            except StoreAwayError as error:
+                self._lost(error)
+            else:
+                self._known.add([event for event, is_new in zip(events, new, strict=True) if is_new])
+                return new
+        return await self._keep(events)
+
+    async def answered(self, answers: Sequence[Answer]) -> None:
+        """Keep what was shown, in the store or here, see Store."""
+        if not self._away and not self._n:
+            try:
+                return await self._store.answered(answers)
+            except StoreAwayError as error:
+                self._lost(error)
+        await self._keep(answers)
+        return None
+
+    async def _keep(self, entries: Sequence[Event] | Sequence[Answer]) -> list[bool]:
+        self._n += len(entries)  # before they are durable: what comes from now on must not overtake them
+        new: list[bool] = []
+        try:
+            new = await self._waiting.keep(entries)
+        finally:
+            self._n -= len(entries) - sum(new)
+            self._turn()
+        return new
+
+    async def history(self, user_id: Id) -> Watched:
+        """Return a user's newest positives, with what waits here, see Store."""
+        if not self._away:
+            events, known = self._of(user_id), self._known.of(user_id)
+            try:
+                found = await self._store.history(user_id)
+            except StoreAwayError as error:
+                self._lost(error)
+            else:
+                if self._known.of(user_id) is known:  # else more came here while the store was asked
+                    self._known.put(user_id, found)
+                return _merged(found, events, self.longest)
+        return _merged(self._known.of(user_id) or [], self._of(user_id), self.longest)
+
+    def _of(self, user_id: Id) -> list[Event]:
+        return self._waiting.of(user_id)[0] if self._n else []
+
+    async def change(self, changes: Sequence[Change]) -> int:
+        """Keep changes in the store, see Store.
+
+        Raises:
+            StoreAwayError: It is away, or it is to erase and something waits: what waits may be of that user.
+        """
+        erased = [change.id for change in changes if change.kind is ChangeKind.erase]
+        if erased and self._n:
+            raise StoreAwayError(f"{self._n} events and answers wait to be delivered; ask again when they are")
+        number = await self._through(lambda: self._store.change(changes))
+        for user in erased:
+            self._known.forget(user)
+        return number
+
+    async def changes(self, after: int, most: int = 10_000) -> list[Change]:
+        """Return changes with numbers above `after` in order, see Store; who was erased is forgotten here, too."""
+        changes = await self._through(lambda: self._store.changes(after, most))
+        for change in changes:
+            if change.kind is ChangeKind.erase:
+                self._known.forget(change.id)
+                if self._n:
+                    self._n -= await self._waiting.forget(change.id, change.time_ms)
+        if changes and after <= self._seen:
+            self._seen = max(self._seen, changes[-1].number)
+        return changes
+
+    async def log(self, after: str = "", most: int = 1000) -> tuple[list[Event | Answer], str]:
+        """Return what came after a mark, without what waits, see Store."""
+        return await self._through(lambda: self._store.log(after, most))
+
+    async def export(self, user_id: Id) -> Export:
+        """Return all that is known of a user, with what waits, see Store."""
+        events, answers = self._waiting.of(user_id)
+        known = await self._through(lambda: self._store.export(user_id))
+        delivered = {event.event_id for event in known.events}
+        shown = {answer.request_id for answer in known.answers}
+        return Export(
+            events=[*known.events, *(event for event in events if event.event_id not in delivered)],
+            history=_merged(known.history, events, self.longest),
+            answers=[*known.answers, *(answer for answer in answers if answer.request_id not in shown)],
+        )
+
+    async def health(self) -> Health:
+        """Return whether the store is away, and how many events and answers wait here."""
+        if not self._away and (away := (await self._store.health()).away):
+            self._lost(away)
+        return Health(away=self._away, waiting=self._n)
+
+    async def _through(self, ask: Callable[[], Awaitable[T]]) -> T:
+        if self._away:
+            raise StoreAwayError(self._away)
+        try:
+            return await ask()
+        except StoreAwayError as error:
+            self._lost(error)
+            raise
+
+    def _lost(self, why: object) -> None:
+        self._away = str(why)
+        self._turn()
+
+    def _turn(self) -> None:
+        """Tell those who wait for it whether there is something to do."""
+        todo = bool(self._away or self._n)
+        (self._wanted if todo else self._settled).set()
+        (self._settled if todo else self._wanted).clear()
+
+    async def _deliver_for_ever(self) -> None:
+        first, most = self._pauses_s
+        pause = first
+        while True:
+            await self._wanted.wait()
+            try:
+                delivered = await self._deliver()
+            except Exception as error:  # health says it, and what waits is not lost
+                self._lost(error)
+                delivered = 0
+            pause = first if delivered else min(2 * pause, most)
+            if self._away:
+                await asyncio.sleep(pause)
+
+    async def _deliver(self) -> int:
+        """Bring what waits to the store; return how much."""
+        if not self._opened:
+            await self._store.open()
+            self._opened = True
+        if away := (await self._store.health()).away:
+            raise StoreAwayError(away)
+        self._away, delivered = "", 0
+        while self._n:
+            while await self.changes(self._seen):  # forgets what waits of those who were erased
+                await asyncio.sleep(0)
+            runs, last = self._waiting.first(BATCH)
+            for events, answers in runs:
+                if events:
+                    await self._store.append(events)
+                    self._known.add(events)
+                if answers:
+                    await self._store.answered(answers)
+            n = await self._waiting.delivered(last)
+            self._n -= n
+            delivered += n
+        await self._waiting.scrub()
+        self._turn()
+        return delivered
+
+
+class _Known:
+    """The histories last seen, of as many users as there is room for.
+
+    Args:
+        most: How many positives are kept, of all users together.
+        longest: How many of one.
+    """
+
+    def __init__(self, most: int, longest: int) -> None:
+        self._most, self._longest, self._n = most, longest, 0
+        self._of: OrderedDict[Id, Watched] = OrderedDict()
+
+    def of(self, user: Id) -> Watched | None:
+        """Return the same object as long as nothing changed."""
+        return self._of.get(user)
+
+    def put(self, user: Id, history: Watched) -> None:
+        """Keep a history; forget those that were put longest ago where there are too many."""
+        self.forget(user)
+        self._of[user] = history
+        self._n += len(history)
+        while self._n > self._most:
+            self._n -= len(self._of.popitem(last=False)[1])
+
+    def add(self, events: Sequence[Event]) -> None:
+        """Put events into the histories of their users."""
+        of_user: dict[Id, list[Event]] = {}
+        for event in events:
+            of_user.setdefault(event.user_id, []).append(event)
+        for user, own in of_user.items():
+            self.put(user, _merged(self._of.get(user, []), own, self._longest))
+
+    def forget(self, user: Id) -> None:
+        """Know nothing of a user any more."""
+        self._n -= len(self._of.pop(user, []))
+
+
+def _merged(history: Watched, events: Sequence[Event], longest: int) -> Watched:
+    """Return a history with events, of which it may have some already."""
+    had = Counter(history if events else [])
+    more = []
+    for watched in ((event.video_id, event.time_ms) for event in events if event.positive):
+        if had[watched]:
+            had[watched] -= 1
+        else:
+            more.append(watched)
+    return with_more(history, more, longest)
