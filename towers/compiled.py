@@ -1,8 +1,10 @@
 """How a function becomes machine code."""
 
+import ctypes
 import hashlib
 import inspect
 import logging
+import platform
 from collections.abc import Callable
 from functools import cache, partial
 from pathlib import Path
@@ -13,6 +15,7 @@ import numba
 _log = logging.getLogger(__name__)
 REORDERED = frozenset({"reassoc", "contract", "nsz"})
 """Sums of floats may be taken in any order, always the same one; NaN and infinity keep their meaning."""
+_ARCH_PRCTL, _ASK_FOR, _TILES = 158, 0x1023, 18
 
 
 def compiled(function: Callable[..., Any], freedoms: frozenset[str] = REORDERED) -> Any:  # noqa: ANN401
@@ -56,8 +59,23 @@ def entry(function: Any, *like: Any) -> Any:  # noqa: ANN401
 
 @cache
 def _sources() -> str:
-    """Return a digest of the package's code: machine code takes in what it calls, from whatever folder."""
-    digest = hashlib.sha256()
+    """Return a digest of the package's code: machine code takes in what it calls, from whatever folder.
+
+    Code that uses tiles ends a process that may not.
+    """
+    digest = hashlib.sha256(bytes([may_use_tiles()]))
     for path in sorted(Path(__file__).parent.rglob("*.py")):
         digest.update(path.read_bytes())
     return digest.hexdigest()[:12]
+
+
+@cache
+def may_use_tiles() -> bool:
+    """Return whether Linux lets this process use a processor's matrix tiles, which it must be asked for once.
+
+    Source:
+        https://docs.kernel.org/arch/x86/xstate.html
+    """
+    if (platform.system(), platform.machine()) != ("Linux", "x86_64"):
+        return False
+    return ctypes.CDLL(None).syscall(*(ctypes.c_long(each) for each in (_ARCH_PRCTL, _ASK_FOR, _TILES))) == 0

@@ -4,12 +4,14 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from benchmarks.vectors import LIKE, K, World, write_made
 from towers.index import Exact, Ivf, Mask, Searcher, measured_recall, top_k
 from towers.index import ivf as ivf_module
 from towers.index.ivf import IvfSearcher
-from towers.index.lists import Effort, Lists
+from towers.index.lists import Effort, Lists, _about_falling
 from towers.index.look import Request, Stock
 from towers.index.recall import share_found
 from towers.types import ConfigError, DataError, Geometry
@@ -157,3 +159,19 @@ def test_options_that_make_no_sense_are_refused(clusters: np.ndarray) -> None:
         Ivf(reach=0.0)
     with pytest.raises(DataError, match=r"index.nlist is 50, but there are 3 vectors"):
         build(clusters[:3], 1)
+
+
+@given(st.lists(st.floats(-1e6, 1e6, width=32) | st.just(-np.inf), min_size=1, max_size=300), st.integers(1, 300))
+def test_lists_come_about_in_the_order_of_what_they_promise(numbers: list[float], count: int) -> None:
+    scores = np.array(numbers, np.float32)
+    places, about = _about_falling(scores, count)
+    finite = scores[scores > -np.inf].astype(np.float64)
+    assert len(places) == min(count, len(finite))
+    assert len(set(places.tolist())) == len(places)
+    assert (np.diff(about) <= 0).all()
+    thousandth = np.ptp(finite) / 1000 if len(finite) else 0.0
+    rounding = 1e-6 * np.abs(finite).max(initial=1)
+    assert (about >= scores[places] - rounding).all()
+    assert (about - scores[places] <= thousandth + rounding).all()
+    best = -np.sort(-finite)[:count]
+    assert (scores[places] >= best - thousandth - rounding).all()

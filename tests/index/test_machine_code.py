@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import llvmlite.binding as llvm
 import pytest
 
 import towers
@@ -20,10 +21,10 @@ from towers.types import Geometry
 draw = np.random.default_rng(0)
 vectors = draw.integers(-3, 4, (500, 8)).astype(np.float32)
 for index in (Exact(), Ivf(nlist=4)):
-    hits = index.build(vectors, np.arange(500), Geometry.dot).search(vectors[:6], 9, [np.arange(3)] * 6)
+    hits = index.build(vectors, np.arange(500), Geometry.dot).search(vectors[:21], 9, [np.arange(3)] * 21)
     print(hits.ids.sum(), hits.scores.sum())
-from towers.index.block import FAST
-print(FAST)
+from towers.index.block import FAST, TILED
+print(FAST, TILED)
 """
 
 
@@ -47,8 +48,26 @@ def test_numba_is_loaded_with_the_first_index_alone(usual: list[str]) -> None:
 
 def test_a_processor_without_the_instructions_gives_the_same_answers(usual: list[str]) -> None:
     plain = run(SEARCH, NUMBA_CPU_NAME="generic", NUMBA_CPU_FEATURES="")
-    assert plain[-1] == "False"
+    assert plain[-1] == "False False"
     assert plain[:-1] == usual[:-1]
+
+
+def test_a_processor_without_tiles_gives_the_same_answers(usual: list[str]) -> None:
+    features = {name: has and not name.startswith("amx") for name, has in llvm.get_host_cpu_features().items()}
+    listed = ",".join(f"{'+' if has else '-'}{name}" for name, has in features.items())
+    plain = run(SEARCH, NUMBA_CPU_NAME=llvm.get_host_cpu_name(), NUMBA_CPU_FEATURES=listed)
+    assert plain[-1] == f"{bool(features.get('avx512vnni'))} False"
+    assert plain[:-1] == usual[:-1]
+
+
+def test_code_made_where_tiles_are_allowed_is_not_used_where_they_are_not() -> None:
+    refused = "import numba, platform\nplatform.machine = lambda: 'another'\n"
+    name = "\nfrom towers.compiled import may_use_tiles\nprint(may_use_tiles())\n" + NAME
+    allowed = run(name)
+    if allowed[0] == "False":
+        pytest.skip("tiles are refused here")
+    assert run(refused + name)[0] == "False"
+    assert run(refused + name)[1] != allowed[1]
 
 
 FEW = """

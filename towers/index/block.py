@@ -1,261 +1,238 @@
 """The innermost step of a search: the scores of 16 vectors, and which of them are high enough."""
 
-import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import llvmlite.binding as llvm
 import numba
 from llvmlite import ir
 from numba.core import cgutils, types
-from numba.extending import intrinsic
 
-SLOTS = 16
-"""Vectors to a block."""
-BYTES = 4
-"""Dimensions that stand together: one instruction multiplies and adds so many for each vector."""
-TOGETHER = 4
-"""Queries that share one reading of a block."""
-FAST = (
-    bool(llvm.get_host_cpu_features().get("avx512vnni", False))
-    if numba.config.CPU_FEATURES is None
-    else "+avx512vnni" in numba.config.CPU_FEATURES
+from towers.compiled import may_use_tiles
+from towers.index.instructions import (
+    FLOAT,
+    FLOATS,
+    HALF,
+    LINE,
+    LONG,
+    SLOTS,
+    WORD,
+    WORDS,
+    at,
+    call,
+    long,
+    machine_code,
+    spread,
 )
+from towers.index.products import (
+    Factors,
+    Sums,
+    at_once,
+    by_pairs,
+    by_tiles,
+    by_vectors,
+    free_tiles,
+    no_tiles,
+    set_tiles,
+)
+
+RUN = 8
+"""Blocks that are multiplied one after the other, before any of the scores is looked at: so none is waited for."""
+
+
+def _has(feature: str) -> bool:
+    asked = numba.config.CPU_FEATURES
+    return bool(llvm.get_host_cpu_features().get(feature)) if asked is None else f"+{feature}" in asked.split(",")
+
+
+FAST = _has("avx512vnni")
 """Whether this processor multiplies and adds 64 bytes at once; others take a few steps more, to the same numbers."""
-
-_BYTE, _HALF, _WORD, _LONG, _FLOAT = ir.IntType(8), ir.IntType(16), ir.IntType(32), ir.IntType(64), ir.FloatType()
-_WORDS, _FLOATS, _HALVES = ir.VectorType(_WORD, SLOTS), ir.VectorType(_FLOAT, SLOTS), ir.VectorType(_HALF, 2 * SLOTS)
-_ZEROS = ir.Constant(_WORDS, [0] * SLOTS)
-_LINE = 64
-
-
-def machine_code(function: Callable[..., Any]) -> Any:
-    """Return an intrinsic: a function that writes the instructions of a call, instead of being called."""
-    return intrinsic(inspect.unwrap(function))
+TILED = FAST and _has("amx-int8") and may_use_tiles()
+"""Whether it multiplies a kilobyte with another at once, 16 queries with 16 vectors; to the same numbers again."""
 
 
 class _Step(NamedTuple):
     """How one step is done on a kind of processor."""
 
-    multiply: Callable[[ir.IRBuilder, ir.Value, ir.Value, ir.Value], ir.Value]
+    sums: Sums
     store: Callable[[ir.IRBuilder, ir.Value, ir.Value, ir.Value], None]
 
 
-def _tile(step: _Step, queries: int) -> Any:
-    """Return the function that scores a block for so many queries, which read it once."""
+class Tiles(NamedTuple):
+    """What scores blocks on a kind of processor; see below.
 
-    def tile(_context: Any, blocks: Any, may: Any, block: Any, asked: Any, first: Any) -> Any:
+    Attributes:
+        keep_one: For one query.
+        keep_several: For several that share one reading of each block.
+        lift_one: For one query of which only the highest scores are wanted.
+        lift_several: For several such.
+        prepare: To be called by a thread before it scores for several, with the width of the vectors.
+        finish: To be called after.
+        together: How many are several.
+    """
+
+    keep_one: Any
+    keep_several: Any
+    lift_one: Any
+    lift_several: Any
+    prepare: Any
+    finish: Any
+    together: int
+
+
+def _scorer(write: Callable[["_Tile"], ir.Value]) -> Any:
+    """Return the function that scores a run of blocks, of which a tile writes the instructions."""
+
+    def score(_context: Any, blocks: Any, may: Any, run: Any, asked: Any, first: Any) -> Any:
         def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> ir.Value:
-            of, allowed, _, queried, _ = signature.args
-            kinds = [*of.types[:2], allowed, *queried.types]
-            codes, scales = (builder.extract_value(arguments[0], place) for place in (0, 1))
-            values = [codes, scales, arguments[1], *cgutils.unpack_tuple(builder, arguments[3])]
-            arrays = [
-                context.make_array(kind)(context, builder, each) for kind, each in zip(kinds, values, strict=True)
-            ]
-            return _Tile(builder, step, queries, arguments[2], arguments[4]).generate(arrays)
+            return write(_Tile(context, builder, signature, arguments))
 
-        return types.int64(blocks, may, types.intp, asked, types.intp), generate
+        return types.int64(blocks, may, run, asked, types.intp), generate
 
-    return machine_code(tile)
+    return machine_code(score)
 
 
 class _Tile:
-    """Writes the instructions of one tile."""
+    """Writes the instructions that score a run of blocks."""
 
-    def __init__(self, builder: ir.IRBuilder, step: _Step, queries: int, block: ir.Value, first: ir.Value) -> None:
-        self.builder, self.step, self.block = builder, step, block
-        self.rows = [builder.add(first, _long(row)) for row in range(queries)]
-        # One query keeps four sums: an instruction takes several cycles, and a new one can begin in each.
-        self.unrolled = BYTES if queries == 1 else 1
+    def __init__(self, context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> None:
+        of, may, run, asked, _ = signature.args
+        codes, scales = (builder.extract_value(arguments[0], place) for place in (0, 1))
+        order, self.place, last = cgutils.unpack_tuple(builder, arguments[2])
+        values = [codes, scales, arguments[1], order, *cgutils.unpack_tuple(builder, arguments[3])]
+        kinds = [*of.types[:2], may, run.types[0], *asked.types]
+        names = ("codes", "scales", "may", "order", "numbers", "bias", "least", "slots", "high", "kept")
+        self.arrays = {
+            name: context.make_array(kind)(context, builder, value)
+            for name, kind, value in zip(names, kinds, values, strict=True)
+        }
+        self.builder, self.first, self.count = builder, arguments[4], builder.sub(last, self.place)
 
-    def generate(self, arrays: list[Any]) -> ir.Value:
-        """Score, keep what is high enough, and return the most that any of these queries has kept."""
-        builder, (codes, scales, may, numbers, bias, least, slots, high, count) = self.builder, arrays
-        width = cgutils.unpack_tuple(builder, numbers.shape)[1]
-        begin = _at(builder, codes.data, builder.mul(self.block, builder.mul(width, _long(SLOTS))), _WORDS)
-        asked = [_at(builder, numbers.data, builder.mul(row, width), _WORD) for row in self.rows]
-        starts = [builder.sub(_ZEROS, _spread(builder, self._number(bias, row, _WORD))) for row in self.rows]
-        sums = self._sums(begin, asked, starts, builder.udiv(width, _long(BYTES)))
-        worth = builder.load(_at(builder, scales.data, builder.mul(self.block, _long(4 * SLOTS)), _FLOATS), align=4)
-        allowed = builder.load(_at(builder, may.data, builder.mul(self.block, _long(2)), _HALF))
-        most = cgutils.alloca_once_value(builder, _long(0))
-        for row, total in zip(self.rows, sums, strict=True):
-            scores = builder.fmul(builder.sitofp(total, _FLOATS), worth)
-            bar = _spread(builder, self._number(least, row, _FLOAT))
-            bits = builder.and_(builder.bitcast(builder.fcmp_ordered(">=", scores, bar), _HALF), allowed)
-            with builder.if_then(builder.icmp_unsigned("!=", bits, ir.Constant(_HALF, 0))):
-                kept = self._keep(scores, bits, row, (slots, high, count))
+    def keep(self, step: _Step, queries: int) -> ir.Value:
+        """Keep what is high enough; return the largest count that has grown."""
+        builder = self.builder
+        most = cgutils.alloca_once(builder, LONG)
+        builder.store(long(0), most)
+        for scores, row, block, _ in self._scores(step, queries):
+            least = spread(builder, self._number("least", row, FLOAT))
+            high = builder.bitcast(builder.fcmp_ordered(">=", scores, least), HALF)
+            bits = builder.and_(high, self._number("may", block, HALF))
+            with builder.if_then(builder.icmp_unsigned("!=", bits, ir.Constant(HALF, 0)), likely=False):
+                kept = self._append(step, (bits, scores), row, block)
                 larger = builder.icmp_signed(">", kept, builder.load(most))
                 builder.store(builder.select(larger, kept, builder.load(most)), most)
         return builder.load(most)
 
-    def _keep(self, scores: ir.Value, bits: ir.Value, row: ir.Value, arrays: tuple[Any, Any, Any]) -> ir.Value:
-        """Write the slots and scores of the bits that are set behind those kept before; return how many there are."""
-        builder, (slots, high, count) = self.builder, arrays
-        counted = _at(builder, count.data, builder.mul(row, _long(8)), _LONG)
+    def lift(self, step: _Step, queries: int) -> ir.Value:
+        """Raise what is high to the scores of a block, in the columns that are its own."""
+        builder, nothing = self.builder, spread(self.builder, ir.Constant(FLOAT, float("-inf")))
+        width = cgutils.unpack_tuple(builder, self.arrays["high"].shape)[1]
+        begin = builder.urem(builder.mul(self.place, long(SLOTS)), width)
+        for scores, row, block, run in self._scores(step, queries):
+            which = builder.bitcast(self._number("may", block, HALF), ir.VectorType(ir.IntType(1), SLOTS))
+            some = builder.select(which, scores, nothing)
+            column = builder.add(begin, builder.mul(run, long(SLOTS)))
+            place = builder.mul(builder.add(builder.mul(row, width), column), long(4))
+            high = at(builder, self.arrays["high"].data, place, FLOATS)
+            before = builder.load(high, align=4)
+            builder.store(builder.select(builder.fcmp_ordered(">", some, before), some, before), high, align=4)
+        return long(0)
+
+    def _scores(self, step: _Step, queries: int) -> Iterator[tuple[ir.Value, ...]]:
+        """Yield, within loops over queries and blocks, 16 scores, their query, their block, and its place."""
+        builder, count = self.builder, self.count
+        sums = cgutils.alloca_once(builder, WORDS, size=RUN * queries)
+        sums.align = LINE
+        width = cgutils.unpack_tuple(builder, self.arrays["numbers"].shape)[1]
+        asked = at(builder, self.arrays["numbers"].data, builder.mul(self.first, width))
+        with cgutils.for_range(builder, count) as loop:
+            vectors = builder.mul(self._block(loop.index), builder.mul(width, long(SLOTS)))
+            factors = Factors(at(builder, self.arrays["codes"].data, vectors), asked, queries, width)
+            step.sums(builder, factors, builder.gep(sums, [builder.mul(loop.index, long(queries))]))
+        left = builder.sub(cgutils.unpack_tuple(builder, self.arrays["bias"].shape)[0], self.first)
+        rows = builder.select(builder.icmp_signed("<", left, long(queries)), left, long(queries))
+        with cgutils.for_range(builder, rows) as each:
+            row = builder.add(self.first, each.index)
+            bias = spread(builder, self._number("bias", row, WORD))
+            with cgutils.for_range(builder, count) as loop:
+                block = self._block(loop.index)
+                place = builder.add(builder.mul(loop.index, long(queries)), each.index)
+                total = builder.sub(builder.load(builder.gep(sums, [place]), align=LINE), bias)
+                worth = self._number("scales", builder.mul(block, long(SLOTS)), FLOATS)
+                yield builder.fmul(builder.sitofp(total, FLOATS), worth), row, block, loop.index
+
+    def _append(self, step: _Step, found: tuple[ir.Value, ir.Value], row: ir.Value, block: ir.Value) -> ir.Value:
+        """Write the slots and scores whose bits are set behind those kept before; return how many there are."""
+        builder, (bits, scores) = self.builder, found
+        counted = at(builder, self.arrays["kept"].data, builder.mul(row, long(8)), LONG)
         before = builder.load(counted)
-        room = cgutils.unpack_tuple(builder, slots.shape)[1]
-        place = builder.mul(builder.add(builder.mul(row, room), before), _long(4))
-        first = builder.trunc(builder.mul(self.block, _long(SLOTS)), _WORD)
-        names = builder.add(_spread(builder, first), ir.Constant(_WORDS, list(range(SLOTS))))
+        room = cgutils.unpack_tuple(builder, self.arrays["slots"].shape)[1]
+        place = builder.mul(builder.add(builder.mul(row, room), before), long(4))
+        first = builder.trunc(builder.mul(block, long(SLOTS)), WORD)
+        names = builder.add(spread(builder, first), ir.Constant(WORDS, list(range(SLOTS))))
         which = builder.bitcast(bits, ir.VectorType(ir.IntType(1), SLOTS))
-        self.step.store(builder, names, which, _at(builder, slots.data, place, _WORDS))
-        self.step.store(builder, scores, which, _at(builder, high.data, place, _FLOATS))
-        after = builder.add(before, builder.zext(builder.ctpop(bits), _LONG))
+        step.store(builder, names, which, at(builder, self.arrays["slots"].data, place, WORDS))
+        step.store(builder, scores, which, at(builder, self.arrays["high"].data, place, FLOATS))
+        after = builder.add(before, builder.zext(builder.ctpop(bits), LONG))
         builder.store(after, counted)
         return after
 
-    def _sums(self, begin: ir.Value, asked: list[ir.Value], starts: list[ir.Value], chunks: ir.Value) -> list[ir.Value]:
-        """Return for each query the sums of products of the block's vectors with it, begun at its start."""
-        builder, each = self.builder, _long(self.unrolled)
-        sums = [[cgutils.alloca_once(builder, _WORDS) for _ in range(self.unrolled)] for _ in asked]
-        for start, parts in zip(starts, sums, strict=True):
-            for step, part in enumerate(parts):
-                builder.store(start if step == 0 else _ZEROS, part)
+    def _number(self, array: str, place: ir.Value, kind: ir.Type) -> ir.Value:
+        """Return what stands at a place of an array, or from there on."""
+        size = long(2 if array == "may" else 4)
+        address = at(self.builder, self.arrays[array].data, self.builder.mul(place, size), kind)
+        return self.builder.load(address, align=size.constant)
 
-        def add(chunk: ir.Value, step: int) -> None:
-            vectors = builder.load(builder.gep(begin, [chunk]), align=1)
-            for query, parts in zip(asked, sums, strict=True):
-                word = _spread(builder, builder.load(builder.gep(query, [chunk]), align=1))
-                builder.store(self.step.multiply(builder, builder.load(parts[step]), vectors, word), parts[step])
-
-        whole = builder.udiv(chunks, each)
-        with cgutils.for_range(builder, whole) as loop:
-            for step in range(self.unrolled):
-                add(builder.add(builder.mul(loop.index, each), _long(step)), step)
-        if self.unrolled > 1:
-            with cgutils.for_range(builder, chunks, start=builder.mul(whole, each)) as loop:
-                add(loop.index, 0)
-        return [self._total([builder.load(part) for part in parts]) for parts in sums]
-
-    def _total(self, parts: list[ir.Value]) -> ir.Value:
-        if len(parts) == 1:
-            return parts[0]
-        half = len(parts) // 2
-        return self.builder.add(self._total(parts[:half]), self._total(parts[half:]))
-
-    def _number(self, array: Any, row: ir.Value, kind: ir.Type) -> ir.Value:
-        return self.builder.load(_at(self.builder, array.data, self.builder.mul(row, _long(4)), kind))
-
-
-def _at_once(builder: ir.IRBuilder, total: ir.Value, vectors: ir.Value, query: ir.Value) -> ir.Value:
-    """Add four products of bytes for each of 16 vectors: one instruction."""
-    kind = ir.FunctionType(_WORDS, [_WORDS] * 3)
-    multiply = cgutils.get_or_insert_function(builder.module, kind, "llvm.x86.avx512.vpdpbusd.512")
-    return builder.call(multiply, [total, vectors, query])
-
-
-def _by_pairs(builder: ir.IRBuilder, total: ir.Value, vectors: ir.Value, query: ir.Value) -> ir.Value:
-    """As :func:`_at_once` by products of 16-bit numbers, which any vector unit has."""
-    low, byte = ir.Constant(_WORDS, [0x00FF00FF] * SLOTS), ir.Constant(_WORDS, [8] * SLOTS)
-    eight = ir.Constant(_HALVES, [8] * 2 * SLOTS)
-    halves = builder.bitcast(query, _HALVES)
-    even = builder.bitcast(builder.and_(vectors, low), _HALVES), builder.ashr(builder.shl(halves, eight), eight)
-    odd = builder.bitcast(builder.and_(builder.lshr(vectors, byte), low), _HALVES), builder.ashr(halves, eight)
-    wide = ir.VectorType(_WORD, 2 * SLOTS)
-    for left, right in (even, odd):
-        product = builder.mul(builder.sext(left, wide), builder.sext(right, wide))
-        first, second = (
-            builder.shuffle_vector(product, product, ir.Constant(_WORDS, list(range(begin, 2 * SLOTS, 2))))
-            for begin in (0, 1)
-        )
-        total = builder.add(total, builder.add(first, second))
-    return total
+    def _block(self, run: ir.Value) -> ir.Value:
+        return self.builder.sext(self._number("order", self.builder.add(self.place, run), WORD), LONG)
 
 
 def _compressed(builder: ir.IRBuilder, values: ir.Value, which: ir.Value, place: ir.Value) -> None:
     """Store those of 16 values that are wanted, close together; what stands behind them is overwritten."""
-    name = "v16f32" if values.type == _FLOATS else "v16i32"
-    kind = ir.FunctionType(values.type, [values.type, values.type, which.type])
-    compress = cgutils.get_or_insert_function(builder.module, kind, f"llvm.x86.avx512.mask.compress.{name}")
+    name = "v16f32" if values.type == FLOATS else "v16i32"
     empty = ir.Constant(values.type, ir.Undefined)
+    compressed = call(builder, f"llvm.x86.avx512.mask.compress.{name}", values, empty, which, to=values.type)
     # In memory the same instruction takes a hundred cycles on some processors.
-    builder.store(builder.call(compress, [values, empty, which]), place, align=4)
+    builder.store(compressed, place, align=4)
 
 
 def _one_by_one(builder: ir.IRBuilder, values: ir.Value, which: ir.Value, place: ir.Value) -> None:
     """As :func:`_compressed`, on any processor."""
-    name = "v16f32" if values.type == _FLOATS else "v16i32"
-    kind = ir.FunctionType(ir.VoidType(), [values.type, place.type, which.type])
-    store = cgutils.get_or_insert_function(builder.module, kind, f"llvm.masked.compressstore.{name}")
-    builder.call(store, [values, place, which])
+    name = "v16f32" if values.type == FLOATS else "v16i32"
+    call(builder, f"llvm.masked.compressstore.{name}", values, place, which)
 
 
-def _long(value: int) -> ir.Constant:
-    return ir.Constant(_LONG, value)
+def _tiles(one: _Step, several: _Step, together: int, prepare: Any = no_tiles, finish: Any = no_tiles) -> Tiles:
+    keep_one = _scorer(lambda tile: tile.keep(one, 1))
+    keep_several = _scorer(lambda tile: tile.keep(several, together))
+    lift_one = _scorer(lambda tile: tile.lift(one, 1))
+    lift_several = _scorer(lambda tile: tile.lift(several, together))
+    return Tiles(keep_one, keep_several, lift_one, lift_several, prepare, finish, together)
 
 
-def _at(builder: ir.IRBuilder, base: ir.Value, offset: ir.Value, kind: ir.Type) -> ir.Value:
-    """Return the address so many bytes on."""
-    place = builder.gep(builder.bitcast(base, _BYTE.as_pointer()), [offset])
-    return builder.bitcast(place, kind.as_pointer())
+_portable = _Step(by_vectors(by_pairs), _one_by_one)
+_fast = _Step(by_vectors(at_once), _compressed)
+portable_tiles = _tiles(_portable, _portable, 4)
+fast_tiles = _tiles(_fast, _fast, 8)
+large_tiles = _tiles(_fast, _Step(by_tiles, _compressed), SLOTS, set_tiles, free_tiles)
+keep_one, keep_several, lift_one, lift_several, prepare, finish, TOGETHER = (
+    large_tiles if TILED else fast_tiles if FAST else portable_tiles
+)
+"""Score at most RUN blocks for one query, or for up to TOGETHER, and keep those vectors that are high enough.
 
-
-def _spread(builder: ir.IRBuilder, value: ir.Value) -> ir.Value:
-    """Return 16 times the same value."""
-    empty = ir.Constant(ir.VectorType(value.type, SLOTS), ir.Undefined)
-    first = builder.insert_element(empty, value, ir.Constant(_WORD, 0))
-    return builder.shuffle_vector(first, empty, _ZEROS)
-
-
-fast_tiles = tuple(_tile(_Step(_at_once, _compressed), queries) for queries in (1, TOGETHER))
-portable_tiles = tuple(_tile(_Step(_by_pairs, _one_by_one), queries) for queries in (1, TOGETHER))
-keep_one, keep_several = fast_tiles if FAST else portable_tiles
-"""Score the 16 vectors of a block for one query, or for TOGETHER, and keep those that are high enough.
-
-A score is (sum of code × query - bias) × scale.
+A score is (sum of code × query - bias) × scale. To lift is to keep nothing, but to raise asked.high [q, room] to the
+scores of what may be kept: of 16 numbers for each place of an order in turn, beginning again where there is no room;
+place and room must be multiples of RUN and 16 RUN.
 
 Args:
     blocks: The vectors; see codes.Blocks.
     may: uint16 [blocks], a bit set where a slot may be kept.
-    block: Which block.
-    asked: Of all queries: numbers int8 [q, width], bias int32 [q], least float32 [q]; what is kept, slots int32
-        [q, room], high float32 [q, room] and kept int64 [q], is written. There must be room for 16 more.
+    run: Blocks, int32 [m]; the place of the first among these, and the one after the last, at most RUN further on.
+    asked: Of all queries: numbers int8 [q, width], with rows up to a multiple of TOGETHER, bias int32 [q], least
+        float32 [q]; what is kept, slots int32 [q, room], high float32 [q, room] and kept int64 [q], is written. There
+        must be room for 16 RUN more.
     first: Which query is the first.
 
 Returns:
     The largest count of these queries that has grown, 0 where none has.
 """
-
-
-@machine_code
-def ordered(_context: Any, _score: Any) -> Any:
-    """Return an int32 for a float32, in the same order; not for NaN."""
-
-    def generate(_context: Any, builder: ir.IRBuilder, _signature: Any, arguments: Any) -> ir.Value:
-        bits = builder.bitcast(arguments[0], _WORD)
-        sign = builder.ashr(bits, ir.Constant(_WORD, 31))
-        return builder.xor(bits, builder.and_(sign, ir.Constant(_WORD, 0x7FFFFFFF)))
-
-    return types.int32(types.float32), generate
-
-
-@machine_code
-def ones(_context: Any, _word: Any) -> Any:
-    """Return how many bits of a uint16 are set."""
-
-    def generate(_context: Any, builder: ir.IRBuilder, _signature: Any, arguments: Any) -> ir.Value:
-        return builder.zext(builder.ctpop(arguments[0]), _LONG)
-
-    return types.int64(types.uint16), generate
-
-
-@machine_code
-def prefetch(_context: Any, array: Any, row: Any) -> Any:
-    """Ask memory for a row of an array [rows, columns], without waiting for it."""
-
-    def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
-        of = context.make_array(signature.args[0])(context, builder, arguments[0])
-        stride = cgutils.unpack_tuple(builder, of.strides)[0]
-        begin = builder.mul(arguments[1], stride)
-        kind = ir.FunctionType(ir.VoidType(), [_BYTE.as_pointer(), _WORD, _WORD, _WORD])
-        ask = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
-        to_read, to_stay, data = (ir.Constant(_WORD, number) for number in (0, 3, 1))
-        lines = builder.udiv(builder.add(stride, _long(_LINE - 1)), _long(_LINE))
-        with cgutils.for_range(builder, lines) as loop:
-            place = builder.add(begin, builder.mul(loop.index, _long(_LINE)))
-            builder.call(ask, [_at(builder, of.data, place, _BYTE), to_read, to_stay, data])
-        return context.get_dummy_value()
-
-    return types.void(array, types.intp), generate

@@ -6,7 +6,8 @@ import numpy as np
 from jaxtyping import Float32, Float64, Int32, Int64, UInt8, UInt16
 
 from towers.compiled import compiled
-from towers.index.block import BYTES, SLOTS, ones
+from towers.index.instructions import SLOTS, ones
+from towers.index.products import BYTES
 
 _LINE = 64
 _HIGHEST = 127

@@ -79,8 +79,8 @@ class IvfSearcher(BlockSearcher):
             vectors: What is new, [m, d].
             ids: What to call it, none of them here, [m].
         """
-        from towers.index.block import SLOTS
         from towers.index.codes import gathered
+        from towers.index.instructions import SLOTS
         from towers.index.lists import nearest_lists
 
         slots = self.slots

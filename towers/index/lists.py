@@ -6,13 +6,14 @@ import numpy as np
 from jaxtyping import Float32, Int32, Int64, UInt16
 
 from towers.compiled import compiled
-from towers.index.block import SLOTS
+from towers.index.block import RUN, lift_one
 from towers.index.codes import Blocks, Frame, blocks_of
+from towers.index.instructions import SLOTS
 from towers.index.look import Request, Stock, answer, gone_of
-from towers.index.scan import Found, Gone, begin, best_of, scan, shrink
+from towers.index.scan import AHEAD, Asked, Found, begin, scan, shrink
 
-_FIRST, _MORE = 32, 8
 _ROUND = 4
+_BINS = 1000
 _SAMPLE = 65_536
 _AT_ONCE = 1024
 
@@ -173,33 +174,61 @@ def _look_for(
     """Look into the lists of one query, in rounds that grow: after each it is known better what is worth a look."""
     row, k, effort = task
     asked, bounds, _ = found
-    done, wanted, each = 0, min(_FIRST, effort.probes), _ROUND
-    while True:
-        nearest, promises = _nearest(lists, aim, wanted)
-        while done < nearest.size:
-            least = asked.least[row] * bounds.unit[row] + bounds.base[row] if effort.stops else -np.inf
-            stop = done
-            while stop < min(done + each, nearest.size) and promises[stop] >= least:
-                stop += 1
-            if stop == done:
-                return
-            order = _blocks_of(lists.begins, nearest[done:stop], may)
-            scan(stock.blocks, may, order, found, (row, row + 1), k)
-            shrink(stock.blocks, found, row, k)
-            done, each = stop, 2 * each
-        if wanted == effort.probes or nearest.size < wanted:
+    nearest, promises = _nearest(lists, aim, effort.probes)
+    done, each = 0, _ROUND
+    while done < nearest.size:
+        least = asked.least[row] * bounds.unit[row] + bounds.base[row] if effort.stops else -np.inf
+        stop = done
+        while stop < min(done + each, nearest.size) and promises[stop] >= least:
+            stop += 1
+        if stop == done:
             return
-        wanted = min(wanted * _MORE, effort.probes)
+        order = _blocks_of(lists.begins, nearest[done:stop], may)
+        scan(stock.blocks, may, (order, order[AHEAD:]), found, (row, row + 1), k)
+        shrink(stock.blocks, found, row, k)
+        done, each = stop, 2 * each
 
 
 @compiled
 def _nearest(lists: Lists, aim: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the lists that promise the most, best first, and what they promise."""
-    asked, bounds = begin(aim, lists.frame, count)
-    found = (asked, bounds, Gone(np.zeros(2, np.int64), np.zeros(0, np.int32)))
-    scan(lists.centers, lists.centers.alive, lists.order, found, (np.int64(0), np.int64(1)), np.int64(count))
-    shrink(lists.centers, found, np.int64(0), np.int64(count))
-    return best_of(lists.centers, aim[0], asked.slots[0, : asked.kept[0]], count)
+    """Return the lists that promise the most, best first, and what they promise, as bytes tell."""
+    asked, bounds = begin(aim, lists.frame, 1)
+    size = (lists.order.size + RUN - 1) // RUN * RUN
+    scores = np.full((1, size * SLOTS), -np.inf, np.float32)
+    asked.bias[0] += np.int32(bounds.doubt[0] / 2)  # not the highest that they can be, but the likeliest
+    likely = Asked(asked.numbers, asked.bias, asked.least, asked.slots, scores, asked.kept)
+    for place in range(0, lists.order.size, RUN):
+        end = min(place + RUN, lists.order.size)
+        lift_one(lists.centers, lists.centers.alive, (lists.order, place, end), likely, 0)
+    nearest, promises = _about_falling(scores[0], count)
+    return nearest, promises * bounds.unit[0] + bounds.base[0]
+
+
+@compiled
+def _about_falling(scores: Float32[np.ndarray, " n"], count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the places of the highest finite scores, the highest first but for a thousandth of their range.
+
+    Returns:
+        The places, and no lower than the score of each, at most a thousandth of the range higher, what never rises.
+    """
+    high, low, some = -np.inf, np.inf, 0
+    for score in scores:
+        if score > -np.inf:
+            high, low, some = max(high, score), min(low, score), some + 1
+    step = (high - low) / _BINS if high > low else 1.0
+    ends = np.zeros(_BINS + 2, np.int64)
+    for score in scores:
+        if score > -np.inf:
+            ends[np.int64((high - score) / step) + 1] += 1
+    for each in range(1, ends.size):
+        ends[each] += ends[each - 1]
+    places, about = np.empty(some, np.int32), np.empty(some)
+    for place in range(scores.size):
+        if scores[place] > -np.inf:
+            bin_of = np.int64((high - scores[place]) / step)
+            places[ends[bin_of]], about[ends[bin_of]] = place, high - bin_of * step
+            ends[bin_of] += 1
+    return places[:count], about[:count]
 
 
 @compiled

@@ -6,10 +6,12 @@ import numpy as np
 from jaxtyping import Float32, Int32, Int64, UInt16
 
 from towers.compiled import compiled
-from towers.index.block import SLOTS, TOGETHER
+from towers.index.block import TOGETHER
 from towers.index.codes import Blocks, Frame, blocks_of
+from towers.index.guess import guess
+from towers.index.instructions import SLOTS
 from towers.index.places import among, places_of, set_of, slots_of
-from towers.index.scan import Found, Gone, begin, best_of, scan, shrink
+from towers.index.scan import AHEAD, Found, Gone, begin, best_of, scan, shrink
 
 _CHUNK = 128
 
@@ -62,18 +64,39 @@ class Request(NamedTuple):
 @compiled
 def look_everywhere(stock: Stock, request: Request) -> None:
     """Find the true best k of every query."""
+    asked, bounds = begin(request.queries, stock.frame, request.ids.shape[1])
+    look_through(stock, request, (asked, bounds, gone_of(stock, request)))
+
+
+@compiled
+def look_through(stock: Stock, request: Request, found: Found) -> None:
+    """Look at all vectors for every query, and answer."""
     q, k = request.ids.shape
-    asked, bounds = begin(request.queries, stock.frame, k)
-    found = (asked, bounds, gone_of(stock, request))
-    together = q // TOGETHER * TOGETHER
-    for start in range(0, stock.order.size, _CHUNK):
-        order = stock.order[start : start + _CHUNK]
-        for row in range(0, together, TOGETHER):
-            scan(stock.blocks, request.may, order, found, (row, row + TOGETHER), k)
-        for row in range(together, q):
-            scan(stock.blocks, request.may, order, found, (row, row + 1), k)
+    asked = found[0]
+    alone = stock.order, stock.order[AHEAD:]
+    if q == 1:
+        scan(stock.blocks, request.may, alone, found, (0, 1), k)
+    else:
+        guess(stock.blocks, request.may, stock.order, found, k)
+        _scan_for_all(stock, request.may, found, k)
     for row in range(q):
+        if not shrink(stock.blocks, found, row, k):
+            asked.least[row], asked.kept[row] = -np.inf, 0
+            scan(stock.blocks, request.may, alone, found, (row, row + 1), k)
+            shrink(stock.blocks, found, row, k)
         answer(stock, request, found, row)
+
+
+@compiled
+def _scan_for_all(stock: Stock, may: UInt16[np.ndarray, " blocks"], found: Found, k: int) -> None:
+    """Scan all blocks for all queries, some blocks at a time: so these are near when the next queries look at them."""
+    q = found[1].queries.shape[0]
+    for start in range(0, stock.order.size, _CHUNK):
+        order, after = stock.order[start : start + _CHUNK], stock.order[start + _CHUNK : start + 2 * _CHUNK]
+        for first in range(0, q, TOGETHER):
+            last = min(first + TOGETHER, q)
+            ahead = after[first * after.size // q : last * after.size // q]
+            scan(stock.blocks, may, (order, ahead), found, (first, last), k)
 
 
 @compiled
@@ -110,9 +133,8 @@ def gone_of(stock: Stock, request: Request) -> Gone:
 
 @compiled
 def answer(stock: Stock, request: Request, found: Found, row: int) -> None:
-    """Write the best k that have been found for a query."""
+    """Write the best k of what has been found for a query, and was shrunk."""
     asked, k = found[0], request.ids.shape[1]
-    shrink(stock.blocks, found, row, k)
     slots = asked.slots[row, : asked.kept[row]]
     _write(stock, request, row, best_of(stock.blocks, request.queries[row], slots, k))
 

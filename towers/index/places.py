@@ -4,7 +4,7 @@ import numpy as np
 from jaxtyping import Int32, Int64, UInt16
 
 from towers.compiled import compiled
-from towers.index.block import SLOTS
+from towers.index.instructions import SLOTS
 
 _SPREAD = np.uint64(0x9E3779B97F4A7C15)
 """2^64 over the golden ratio: the upper bits of products with it tell ids apart that differ little."""

@@ -6,11 +6,15 @@ import numpy as np
 from jaxtyping import Float32, Float64, Int8, Int32, Int64, UInt16
 
 from towers.compiled import compiled
-from towers.index.block import BYTES, SLOTS, keep_one, keep_several, ordered, prefetch
+from towers.index.block import RUN, TOGETHER, finish, keep_one, keep_several, prepare
 from towers.index.codes import Blocks, Frame
+from towers.index.instructions import LINE, SLOTS, ordered, prefetch
 from towers.index.places import among
+from towers.index.products import BYTES
 
-_AHEAD, _FAR_AHEAD = 4, 32
+AHEAD = 4
+"""Blocks that memory is asked for before they are looked at, where it is one query that looks."""
+_FAR_AHEAD = 32
 _MANY = 8
 _BINS = 255
 _HIGHEST = 127
@@ -20,7 +24,7 @@ class Asked(NamedTuple):
     """Queries as bytes, and what may be among the best k of each so far; see block.keep_one.
 
     Attributes:
-        numbers: Query × step as whole numbers, [q, width].
+        numbers: Query × step as whole numbers, [q or more, width].
         bias: 128 × their sum, less the error that is allowed for: so scores are the highest possible, [q].
         least: Score from which on a vector may be among the best k, [q].
         slots: Which vectors are kept, [q, room].
@@ -28,7 +32,7 @@ class Asked(NamedTuple):
         kept: How many they are, [q].
     """
 
-    numbers: Int8[np.ndarray, "q width"]
+    numbers: Int8[np.ndarray, "rows width"]
     bias: Int32[np.ndarray, " q"]
     least: Float32[np.ndarray, " q"]
     slots: Int32[np.ndarray, "q room"]
@@ -68,24 +72,27 @@ class Gone(NamedTuple):
 
 Found = tuple[Asked, Bounds, Gone]
 Rows = tuple[int, int]
+Orders = tuple[Int32[np.ndarray, " m"], Int32[np.ndarray, " ahead"]]
 
 
 @compiled
 def begin(queries: Float32[np.ndarray, "q d"], frame: Frame, k: int) -> tuple[Asked, Bounds]:
-    """Return queries as bytes, and room for their best."""
+    """Return queries as bytes, several of them filled up to a multiple of TOGETHER; and room for their best."""
     q, dim = queries.shape
     width = (dim + BYTES - 1) // BYTES * BYTES
-    room = 4 * k + 8 * SLOTS
+    room = 4 * k + 2 * RUN * SLOTS
+    rows = q if q == 1 else (q + TOGETHER - 1) // TOGETHER * TOGETHER
+    place = np.zeros(rows * width + LINE, np.int8)
+    start = -place.ctypes.data % LINE
     asked = Asked(
-        np.zeros((q, width), np.int8),
+        place[start : start + rows * width].reshape(rows, width),
         np.empty(q, np.int32),
-        np.empty(q, np.float32),
+        np.full(q, -np.inf, np.float32),
         np.empty((q, room), np.int32),
         np.empty((q, room), np.float32),
         np.zeros(q, np.int64),
     )
     bounds = Bounds(queries, np.empty(q, np.float32), np.empty(q, np.float32), np.empty(q), np.empty(q))
-    asked.least[:] = -np.inf
     for row in range(q):
         _as_bytes(asked, bounds, frame, row)
     return asked, bounds
@@ -120,33 +127,35 @@ def _as_bytes(asked: Asked, bounds: Bounds, frame: Frame, row: int) -> None:
 
 
 @compiled
-def scan(
-    blocks: Blocks, may: UInt16[np.ndarray, " blocks"], order: Int32[np.ndarray, " m"], found: Found, rows: Rows, k: int
-) -> None:
-    """Look through blocks in an order, for one query or for TOGETHER that share one reading of each.
+def scan(blocks: Blocks, may: UInt16[np.ndarray, " blocks"], orders: Orders, found: Found, rows: Rows, k: int) -> None:
+    """Look through blocks in an order, for one query or for up to TOGETHER that share one reading.
 
     Args:
         blocks: Where.
         may: 16 bits to a block, set where a slot may be returned.
-        order: Which blocks; those that are likely to hold the best come first.
+        orders: Which blocks, those that are likely to hold the best first; and which to ask memory for meanwhile.
         found: What is found so far; written.
         rows: The first query, and the one after the last.
         k: How many are wanted.
     """
-    asked = found[0]
+    (order, ahead), asked = orders, found[0]
     first, last = rows
-    full = asked.slots.shape[1] - SLOTS
-    for place in range(order.size):
-        block = order[place]
-        prefetch(blocks.codes, order[min(place + _AHEAD, order.size - 1)])
+    full = asked.slots.shape[1] - RUN * SLOTS
+    prepare(asked.numbers.shape[1])
+    each = 1 if last - first == 1 else RUN
+    for place in range(0, order.size, each):
+        end = min(place + each, order.size)
+        for later in range(place * ahead.size // order.size, end * ahead.size // order.size):
+            prefetch(blocks.codes, ahead[later])
         if last - first == 1:
-            most = keep_one(blocks, may, block, asked, first)
+            most = keep_one(blocks, may, (order, place, end), asked, first)
         else:
-            most = keep_several(blocks, may, block, asked, first)
+            most = keep_several(blocks, may, (order, place, end), asked, first)
         if most > full:
             for row in range(first, last):
                 if asked.kept[row] > full:
                     make_room(blocks, found, row, k)
+    finish()
 
 
 @compiled
@@ -154,7 +163,7 @@ def make_room(blocks: Blocks, found: Found, row: int, k: int) -> None:
     """Drop what cannot be among the best k any more; where that is little, settle what stays."""
     shrink(blocks, found, row, k)
     asked, bounds, _ = found
-    if asked.kept[row] > asked.slots.shape[1] - 4 * SLOTS:
+    if asked.kept[row] > asked.slots.shape[1] - (RUN + 4) * SLOTS:
         slots, scores = best_of(blocks, bounds.queries[row], asked.slots[row, : asked.kept[row]], k)
         for place in range(slots.size):
             exact = (np.float64(scores[place]) - bounds.base[row]) / bounds.unit[row]
@@ -164,8 +173,12 @@ def make_room(blocks: Blocks, found: Found, row: int, k: int) -> None:
 
 
 @compiled
-def shrink(blocks: Blocks, found: Found, row: int, k: int) -> None:
-    """Drop what the query must not be given, and what cannot be among its best k any more."""
+def shrink(blocks: Blocks, found: Found, row: int, k: int) -> bool:
+    """Drop what the query must not be given, and what cannot be among its best k any more.
+
+    Returns:
+        Whether k of what is kept are sure to reach the least score: so none of the best k was passed by.
+    """
     asked, bounds, gone = found
     slots, high, count = asked.slots[row], asked.high[row], asked.kept[row]
     own = gone.table[gone.begins[row] : gone.begins[row + 1]]
@@ -176,10 +189,11 @@ def shrink(blocks: Blocks, found: Found, row: int, k: int) -> None:
             kept += not among(own, slots[place])
         asked.kept[row] = count = kept
     if count < k:
-        return
-    low = np.empty(count, np.float32)
+        return asked.least[row] == -np.inf
+    low, sure = np.empty(count, np.float32), 0
     for place in range(count):
         low[place] = high[place] - bounds.doubt[row] * blocks.scales[slots[place]] - 2 * bounds.slack[row]
+        sure += low[place] >= asked.least[row]
     least = max(asked.least[row], about_kth_highest(low, k))
     kept = 0
     for place in range(count):
@@ -187,6 +201,7 @@ def shrink(blocks: Blocks, found: Found, row: int, k: int) -> None:
         slots[kept], high[kept] = slots[place], here
         kept += here >= least
     asked.kept[row], asked.least[row] = kept, least
+    return sure >= k
 
 
 @compiled

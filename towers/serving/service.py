@@ -142,8 +142,12 @@ class Service:
         """Keep events; they count in the next answer. Return for each whether it was new.
 
         Raises:
+            DataError: An id of another sort than the bundle's; nothing was kept.
             StoreAwayError: None was acknowledged.
         """
+        for event in events:
+            self._check_id("user", event.user_id)
+            self._check_id("video", event.video_id)
         return await self.store.append(events)
 
     async def put_videos(self, videos: Sequence[tuple[Id, Features]]) -> None:
@@ -154,7 +158,7 @@ class Service:
             StoreAwayError: Nothing was acknowledged.
         """
         for video, features in videos:
-            self._check_id(video)
+            self._check_id("video", video)
             check_features(self.version.bundle, features)
         await self._change([
             Change(kind=ChangeKind.put, id=video, time_ms=now_ms(), features=dict(said)) for video, said in videos
@@ -168,7 +172,7 @@ class Service:
             StoreAwayError: Nothing was acknowledged.
         """
         for video in videos:
-            self._check_id(video)
+            self._check_id("video", video)
         await self._change([Change(kind=ChangeKind.remove, id=video, time_ms=now_ms()) for video in videos])
 
     async def similar(self, video: Id, k: int) -> Candidates:
@@ -207,6 +211,7 @@ class Service:
         Raises:
             StoreAwayError: Nothing was acknowledged.
         """
+        self._check_id("user", user)
         await self._keep_now()
         await self._change([Change(kind=ChangeKind.erase, id=user, time_ms=now_ms())])
 
@@ -275,10 +280,11 @@ class Service:
             self.unkept += len(answers)
             _log.warning("%d answers were not kept: %s", len(answers), error)
 
-    def _check_id(self, video: Id) -> None:
-        texts = self.version.bundle.videos.is_string
-        if isinstance(video, str) != texts:
-            raise DataError(f"video {video!r} is not {'a text' if texts else 'a whole number'} as this bundle's are")
+    def _check_id(self, kind: str, given: Id) -> None:
+        bundle = self.version.bundle
+        texts = (bundle.users if kind == "user" else bundle.videos).is_string
+        if isinstance(given, str) != texts:
+            raise DataError(f"{kind} {given!r} is not {'a text' if texts else 'a whole number'} as this bundle's are")
 
 
 def now_ms() -> int:

@@ -143,6 +143,8 @@ def test_what_was_shown_is_remembered(start: Start, tiny_bundle: Path) -> None:
         ("POST", "/v1/candidates", f'{{"exclude": [{"1," * 60_000}1]}}', 413, "longer than"),
         ("POST", "/v1/events", '{"user_id": 1}', 400, "video_id"),
         ("POST", "/v1/events", '{"user_id": 1, "video_id": 2, "time_ms": 1e300}', 400, "time_ms"),
+        ("POST", "/v1/events", '{"user_id": "1", "video_id": 2}', 400, "user '1' is not a whole number"),
+        ("POST", "/v1/events", '[]', 400, "length >= 1"),
         ("PUT", "/v1/videos", '{"video_id": "text"}', 400, "no whole number|not a whole number"),
         ("PUT", "/v1/videos", '{"video_id": 5, "features": {"tags": "a"}}', 400, "list of names"),
         ("POST", "/v1/embeddings/videos", '{"ids": [5]}', 404, "video 5 is not among"),

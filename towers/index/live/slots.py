@@ -4,11 +4,11 @@ import numpy as np
 from jaxtyping import Float32, Int32, Int64, UInt16
 
 from towers.compiled import compiled
-from towers.index.block import SLOTS
 from towers.index.codes import clear_bits, fill, set_bits
-from towers.index.look import Request, Stock, answer
+from towers.index.instructions import SLOTS
+from towers.index.look import Request, Stock, look_through
 from towers.index.places import home, set_of, slots_of
-from towers.index.scan import Gone, begin, scan
+from towers.index.scan import Gone, begin
 
 
 @compiled
@@ -69,10 +69,7 @@ def look_at_recent(stock: Stock, request: Request, before: Int32[np.ndarray, " s
         own = set_of(alive_slots(stock, before, request.may, known, excluded))
         begins[row + 1] = begins[row] + own.size
         table[begins[row] : begins[row + 1]] = own
-    found = (asked, bounds, Gone(begins, table))
-    for row in range(q):
-        scan(stock.blocks, request.may, stock.order, found, (row, row + 1), k)
-        answer(stock, request, found, row)
+    look_through(stock, request, (asked, bounds, Gone(begins, table)))
 
 
 @compiled

@@ -94,6 +94,11 @@ class App:
         self._table = Table(self.routes)
         self._decoders = {route: msgspec.json.Decoder(route.body) for route in self.routes if route.body}
 
+    @property
+    def keyed(self) -> bool:
+        """Whether who asks must show a key."""
+        return self._door.keys is not None
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one connection's request, or follow the server's life."""
         if scope["type"] == "lifespan":

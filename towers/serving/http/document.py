@@ -1,6 +1,7 @@
 """The OpenAPI document, made from the table of routes."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -20,8 +21,8 @@ _WORDS = {
 _KEYED = {401: "No known key", 403: "The key may not do this", 429: "The key asks too often"}
 
 
-def document(routes: Sequence[Route]) -> dict[str, Any]:
-    """Return the document of all routes.
+def document(routes: Sequence[Route], *, keyed: bool = True) -> dict[str, Any]:
+    """Return the document of all routes; without keys where none are asked for.
 
     Example:
         >>> document([])["openapi"]
@@ -32,7 +33,9 @@ def document(routes: Sequence[Route]) -> dict[str, Any]:
     schema = dict(zip(map(id, types), schemas, strict=False))
     paths: dict[str, dict[str, Any]] = {}
     for route in routes:
-        paths.setdefault(route.path, {})[route.method.lower()] = _operation(route, schema, schemas[-1])
+        paths.setdefault(route.path, {})[route.method.lower()] = _operation(
+            route if keyed else replace(route, scope=None), schema, schemas[-1]
+        )
     return {
         "openapi": "3.1.0",
         "info": {"title": "towers", "version": __version__, "description": "Candidates for a short-video app"},

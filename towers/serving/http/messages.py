@@ -75,6 +75,9 @@ class EventIn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     request_id: Annotated[str, Meta(max_length=128)] = ""
 
 
+Events = Annotated[list[EventIn], Meta(min_length=1, max_length=10_000)]
+
+
 class EventsReply(msgspec.Struct, frozen=True):
     """How many events were new, and how many had come before; all are durable."""
 
@@ -87,6 +90,9 @@ class VideoIn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     video_id: Id
     features: Annotated[dict[str, Any], Meta(max_length=256)] = {}
+
+
+Videos = Annotated[list[VideoIn], Meta(min_length=1, max_length=10_000)]
 
 
 class VideosReply(msgspec.Struct, frozen=True):

@@ -40,7 +40,7 @@ def _hot() -> list[Route]:
             scope=Scope.write,
             handle=do.events,
             summary="Keep what users watched and were shown; it counts in the next answer",
-            body=said.EventIn | list[said.EventIn],
+            body=said.EventIn | said.Events,
             reply=said.EventsReply,
             faults=(*_TOLD, 408),
         ),
@@ -55,7 +55,7 @@ def _videos() -> list[Route]:
             scope=Scope.write,
             handle=do.put_videos,
             summary="Show videos from now on",
-            body=said.VideoIn | list[said.VideoIn],
+            body=said.VideoIn | said.Videos,
             reply=said.VideosReply,
             faults=(*_TOLD, 408),
         ),
@@ -159,7 +159,7 @@ def _around(app: "App") -> list[Route]:
         return Reply(await app.metrics.text(call.service), kind=KIND)
 
     async def openapi(_call: Call) -> Reply:
-        return Reply(document(app.routes))
+        return Reply(document(app.routes, keyed=app.keyed))
 
     return [
         Route(
