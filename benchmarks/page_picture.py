@@ -53,4 +53,4 @@ def take(address: str, user: str, picture: Path = PICTURE) -> None:
 
 
 if __name__ == "__main__":
-    take(*sys.argv[1:3])
+    take(sys.argv[1], sys.argv[2])

@@ -279,5 +279,8 @@ def test_people_need_another_scope_than_videos(tiny_bundle: Path, tmp_path: Path
 
 def test_the_document_tells_of_the_page(client: httpx.Client) -> None:
     document = client.get("/openapi.json").json()
-    assert "PageUser" in document["components"]["schemas"]
-    assert document["paths"]["/v1/page/users/{user_id}"]["get"]["security"] == [{"key": ["write"]}]
+    user = document["paths"]["/v1/page/users/{user_id}"]["get"]
+    assert [each["name"] for each in user["parameters"]] == ["user_id", "k"]
+    schema = user["responses"]["200"]["content"]["application/json"]["schema"]
+    assert schema == {"$ref": "#/components/schemas/PageUser"}
+    assert "because" in document["components"]["schemas"]["PageCandidate"]["required"]
