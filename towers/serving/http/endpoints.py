@@ -85,7 +85,7 @@ async def user(call: Call) -> Reply:
     who = user_of(call)
     kept = await call.service.export(who)
     events, answers = ([msgspec.to_builtins(each) for each in some] for some in (kept.events, kept.answers))
-    history = [(video, time_ms if time_ms > _UNKNOWN else None) for video, time_ms in kept.history]
+    history = [said.Watch(video, time_ms if time_ms > _UNKNOWN else None) for video, time_ms in kept.history]
     return Reply(said.UserReply(who, history, events, answers))
 
 

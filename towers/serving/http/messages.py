@@ -127,7 +127,7 @@ class UserReply(msgspec.Struct, frozen=True):
     """All that is known of a person: what they watched, the events that came, and what they were shown."""
 
     user_id: int | str
-    history: list[tuple[int | str, int | None]]
+    history: list[Watch]
     events: list[dict[str, Any]]
     answers: list[dict[str, Any]]
 

@@ -3,6 +3,7 @@
 import ipaddress
 import json
 import logging
+import signal
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,6 +80,8 @@ def serve(config: ServeConfig) -> None:
     app = make_app(config)
     log_as_json()
     server = uvicorn.Server(how_to_serve(app, config.host, config.port, config.stop_s))
+    for stop in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(stop, lambda *_: None)  # which the server raises again once it has stopped, as it was told to
     server.run()
     if app.failed is not None:
         raise app.failed
