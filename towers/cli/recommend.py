@@ -3,25 +3,13 @@
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from jaxtyping import Int64
-
 from towers.types import ConfigError
 
 if TYPE_CHECKING:
-    import pyarrow as pa
-
     from towers.publishing import Bundle
 
-TELLING = ("title", "tag", "categor", "genre", "author", "duration")
-"""Words in the names of the columns that tell a person most about a video."""
-OTHERS = 3
-"""How many columns are shown where none has such a name."""
 NAMED = 5
 """How many videos that the bundle does not know are named."""
-
-IN_MILLISECONDS = ("video_duration",)
-"""Columns of KuaiRand whose names do not say their unit."""
 
 
 @dataclass(kw_only=True)
@@ -76,6 +64,7 @@ def recommend(config: RecommendConfig) -> Shelf:
     """
     from towers.data.vocabulary import FIRST_ROW
     from towers.serving import Retriever
+    from towers.serving.facts import Facts
 
     retriever = Retriever.open(config.bundle)
     bundle = retriever.bundle
@@ -85,15 +74,16 @@ def recommend(config: RecommendConfig) -> Shelf:
         watched = [_id("history", video, texts=bundle.videos.is_string) for video in config.history]
     asked = retriever.only(config.where) if config.where else retriever
     found = asked.candidates(user, k=config.k, history=watched)
-    names, facts = _facts(bundle.video_table(), bundle.videos.rows(found.ids) - FIRST_ROW)
+    facts = Facts(bundle.video_table())
+    told = facts.of(bundle.videos.rows(found.ids) - FIRST_ROW)
     rows = [
         [str(place), str(video), f"{score:.3f}", *known]
-        for place, (video, score, known) in enumerate(zip(found.ids, found.scores, facts, strict=True), start=1)
+        for place, (video, score, known) in enumerate(zip(found.ids, found.scores, told, strict=True), start=1)
     ]
     above = [f"{_origin(bundle, user, watched)}; bundle version {found.bundle_version}"]
     above += [] if watched is None else _strangers(bundle, watched)
     notes = ["\n".join(above), *([found.short_because] if found.short_because else [])]
-    return Shelf(config.user or "without an id", ["rank", "video", "score", *names], rows, notes)
+    return Shelf(config.user or "without an id", ["rank", "video", "score", *facts.names], rows, notes)
 
 
 def _origin(bundle: "Bundle", user: int | str | None, watched: "list[int | str] | None") -> str:
@@ -140,22 +130,3 @@ def _id(option: str, text: str, *, texts: bool) -> int | str:
     if not -(2**63) <= number < 2**63:
         raise ConfigError(f"{option}={text}: this bundle's ids are whole numbers of 64 bits")
     return number
-
-
-def _facts(videos: "pa.Table", places: Int64[np.ndarray, " n"]) -> tuple[list[str], list[list[str]]]:
-    """Return the names of the telling columns, and for each place in the table what they say, as text."""
-    features = [name for name in videos.column_names if name not in {"video_row", "video_id", "known"}]
-    telling = [name for word in TELLING for name in features if word in name]
-    names = list(dict.fromkeys(telling))[: len(TELLING)] or features[:OTHERS]
-    columns = [[_text(name, value) for value in videos[name].take(places).to_pylist()] for name in names]
-    return names, [list(row) for row in zip(*columns, strict=True)] if names else [[] for _ in places]
-
-
-def _text(name: str, value: object) -> str:
-    if value is None:
-        return "–"
-    if isinstance(value, list):
-        return ", ".join(str(part) for part in value)
-    if isinstance(value, int | float) and (name.endswith("_ms") or name in IN_MILLISECONDS):
-        return f"{value / 1000:.1f} s"
-    return f"{value:.10g}" if isinstance(value, float) else str(value)

@@ -65,6 +65,13 @@ class Chooser:
             self._came.setdefault(each, set()).add(row)
         self._masks.clear()
 
+    def said_of(self, row: int) -> dict[str, list[str]] | None:
+        """Return what a video that has come since, or again, is said to be, by feature; None of one that has not."""
+        said = self._said.get(row)
+        if said is None:
+            return None
+        return {feature: sorted(value for name, value in said if name == feature) for feature in self.features}
+
     def mask(self, where: Where | None, ids: Ids | None, *, certain: bool = False) -> Mask:
         """Return the mask of the rows that suit both; see Retriever.only. If certain, a value must be known."""
         if where is not None and not isinstance(where, Mapping):

@@ -117,8 +117,10 @@ class Service:
         """What answers now."""
         return self.versions.current
 
-    async def candidates(self, ask: Ask, request_id: str, shown: Shown = _ALL) -> tuple[Candidates, bool]:
+    async def candidates(self, ask: Ask, request_id: str | None, shown: Shown = _ALL) -> tuple[Candidates, bool]:
         """Return the best videos for a user as they are by now, and whether their history could be asked for.
+
+        Without a request's id the answer is not remembered: nobody is shown it.
 
         Raises:
             ConfigError: A feature that there is not, k below 1.
@@ -132,7 +134,8 @@ class Service:
         else:
             ask = replace(ask, exclude=[*ask.exclude, *(video for video, _ in since)], forgotten=forgotten)
         found = await self.queue.answer(self._work(ask, shown))
-        self._remember(ask, request_id, found)
+        if request_id is not None:
+            self._remember(ask, request_id, found)
         return found, known
 
     async def record(self, events: Sequence[Event]) -> list[bool]:

@@ -79,6 +79,7 @@ class App:
     Attributes:
         service: What answers.
         metrics: What is counted.
+        keys: Who may ask; None where anybody may.
         failed: Why it could not start; None where it could.
         routes: All that can be asked.
     """
@@ -88,6 +89,7 @@ class App:
     def __init__(self, service: Service, door: Door | None = None) -> None:
         self.service, self._door = service, door or Door()
         self.metrics, self.failed = Metrics(service), None
+        self.keys = self._door.keys
         self.routes = routes(self)
         self._table = Table(self.routes)
         self._decoders = {route: msgspec.json.Decoder(route.body) for route in self.routes if route.body}

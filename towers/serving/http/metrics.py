@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
+from prometheus_client.samples import Sample
 
 from towers.serving.service import Service
 from towers.serving.store import Health
@@ -53,6 +54,11 @@ class Metrics:
         """Count events."""
         self._events.labels("no").inc(new)
         self._events.labels("yes").inc(repeated)
+
+    async def samples(self, service: Service) -> list[Sample]:
+        """Return all numbers one by one."""
+        self._state.health = await service.store.health()
+        return [sample for metric in self._registry.collect() for sample in metric.samples]
 
     async def text(self, service: Service) -> bytes:
         """Return all numbers as Prometheus reads them."""

@@ -8,6 +8,8 @@ from towers.serving.http.document import document
 from towers.serving.http.keys import Scope
 from towers.serving.http.metrics import KIND
 from towers.serving.http.routes import Call, Reply, Route
+from towers.serving.page.page import Page
+from towers.serving.page.routes import page_routes
 
 if TYPE_CHECKING:
     from towers.serving.http.app import App
@@ -17,7 +19,7 @@ _ASKED, _TOLD = (400, 503), (400, 413, 503)
 
 def routes(app: "App") -> list[Route]:
     """Return all routes of an app, those that are asked most first."""
-    return [*_hot(), *_videos(), *_people(), *_bundle(), *_around(app)]
+    return [*_hot(), *_videos(), *_people(), *_bundle(), *_around(app), *_page(app)]
 
 
 def _hot() -> list[Route]:
@@ -179,3 +181,7 @@ def _around(app: "App") -> list[Route]:
         Route(method="GET", path="/metrics", scope=None, handle=metrics, summary="Numbers for Prometheus"),
         Route(method="GET", path="/openapi.json", scope=None, handle=openapi, summary="This document"),
     ]
+
+
+def _page(app: "App") -> list[Route]:
+    return page_routes(Page(app.metrics, app.keys))
