@@ -1,8 +1,8 @@
-"""Who waits is answered in turn, and never for long."""
+"""Who waits is answered in turn, several together, and never for long."""
 
 import asyncio
 import time
-from functools import partial
+from collections.abc import Sequence
 
 import pytest
 
@@ -10,21 +10,27 @@ from towers.serving.queue import BusyError, Queue
 from towers.types import ConfigError
 
 
-def test_those_that_came_first_are_answered_first() -> None:
-    async def main() -> list[int]:
-        queue: Queue[None] = Queue(100, 1000.0)
-        done: list[int] = []
-        await asyncio.gather(*(queue.answer(partial(done.append, n)) for n in range(50)))
-        return done
+def test_those_that_came_first_are_answered_first_and_together() -> None:
+    turns: list[list[int]] = []
 
-    assert asyncio.run(main()) == list(range(50))
+    def answer_all(wishes: Sequence[int]) -> list[int]:
+        turns.append(list(wishes))
+        return [10 * wish for wish in wishes]
+
+    async def main() -> list[int]:
+        queue: Queue[int, int] = Queue(answer_all, 100, 1000.0)
+        return await asyncio.gather(*(queue.answer(n) for n in range(50)))
+
+    assert asyncio.run(main()) == [10 * n for n in range(50)]
+    assert [len(turn) for turn in turns] == [16, 16, 16, 2]
+    assert [wish for turn in turns for wish in turn] == list(range(50))
 
 
 def test_who_comes_to_a_full_line_is_refused_at_once_and_others_are_answered() -> None:
     async def main() -> tuple[list[object], int, int]:
-        queue: Queue[int] = Queue(3, 1000.0)
-        results = await asyncio.gather(*(queue.answer(partial(int, n)) for n in range(5)), return_exceptions=True)
-        return list(results), queue.refused, await queue.answer(lambda: 7)
+        queue: Queue[int, int] = Queue(list, 3, 1000.0)
+        results = await asyncio.gather(*(queue.answer(n) for n in range(5)), return_exceptions=True)
+        return list(results), queue.refused, await queue.answer(7)
 
     results, refused, later = asyncio.run(main())
     assert results[:3] == [0, 1, 2]
@@ -33,46 +39,62 @@ def test_who_comes_to_a_full_line_is_refused_at_once_and_others_are_answered() -
 
 
 def test_who_waited_too_long_is_refused_without_work() -> None:
-    async def main() -> tuple[list[object], list[int]]:
-        queue: Queue[None] = Queue(100, 30.0)
-        done: list[int] = []
+    done: list[int] = []
 
-        def work(n: int) -> None:
-            done.append(n)
-            until = time.monotonic() + 0.02
-            while time.monotonic() < until:
-                pass
+    def slowly(wishes: Sequence[int]) -> list[int]:
+        done.extend(wishes)
+        until = time.monotonic() + 0.05
+        while time.monotonic() < until:
+            pass
+        return list(wishes)
 
-        results = await asyncio.gather(*(queue.answer(partial(work, n)) for n in range(10)), return_exceptions=True)
-        return list(results), done
+    async def main() -> list[object]:
+        queue: Queue[int, int] = Queue(slowly, 100, 30.0)
+        return list(await asyncio.gather(*(queue.answer(n) for n in range(40)), return_exceptions=True))
 
-    results, done = asyncio.run(main())
-    assert done == [0, 1]
-    assert all(isinstance(each, BusyError) and "this request waited for" in str(each) for each in results[2:])
+    results = asyncio.run(main())
+    assert done == results[:16] == list(range(16))
+    assert all(isinstance(each, BusyError) and "this request waited for" in str(each) for each in results[16:])
 
 
 def test_an_error_reaches_who_asked_alone_and_who_has_gone_costs_nothing() -> None:
-    async def main() -> tuple[list[object], list[str]]:
-        queue: Queue[str] = Queue(100, 1000.0)
-        done: list[str] = []
+    seen: list[list[str]] = []
 
-        def work() -> str:
-            done.append("gone")
-            return "gone"
+    def answer_all(wishes: Sequence[str]) -> list[str | Exception]:
+        seen.append(list(wishes))
+        return [ValueError(wish) if wish == "bad" else wish for wish in wishes]
 
-        gone = asyncio.ensure_future(queue.answer(work))
+    async def main() -> list[object]:
+        queue: Queue[str, str] = Queue(answer_all, 100, 1000.0)
+        gone = asyncio.ensure_future(queue.answer("gone"))
         await asyncio.sleep(0)
-        asking = [queue.answer(lambda: str(1 // 0)), queue.answer(lambda: "fine")]
+        asking = [queue.answer("bad"), queue.answer("fine")]
         gone.cancel()
-        return list(await asyncio.gather(*asking, return_exceptions=True)), done
+        return list(await asyncio.gather(*asking, return_exceptions=True))
 
-    (failed, fine), done = asyncio.run(main())
-    assert isinstance(failed, ZeroDivisionError)
+    failed, fine = asyncio.run(main())
+    assert isinstance(failed, ValueError)
     assert fine == "fine"
-    assert done == []
+    assert [wish for turn in seen for wish in turn] == ["bad", "fine"]
+
+
+def test_an_error_of_the_work_itself_reaches_all_and_the_line_goes_on() -> None:
+    def answer_all(wishes: Sequence[int]) -> list[int]:
+        if 3 in wishes:
+            raise ZeroDivisionError("3")
+        return list(wishes)
+
+    async def main() -> tuple[list[object], int]:
+        queue: Queue[int, int] = Queue(answer_all, 100, 1000.0)
+        results = await asyncio.gather(*(queue.answer(n) for n in range(4)), return_exceptions=True)
+        return list(results), await queue.answer(7)
+
+    results, later = asyncio.run(main())
+    assert [type(each) for each in results] == [ZeroDivisionError] * 4
+    assert later == 7
 
 
 @pytest.mark.parametrize(("longest", "deadline"), [(0, 10.0), (5, 0.0)])
 def test_a_line_that_makes_no_sense_is_refused(longest: int, deadline: float) -> None:
     with pytest.raises(ConfigError, match=f"queue={longest} and deadline_ms={deadline}"):
-        Queue(longest, deadline)
+        Queue(list, longest, deadline)

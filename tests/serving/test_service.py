@@ -15,8 +15,9 @@ from towers.index import Exact
 from towers.publishing import PublishConfig, current_name, publish
 from towers.publishing.versions import point_to
 from towers.serving import Ask, Retriever, Way
-from towers.serving.service import Limits, Service, Shown
+from towers.serving.service import Limits, Service
 from towers.serving.store import Event, MemoryStore, SqliteStore, StoreAwayError
+from towers.serving.together import Shown
 from towers.types import BundleError, ConfigError, DataError
 
 USERS, VIDEOS = tiny.ids_of(tiny.USERS, string=False), tiny.ids_of(tiny.VIDEOS, string=False)

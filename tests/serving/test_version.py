@@ -15,6 +15,7 @@ from towers.index import Exact, Hnsw, Ivf
 from towers.publishing import Bundle, PublishConfig, publish
 from towers.serving import Ask, Candidates, Way
 from towers.serving.arrivals import arrived_vectors, check_features
+from towers.serving.together import Shown, Wish, answer_together
 from towers.serving.version import Version
 from towers.types import ConfigError, DataError
 
@@ -195,3 +196,27 @@ def test_lists_live_too_and_files_are_shared(tiny_dataset: Path, tmp_path: Path)
 def test_what_is_said_of_a_video_is_checked(bundle: Bundle, features: dict[str, Any], message: str) -> None:
     with pytest.raises(DataError, match=message):
         check_features(bundle, features)
+
+
+def test_what_is_asked_together_is_answered_as_if_alone(version: Version, string: bool) -> None:
+    users, videos, new = ids_for(string)
+    version.put(new[:2], [{"tags": ["a"]}, {}])
+    asks = [Ask(user, k, exclude=videos[:k]) for k, user in enumerate(users[:9], start=1)]
+    asks += [Ask(users[3], 60, since=[(new[0], DAY_MS)], time_ms=2 * DAY_MS), Ask(None, 60), Ask(users[0], 5)]
+    wishes = [Wish(ask, Shown()) for ask in asks]
+    wishes += [Wish(asks[0], Shown(only={"tags": "a"})), Wish(asks[1], Shown(allow=videos[:6])), Wish(asks[1], Shown())]
+    for wish, found in zip(wishes, answer_together(version, wishes), strict=True):
+        (alone,) = answer_together(version, [wish])
+        assert isinstance(found, Candidates)
+        assert isinstance(alone, Candidates)
+        assert (list(found.ids), found.way, found.short_because) == (list(alone.ids), alone.way, alone.short_because)
+        np.testing.assert_allclose(found.scores, alone.scores, atol=1e-6)
+
+
+def test_of_those_who_ask_together_only_who_asks_nonsense_is_refused(version: Version, string: bool) -> None:
+    users, _, _ = ids_for(string)
+    odd: Any = 7 if string else "text"
+    asks = [Ask(users[2], 5), Ask(odd, 5), Ask(users[3], 5, exclude=[odd]), Ask(users[4], 5)]
+    wishes = [*(Wish(ask, Shown()) for ask in asks), Wish(asks[0], Shown(only={"color": "red"}))]
+    found = answer_together(version, wishes)
+    assert [type(each) for each in found] == [Candidates, DataError, DataError, Candidates, ConfigError]

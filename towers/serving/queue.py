@@ -3,11 +3,12 @@
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
 from towers.types import ConfigError, TowersError
 
+Wish = TypeVar("Wish")
 Answer = TypeVar("Answer")
 _TURN = 16
 
@@ -16,14 +17,15 @@ class BusyError(TowersError):
     """Too much is asked at once; asking again a moment later helps."""
 
 
-class Queue(Generic[Answer]):
-    """Answers one after the other in the event loop's own thread, those that came first at first.
+class Queue(Generic[Wish, Answer]):
+    """Answers in the event loop's own thread, those that came first at first.
 
-    Handlers of all requests that have arrived put them in line, then as many as `_TURN` are answered before the loop
-    looks at its sockets again. So a connection costs no thread, and the line is the only place where anybody waits:
-    its length and the age of its head say how busy the service is.
+    Handlers of all requests that have arrived put them in line, then as many as `_TURN` are answered together before
+    the loop looks at its sockets again; nobody waits for others to come. So a connection costs no thread, and the line
+    is the only place where anybody waits: its length and the age of its head say how busy the service is.
 
     Args:
+        answer_all: Returns for each wish its answer or an error.
         longest: How many may wait; who comes then is refused.
         deadline_ms: Who has waited for longer is refused instead of answered.
 
@@ -31,13 +33,15 @@ class Queue(Generic[Answer]):
         refused: How many were refused since the start.
     """
 
-    def __init__(self, longest: int, deadline_ms: float) -> None:
+    def __init__(
+        self, answer_all: Callable[[Sequence[Wish]], Sequence[Answer | Exception]], longest: int, deadline_ms: float
+    ) -> None:
         if longest < 1 or deadline_ms <= 0:
             raise ConfigError(
                 f"queue={longest} and deadline_ms={deadline_ms} make no sense; give 1 or more, and above 0"
             )
-        self._longest, self._deadline_s = longest, deadline_ms / 1000
-        self._line: deque[tuple[float, Callable[[], Answer], asyncio.Future[Answer]]] = deque()
+        self._answer_all, self._longest, self._deadline_s = answer_all, longest, deadline_ms / 1000
+        self._line: deque[tuple[float, Wish, asyncio.Future[Answer]]] = deque()
         self._serving = False
         self.refused = 0
 
@@ -45,8 +49,8 @@ class Queue(Generic[Answer]):
         """Return how many wait."""
         return len(self._line)
 
-    async def answer(self, work: Callable[[], Answer]) -> Answer:
-        """Return what work returns, once it is its turn.
+    async def answer(self, wish: Wish) -> Answer:
+        """Return the answer to a wish, once it is its turn.
 
         Raises:
             BusyError: Too many wait, or this waited for too long.
@@ -55,25 +59,27 @@ class Queue(Generic[Answer]):
             raise self._busy(f"{len(self._line)} requests wait, which is the most")
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Answer] = loop.create_future()
-        self._line.append((time.monotonic(), work, future))
+        self._line.append((time.monotonic(), wish, future))
         if not self._serving:
             self._serving = True
             loop.call_soon(self._serve, loop)
         return await future
 
     def _serve(self, loop: asyncio.AbstractEventLoop) -> None:
-        for _ in range(min(_TURN, len(self._line))):
-            since, work, future = self._line.popleft()
-            if future.done():  # whoever asked has gone
-                continue
-            waited = time.monotonic() - since
-            if waited > self._deadline_s:
-                future.set_exception(self._busy(f"this request waited for {waited * 1000:.0f} ms"))
-                continue
-            try:
-                future.set_result(work())
-            except Exception as error:
-                future.set_exception(error)
+        now = time.monotonic()
+        turn: list[tuple[Wish, asyncio.Future[Answer]]] = []
+        while self._line and len(turn) < _TURN:
+            since, wish, future = self._line.popleft()
+            if now - since > self._deadline_s:
+                _settle(future, self._busy(f"this request waited for {(now - since) * 1000:.0f} ms"))
+            elif not future.done():  # or whoever asked has gone
+                turn.append((wish, future))
+        try:
+            answers: Sequence[Answer | Exception] = self._answer_all([wish for wish, _ in turn]) if turn else []
+        except Exception as error:
+            answers = [error] * len(turn)
+        for (_, future), answer in zip(turn, answers, strict=True):
+            _settle(future, answer)
         self._serving = bool(self._line)
         if self._serving:
             loop.call_soon(self._serve, loop)
@@ -81,3 +87,12 @@ class Queue(Generic[Answer]):
     def _busy(self, why: str) -> BusyError:
         self.refused += 1
         return BusyError(f"{why}; ask again a moment later")
+
+
+def _settle(future: asyncio.Future[Answer], answer: Answer | Exception) -> None:
+    if future.done():
+        return
+    if isinstance(answer, Exception):
+        future.set_exception(answer)
+    else:
+        future.set_result(answer)

@@ -3,20 +3,20 @@
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from zlib import crc32
 
 from towers.serving.arrivals import Features, check_features
 from towers.serving.asking import Ask
 from towers.serving.candidates import Candidates, Way
-from towers.serving.chosen import Where
 from towers.serving.queue import Queue
 from towers.serving.store import Answer, Change, ChangeKind, Event, Export, Id, Store, StoreAwayError
+from towers.serving.together import Shown, Wish, answer_together
 from towers.serving.version import Version
 from towers.serving.versions import Versions
-from towers.types import ConfigError, DataError, UnknownIdError
+from towers.types import ConfigError, DataError
 
 _log = logging.getLogger(__name__)
 _KEPT, _KEEP_EVERY_S = 10_000, 0.2
@@ -43,21 +43,6 @@ class Limits:
             raise ConfigError(f"remember={self.remember} must be a share, 0 to 1, and watch_s={self.watch_s} above 0")
 
 
-@dataclass(frozen=True, slots=True)
-class Shown:
-    """Which videos may be shown.
-
-    Attributes:
-        only: Those of these features.
-        without: None of these.
-        allow: None but these; None for all.
-    """
-
-    only: Where = field(default_factory=dict)
-    without: Where = field(default_factory=dict)
-    allow: Sequence[Id] | None = None
-
-
 _ALL = Shown()
 
 
@@ -80,7 +65,7 @@ class Service:
     def __init__(self, bundle: Path, store: Store, state: Path, limits: Limits | None = None) -> None:
         self._limits = limits or Limits()
         self.store, self.versions = store, Versions(bundle, store, state)
-        self.queue: Queue[Candidates] = Queue(self._limits.queue, self._limits.deadline_ms)
+        self.queue: Queue[Wish, Candidates] = Queue(self._together, self._limits.queue, self._limits.deadline_ms)
         self._answers: list[Answer] = []
         self._tasks: list[asyncio.Task[None]] = []
         self.unkept = 0
@@ -133,7 +118,7 @@ class Service:
             ask = replace(ask, since=since, forgotten=forgotten)
         else:
             ask = replace(ask, exclude=[*ask.exclude, *(video for video, _ in since)], forgotten=forgotten)
-        found = await self.queue.answer(self._work(ask, shown))
+        found = await self.queue.answer(Wish(ask, shown))
         if request_id is not None:
             self._remember(ask, request_id, found)
         return found, known
@@ -180,9 +165,8 @@ class Service:
 
         Raises:
             UnknownIdError: It is not known.
-            BusyError: Too much is asked at once.
         """
-        return await self.queue.answer(lambda: self.version.retriever.similar(video, k))
+        return self.version.retriever.similar(video, k)
 
     async def export(self, user: Id) -> Export:
         """Return all that was kept of a user since the bundle, and what the bundle knows of them, in their history.
@@ -231,21 +215,8 @@ class Service:
         erased = self.versions.erased
         return bool(erased) and isinstance(user, int | str) and erased.get(user, -1) >= self.version.made_ms
 
-    def _work(self, ask: Ask, shown: Shown) -> Callable[[], Candidates]:
-        def work() -> Candidates:
-            version = self.version
-            retriever = version.filtered(shown.only, shown.without)
-            if shown.allow is not None:
-                retriever = retriever.only(ids=shown.allow)
-            try:
-                return retriever.answer(ask)
-            except (ConfigError, DataError, UnknownIdError):
-                raise
-            except Exception:
-                _log.exception("the towers gave no answer; what is popular was shown")
-                return version.popular(ask)
-
-        return work
+    def _together(self, wishes: Sequence[Wish]) -> list[Candidates | Exception]:
+        return answer_together(self.version, wishes)
 
     def _remember(self, ask: Ask, request_id: str, found: Candidates) -> None:
         if self._limits.remember < 1 and crc32(request_id.encode()) >= self._limits.remember * 2**32:

@@ -12,8 +12,9 @@ from towers.serving.asking import Ask, Watched
 from towers.serving.candidates import Candidates
 from towers.serving.http import messages as said
 from towers.serving.http.routes import Call, Reply
-from towers.serving.service import Service, Shown, now_ms, path_of
+from towers.serving.service import Service, now_ms, path_of
 from towers.serving.store import Event, Id
+from towers.serving.together import Shown
 from towers.types import DataError
 
 K_SIMILAR = 1000
