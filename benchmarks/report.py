@@ -212,6 +212,11 @@ PLAIN = {
     ),
     "order": (("what",), ("cosine",)),
     "stores": (("store", "what"), ("p50_us", "p99_us", "per_second", "measured")),
+    "serving": (
+        ("bundle", "videos", "what", "connections"),
+        ("per_second", "p50_ms", "p99_ms", "p999_ms", "bad", "events_per_second", "events_p99_ms"),
+    ),
+    "serving_fresh": (("bundle", "videos", "what"), ("p50_ms", "p99_ms", "max_ms", "times")),
     "startup": (("what",), ("median_s", "peak_mb", "runs")),
     "engagement": (
         ("protocol", "model"),
