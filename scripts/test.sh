@@ -15,6 +15,7 @@ step "lint-imports"
 .venv/bin/lint-imports --no-logo
 step "codespell"
 "$python" -m codespell_lib
+bash scripts/audit.sh
 step "benchmarks/report.py --check"
 "$python" -m benchmarks.report --check
 step "pytest"

@@ -5,7 +5,6 @@ import itertools
 import os
 import resource
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -17,6 +16,7 @@ from types import ModuleType
 from typing import Any, TypeVar
 
 import towers
+from tests.processes import free_port
 
 if __name__ == "__main__":
     # Its __init__ would load torch, which takes a process of its own seconds.
@@ -229,12 +229,6 @@ class Server:
             self.process.terminate()
             self.process.communicate()
         shutil.rmtree(self.folder)
-
-
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
 
 
 if __name__ == "__main__":

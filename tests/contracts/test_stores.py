@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import structs
 
-from tests.stores import MAKERS, Place, Server, erase, event, free_port, put, remove
+from tests.processes import free_port
+from tests.stores import MAKERS, Place, Server, erase, event, put, remove
 from towers.serving.store import STORES, Answer, Change, Event, Export, Health, Id, Store
 from towers.types import ConfigError, DataError
 

@@ -53,7 +53,8 @@ class Versions:
         refused: The last version that was not adopted, until another one is.
         erased: Who was forgotten, and when, ms UTC.
         adopted: How many versions were adopted.
-        lag_s: How long the last change took from being asked for to being shown.
+        lag_s: How long the last change took from being asked for to being shown; 0 where none came since the start.
+        caught_up: When all changes of the store were known last, Unix time.
     """
 
     current: Version
@@ -62,7 +63,7 @@ class Versions:
         self._root, self._store, self._state = root, store, state
         self.refused: Refused | None = None
         self.erased: dict[Id, int] = {}
-        self.adopted, self.lag_s = 0, 0.0
+        self.adopted, self.lag_s, self.caught_up = 0, 0.0, 0.0
         self._changing, self._adopting = asyncio.Lock(), asyncio.Lock()
         self._opener, self._changer = ThreadPoolExecutor(1, "towers-open"), ThreadPoolExecutor(1, "towers-change")
         self._lock: IO[bytes] | None = None
@@ -81,7 +82,7 @@ class Versions:
         except BaseException:
             self._lock.close()
             raise
-        self.adopted = 1
+        self.adopted, self.lag_s = 1, 0.0
 
     async def close(self) -> None:
         """Close what is open."""
@@ -99,7 +100,10 @@ class Versions:
             StoreAwayError: The store cannot be reached.
         """
         async with self._changing:
-            await self._catch_up(self.current)
+            newest_ms = await self._catch_up(self.current)
+            self.caught_up = time.time()
+            if newest_ms is not None:
+                self.lag_s = max(0.0, self.caught_up - newest_ms / 1000)
 
     async def adopt(self, name: str | None = None) -> None:
         """Serve the bundle's current version, or make another one current and serve it.
@@ -178,7 +182,9 @@ class Versions:
         self._opener.submit(version.retriever.chooser.prepare)
         return version
 
-    async def _catch_up(self, version: Version) -> None:
+    async def _catch_up(self, version: Version) -> int | None:
+        """Return when the newest of the changes that it did not know was asked for, ms UTC; None where it knew all."""
+        newest_ms = None
         while changes := await self._store.changes(version.applied, _PUT_AT_ONCE):
             last = {(change.kind is ChangeKind.erase, change.id): change for change in changes}.values()
             await self._put(version, [change for change in last if change.kind is ChangeKind.put])
@@ -186,7 +192,8 @@ class Versions:
                 await self._in(self._changer, partial(version.remove, gone))
             self.erased |= {change.id: change.time_ms for change in last if change.kind is ChangeKind.erase}
             version.applied = changes[-1].number
-            self.lag_s = max(0.0, time.time() - changes[-1].time_ms / 1000)
+            newest_ms = changes[-1].time_ms
+        return newest_ms
 
     async def _put(self, version: Version, changes: list[Change]) -> None:
         suited = [change for change in changes if isinstance(change.id, str) == version.bundle.videos.is_string]

@@ -241,13 +241,13 @@ def test_numbers_count_what_happened(client: Client) -> None:
     client.put_videos({NEW: {}})
     text = httpx.get(f"{client.url}/metrics").text
     numbers = dict(line.rsplit(" ", 1) for line in text.splitlines() if not line.startswith("#"))
-    assert float(numbers['towers_requests_total{route="/v1/candidates",status="200"}']) == 2
-    assert float(numbers['towers_requests_total{route="/v1/candidates",status="400"}']) == 1
+    assert float(numbers['towers_requests_total{method="POST",route="/v1/candidates",status="200"}']) == 2
+    assert float(numbers['towers_requests_total{method="POST",route="/v1/candidates",status="400"}']) == 1
     assert float(numbers['towers_candidates_total{path="new_user"}']) == 1
     assert float(numbers['towers_candidates_total{path="personal"}']) == 1
     assert float(numbers['towers_events_total{repeated="yes"}']) == 1
     assert float(numbers["towers_index_videos"]) == 41
-    assert float(numbers['towers_request_seconds_count{route="/v1/candidates"}']) == 3
+    assert float(numbers['towers_request_duration_seconds_count{method="POST",route="/v1/candidates"}']) == 3
     assert not any(str(USERS[4]) in line or str(NEW) in line for line in text.splitlines())
 
 

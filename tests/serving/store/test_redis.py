@@ -11,7 +11,8 @@ from contextlib import ExitStack
 
 import pytest
 
-from tests.stores import Place, Server, erase, event, free_port, put
+from tests.processes import free_port
+from tests.stores import Place, Server, erase, event, put
 from towers.serving.store import RedisState, Store, StoreAwayError
 from towers.serving.store.redis import RedisStore
 from towers.types import ConfigError, DataError

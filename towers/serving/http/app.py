@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from towers.serving.http.keys import Key, Keys, clock
-from towers.serving.http.messages import CandidatesReply, EventsReply, Fault
+from towers.serving.http.messages import Fault
 from towers.serving.http.metrics import Metrics
 from towers.serving.http.routes import Call, Reply, Route, Table, query_of
 from towers.serving.http.table import routes
@@ -121,7 +121,7 @@ class App:
         except Exception as error:
             reply, more = self._fault(error, request_id, route)
         await _send(send, reply, request_id, more)
-        self._count(route, reply, time.perf_counter() - begin)
+        self.metrics.count(route, reply, time.perf_counter() - begin)
 
     def _let_in(self, route: Route | None, there: bool, headers: dict[bytes, bytes]) -> Route:
         if route is None:
@@ -181,13 +181,6 @@ class App:
             words = str(error) if isinstance(error, TowersError) else "something went wrong here; the log has more"
         more = {503: [(b"retry-after", b"1")], 429: [(b"retry-after", b"1")], 401: [(b"www-authenticate", b"Bearer")]}
         return Reply(Fault(words, request_id), status), more.get(status, [])
-
-    def _count(self, route: Route | None, reply: Reply, seconds: float) -> None:
-        self.metrics.count(route.path if route else "none", reply.status, seconds)
-        if isinstance(reply.body, CandidatesReply):
-            self.metrics.count_path(reply.body.path)
-        elif isinstance(reply.body, EventsReply):
-            self.metrics.count_events(reply.body.new, reply.body.repeated)
 
     async def _live(self, receive: Receive, send: Send) -> None:
         await receive()
