@@ -31,12 +31,14 @@ class Limits:
         deadline_ms: Who has waited for longer is refused.
         remember: Share of answers that are kept in the store, to be joined with what comes back.
         watch_s: How often the bundle's pointer is looked at.
+        measure_s: How often the index's recall is measured, where anything has changed.
     """
 
     queue: int = 512
     deadline_ms: float = 200.0
     remember: float = 1.0
     watch_s: float = 1.0
+    measure_s: float = 300.0
 
     def __post_init__(self) -> None:
         if not 0 <= self.remember <= 1 or self.watch_s <= 0:
@@ -86,6 +88,7 @@ class Service:
         self._tasks = [
             asyncio.create_task(self.versions.watch(self._limits.watch_s)),
             asyncio.create_task(self._keep()),
+            asyncio.create_task(self.versions.measure(self._limits.measure_s)),
         ]
 
     async def close(self) -> None:
@@ -207,7 +210,7 @@ class Service:
         if not isinstance(user, int | str):
             return [], True
         try:
-            return await self.store.history(user), True
+            return await self.store.history(user), not self.store.away
         except StoreAwayError:
             return [], False
 

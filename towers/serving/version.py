@@ -11,6 +11,8 @@ from jaxtyping import Float32, Int64
 
 from towers.data import TIME_UNKNOWN
 from towers.data.vocabulary import FIRST_ROW
+from towers.index import Mask
+from towers.index.live import Change
 from towers.publishing import Bundle
 from towers.serving.arrivals import Features, arrived_vectors
 from towers.serving.asking import Ask
@@ -111,13 +113,18 @@ class Version:
         return Candidates(self._catalogue.ids_of(rows), scores, Way.popular, why, 0, self.name)
 
     def warm(self) -> None:
-        """Answer once in every way, that nobody waits for machine code or pages."""
+        """Answer once in every way, that nobody waits for machine code or pages; nothing is changed by it."""
         known = self.bundle.users.known[:1].tolist()
         history = list(self.bundle.videos.ids_of_known(np.array([FIRST_ROW])))
         for user in [*known, None]:
             self.retriever.answer(Ask(user, 10))
             self.retriever.only(ids=history).without(ids=history).answer(Ask(user, 10, exclude=history))
             self.retriever.answer(Ask(user, 10, exclude=history, since=[(history[0], self.made_ms)]))
+        rows = np.array([FIRST_ROW])
+        vectors = arrived_vectors(self.bundle, history, [{}])
+        later, _ = self._catalogue.index.moment.after(Change(rows, vectors))
+        for allow in (None, Mask(rows)):
+            later.find(vectors, 1, [rows], allow)
 
     def __enter__(self) -> "Version":
         return self

@@ -157,6 +157,11 @@ class Live(Searcher):
         return self._current.now
 
     @property
+    def recall_built(self) -> float:
+        """What recall the lists of its main part had when they were made."""
+        return self._part.recall
+
+    @property
     def dim(self) -> int:
         """The number of dimensions."""
         return int(self._header["dim"])

@@ -1,6 +1,7 @@
 """The ASGI app: who asks, what for, and what is answered when something is wrong."""
 
 import asyncio
+import gc
 import logging
 import secrets
 import time
@@ -190,6 +191,9 @@ class App:
             self.failed = error
             await send({"type": "lifespan.startup.failed", "message": str(error)})
             return
+        # What is open stays: to look through it again and again for garbage would hold up all who ask.
+        gc.collect()
+        gc.freeze()
         await send({"type": "lifespan.startup.complete"})
         await receive()
         await self.service.close()

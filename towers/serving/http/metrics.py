@@ -155,6 +155,7 @@ class _State(Collector):
             "towers_store_waiting": ("Events and answers kept here until the store is back", self.health.waiting),
             "towers_index_videos": ("Videos that can be shown", len(moment)),
             "towers_index_recent": ("Videos that came since the index was built", len(moment.recent)),
+            "towers_index_recall": ("Share of the true best 100 found, as last measured", versions.recall),
             "towers_index_tombstones": ("Videos of the built index that went", moment.tombstones),
             "towers_change_lag_seconds": ("From the last change being asked for to being shown here", versions.lag_s),
             "towers_changes_applied": ("Number of the last change that is shown", version.applied),

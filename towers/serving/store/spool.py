@@ -24,8 +24,8 @@ from towers.serving.store.watched import with_more
 T = TypeVar("T")
 BATCH = 500
 """How many events and answers are delivered at once."""
-REMEMBERED = 1_000_000
-"""How many positives of known histories are kept in memory, of all users together; some 130 bytes each."""
+REMEMBERED = 1_000_000  # some 130 bytes each
+"""How many positives of known histories are kept in memory, of all users together."""
 PAUSES_S = (0.1, 5.0)
 """How long to wait before asking a store that is away again: at first, and at most."""
 
@@ -33,8 +33,7 @@ PAUSES_S = (0.1, 5.0)
 class SpooledStore(Store):
     """Keeps what comes while a store is away on this machine's disk, and delivers it when the store answers again.
 
-    While it is away:
-
+    Meanwhile:
     - Events and answers are acknowledged once they are durable here. They are delivered in the order in which they
       came, each once, also after a restart of this process; until all are, what comes joins them. Whether an event
       was new is said as far as it is known here.
@@ -182,11 +181,16 @@ class SpooledStore(Store):
             answers=[*known.answers, *(answer for answer in answers if answer.request_id not in shown)],
         )
 
+    @property
+    def away(self) -> str:
+        """Why histories are of before, as far as is known; empty where they are of now."""
+        return self._away
+
     async def health(self) -> Health:
         """Return whether the store is away, and how many events and answers wait here."""
-        if not self._away and (away := (await self._store.health()).away):
+        if not self.away and (away := (await self._store.health()).away):
             self._lost(away)
-        return Health(away=self._away, waiting=self._n)
+        return Health(away=self.away, waiting=self._n)
 
     async def _through(self, ask: Callable[[], Awaitable[T]]) -> T:
         if self._away:

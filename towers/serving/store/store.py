@@ -156,6 +156,11 @@ class Store(ABC):
             raise ConfigError(f"longest is {longest}; keep at least 1 positive of a user")
         self.longest = longest
 
+    @property
+    def away(self) -> str:
+        """Why histories are of before, as far as is known; empty where they are of now."""
+        return ""
+
     @abstractmethod
     async def open(self) -> None:
         """Get ready.
