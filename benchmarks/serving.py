@@ -5,7 +5,7 @@
 
 Needs wrk (Debian's package of that name). The server has one core and wrk the other; both are on this machine. Requests
 carry a key, a tenth of them a filter by feature and a tenth 50 videos to leave out; events of other connections come
-beside them at about a tenth of their number, and every answer is kept. `bare` is uvicorn with the smallest app that
+beside them at about a tenth of their number. `bare` is uvicorn with the smallest app that
 answers a hundred ids and scores. Latency is what wrk saw. Freshness is measured while 8 connections ask: from the
 first byte of a change to the last byte of an answer that shows it.
 With --videos a bundle of clustered made-up vectors is published first (a million: some minutes) and kept under --work.
@@ -126,12 +126,13 @@ def figures(load: subprocess.Popen[str]) -> Row:
     )
 
 
-def under_load(name: str, bundle: Bundle, folder: Path, key: str, seconds: float) -> list[Row]:
+def under_load(name: str, bundle: Bundle, folder: Path, key: str, arguments: argparse.Namespace) -> list[Row]:
     """Return rows of the service and the bare app, in turns, for each number of connections."""
     asked, told = bodies(bundle, folder)
+    seconds = arguments.seconds
     reads = script(folder, "reads", asked, key)
     rows, url, bare = [], f"http://127.0.0.1:{PORT}/v1/candidates", f"http://127.0.0.1:{BARE_PORT}/"
-    for connections in (1, 16, 64, 256):
+    for connections in arguments.connections:
         rate = 400.0
         for turn in range(2):
             # Each of 8 connections waits so long before it tells the next event.
@@ -144,6 +145,7 @@ def under_load(name: str, bundle: Bundle, folder: Path, key: str, seconds: float
             rows.append(row | {"what": "towers serve"} | seen | {"events_per_second": beside["per_second"]})
             rows[-1] |= {"events_p99_ms": beside["p99_ms"]}
             rows.append(row | {"what": "bare uvicorn"} | figures(wrk(bare, reads, connections, seconds / 2)))
+            rows[-1] |= {"events_per_second": "", "events_p99_ms": ""}
             print(rows[-2], rows[-1], sep="\n", flush=True)
     return rows
 
@@ -210,7 +212,7 @@ def measure(name: str, root: Path, folder: Path, arguments: argparse.Namespace) 
     state = folder / "state"
     shutil.rmtree(state, ignore_errors=True)
     options = [f"bundle={root}", f"state={state}", f"store.path={state / 'state.db'}", f"port={PORT}"]
-    options += [f"keys={folder / 'keys.json'}", "deadline_ms=2000"]
+    options += [f"keys={folder / 'keys.json'}", "deadline_ms=2000", f"remember={arguments.remember}"]
     serve = [sys.executable, "-c", "from towers.cli import main; raise SystemExit(main())", "serve", *options]
     (folder / "bare.py").write_text(BARE, encoding="utf-8")
     bare = [sys.executable, "-m", "uvicorn", "bare:app", "--app-dir", str(folder), "--port", str(BARE_PORT)]
@@ -221,11 +223,13 @@ def measure(name: str, root: Path, folder: Path, arguments: argparse.Namespace) 
         with process(serve, 1) as server, process([*bare, "--no-access-log", "--log-level", "error"], 1):
             start_s = wait_for(client, server)
             began = time.perf_counter()
-            rows = under_load(name, bundle, folder, key, arguments.seconds)
+            rows = under_load(name, bundle, folder, key, arguments)
             status = Path(f"/proc/{server.pid}/status").read_text(encoding="utf-8")
             peak = float(re.findall(r"VmHWM:\s+(\d+)", status)[0]) / 1024
             how = Circumstances(command=command, seed=0, seconds=time.perf_counter() - began, peak_mb=peak)
-            record("serving", [row | {"start_s": f"{start_s:.1f}"} for row in rows], how)
+            record(
+                "serving", [row | {"start_s": f"{start_s:.1f}", "remember": arguments.remember} for row in rows], how
+            )
             began = time.perf_counter()
             rows = fresh(name, bundle, folder, key, arguments.times)
             how = Circumstances(command=command, seed=0, seconds=time.perf_counter() - began, peak_mb=peak)
@@ -238,6 +242,8 @@ def main() -> None:
     parser.add_argument("--bundle", type=Path, help="folder that towers publish wrote")
     parser.add_argument("--videos", type=int, help="make a bundle of so many videos instead")
     parser.add_argument("--work", type=Path, default=Path("runs/serving"), help="folder for what is made")
+    parser.add_argument("--connections", type=int, nargs="+", default=[1, 16, 64, 256], help="of each load")
+    parser.add_argument("--remember", type=float, default=0.1, help="share of answers that the service keeps")
     parser.add_argument("--seconds", type=float, default=8, help="of each load")
     parser.add_argument("--times", type=int, default=300, help="how often freshness is measured")
     arguments = parser.parse_args()

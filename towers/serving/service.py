@@ -19,7 +19,7 @@ from towers.serving.versions import Versions
 from towers.types import ConfigError, DataError
 
 _log = logging.getLogger(__name__)
-_KEPT, _KEEP_EVERY_S = 10_000, 0.2
+_KEPT, _KEEP_EVERY_S = 10_000, 0.05
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +36,7 @@ class Limits:
 
     queue: int = 512
     deadline_ms: float = 200.0
-    remember: float = 1.0
+    remember: float = 0.1
     watch_s: float = 1.0
     measure_s: float = 300.0
 

@@ -116,7 +116,7 @@ def test_a_person_is_forgotten_everywhere(client: Client) -> None:
 
 
 def test_what_was_shown_is_remembered(start: Start, tiny_bundle: Path) -> None:
-    client = start(tiny_bundle)
+    client = start(tiny_bundle, remember=1.0)
     found = client.candidates(USERS[7], k=4)
     client.erase_user(USERS[8])  # what was answered is kept before anybody is forgotten
     kept = client.user(USERS[7])["answers"]

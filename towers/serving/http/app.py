@@ -196,6 +196,7 @@ class App:
         gc.freeze()
         await send({"type": "lifespan.startup.complete"})
         await receive()
+        gc.unfreeze()
         await self.service.close()
         await send({"type": "lifespan.shutdown.complete"})
 

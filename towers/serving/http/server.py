@@ -37,7 +37,7 @@ class ServeConfig:
     """How many requests may wait; who comes then gets 503."""
     deadline_ms: float = 200.0
     """Who has waited for longer gets 503."""
-    remember: float = 1.0
+    remember: float = 0.1
     """Share of answers that are kept in the store, to be joined with what comes back."""
     body_mb: float = 4.0
     """The longest body."""
@@ -79,6 +79,8 @@ def serve(config: ServeConfig) -> None:
     """
     app = make_app(config)
     log_as_json()
+    # By default a thread that writes to the store may keep the one that answers waiting for 5 ms.
+    sys.setswitchinterval(0.0005)
     server = uvicorn.Server(how_to_serve(app, config.host, config.port, config.stop_s))
     for stop in (signal.SIGTERM, signal.SIGINT):
         signal.signal(stop, lambda *_: None)  # which the server raises again once it has stopped, as it was told to
