@@ -106,7 +106,11 @@ class Database:
         return sqlite3.connect(self.path, timeout=LOCKED_S, isolation_level=None, check_same_thread=check_same_thread)
 
     def _prepare(self, writer: sqlite3.Connection) -> None:
-        known = self._is_known(writer)
+        writer.execute("BEGIN")  # or another process could make the file between two looks at it
+        try:
+            known = self._is_known(writer)
+        finally:
+            writer.execute("COMMIT")
         self._to_wal(writer)
         writer.execute("PRAGMA synchronous=FULL")
         writer.execute("PRAGMA secure_delete=ON")
