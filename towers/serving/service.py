@@ -41,8 +41,10 @@ class Limits:
     measure_s: float = 300.0
 
     def __post_init__(self) -> None:
-        if not 0 <= self.remember <= 1 or self.watch_s <= 0:
-            raise ConfigError(f"remember={self.remember} must be a share, 0 to 1, and watch_s={self.watch_s} above 0")
+        if not 0 <= self.remember <= 1:
+            raise ConfigError(f"remember is {self.remember}; give a share of answers, 0 to 1")
+        if self.watch_s <= 0 or self.measure_s <= 0:
+            raise ConfigError(f"watch_s={self.watch_s} and measure_s={self.measure_s} must be seconds above 0")
 
 
 _ALL = Shown()

@@ -42,19 +42,17 @@ class Wish:
 
 def answer_together(version: Version, wishes: Sequence[Wish]) -> list[Candidates | Exception]:
     """Return for each wish its answer, or the error of whoever asks; where the towers fail, what is popular."""
-    found: list[Candidates | Exception] = []
+    found: dict[int, Candidates | Exception] = {}
     by_retriever: dict[Retriever, list[int]] = {}
     for place, wish in enumerate(wishes):
         try:
             by_retriever.setdefault(_retriever(version, wish.shown), []).append(place)
-            found.append(DataError("not answered"))
         except _ASKERS as error:
-            found.append(error)
+            found[place] = error
     for retriever, places in by_retriever.items():
         asks = [wishes[place].ask for place in places]
-        for place, answer in zip(places, _answers(version, retriever, asks), strict=True):
-            found[place] = answer
-    return found
+        found |= zip(places, _answers(version, retriever, asks), strict=True)
+    return [found[place] for place in range(len(wishes))]
 
 
 def _retriever(version: Version, shown: Shown) -> Retriever:

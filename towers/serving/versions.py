@@ -154,7 +154,7 @@ class Versions:
                         seen = name
                         await self.adopt()
                 said = ""
-            except TowersError as error:
+            except (TowersError, OSError) as error:  # whatever it is, what comes later must be followed
                 if str(error) != said:
                     said = str(error)
                     _log.warning("%s", said)
@@ -173,17 +173,20 @@ class Versions:
                 self.recall = (await self._in(self._opener, version.catalogue.index.health)).recall
 
     async def _replace(self, name: str) -> None:
+        version: Version | None = None
         try:
             version = await self._opened(name)
             await self._catch_up(version)  # without holding up changes of the one that is served
-        except TowersError as error:
+            async with self._changing:
+                await self._catch_up(version)
+                old, self.current = self.current, version
+                self.recall = version.catalogue.index.recall_built
+        except (TowersError, OSError) as error:
             self.refused = Refused(name, str(error))
             _log.error("refused version %s, %s goes on: %s", name, self.current.name, error)
+            if version is not None:
+                await self._in(self._opener, version.close)
             raise
-        async with self._changing:
-            await self._catch_up(version)
-            old, self.current = self.current, version
-            self.recall = version.catalogue.index.recall_built
         self.refused, self.adopted = None, self.adopted + 1
         _log.info("adopted version %s in place of %s", name, old.name)
         await self._in(self._opener, old.close)

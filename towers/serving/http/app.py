@@ -95,11 +95,6 @@ class App:
         self._table = Table(self.routes)
         self._decoders = {route: msgspec.json.Decoder(route.body) for route in self.routes if route.body}
 
-    @property
-    def keyed(self) -> bool:
-        """Whether who asks must show a key."""
-        return self._door.keys is not None
-
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one connection's request, or follow the server's life."""
         if scope["type"] == "lifespan":
@@ -128,10 +123,10 @@ class App:
         if route is None:
             words = "this method is not for this path" if there else "there is no such path"
             raise RefusedError(405 if there else 404, f"{words}; see /openapi.json")
-        if route.scope is None or self._door.keys is None:
+        if route.scope is None or self.keys is None:
             return route
         kind, _, secret = headers.get(b"authorization", b"").partition(b" ")
-        key: Key | None = self._door.keys.find(secret.strip()) if kind.lower() == b"bearer" else None
+        key: Key | None = self.keys.find(secret.strip()) if kind.lower() == b"bearer" else None
         if key is None:
             raise RefusedError(401, "no known key; send it as in Authorization: Bearer towers-…")
         if route.scope not in key.scopes:

@@ -159,7 +159,7 @@ def _around(app: "App") -> list[Route]:
         return Reply(await app.metrics.text(call.service), kind=KIND)
 
     async def openapi(_call: Call) -> Reply:
-        return Reply(document(app.routes, keyed=app.keyed))
+        return Reply(document(app.routes, keyed=app.keys is not None))
 
     return [
         Route(
