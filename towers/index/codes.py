@@ -7,6 +7,7 @@ from jaxtyping import Float32, Float64, Int32, Int64, UInt8, UInt16
 
 from towers.compiled import compiled
 from towers.index.instructions import SLOTS, ones
+from towers.index.places import slot_of
 from towers.index.products import BYTES
 
 _LINE = 64
@@ -152,6 +153,22 @@ def clear_bits(words: UInt16[np.ndarray, " blocks"], slots: Int32[np.ndarray, " 
             count += (words[slot // SLOTS] & bit) != 0
             words[slot // SLOTS] &= ~bit
     return count
+
+
+@compiled
+def without_ids(
+    words: UInt16[np.ndarray, " blocks"],
+    places: Int32[np.ndarray, " places"],
+    ids: Int64[np.ndarray, " slots"],
+    unwanted: Int64[np.ndarray, " m"],
+) -> UInt16[np.ndarray, " blocks"]:
+    """Return words of one bit per slot less those of some ids; `places` is the table of `ids`, see places_of."""
+    left = words.copy()
+    for each in unwanted:
+        slot = slot_of(places, ids, each)
+        if slot >= 0:
+            left[slot // SLOTS] &= ~np.uint16(1 << (slot % SLOTS))
+    return left
 
 
 @compiled

@@ -119,6 +119,13 @@ class BlockSearcher(Searcher):
 
         return code_of(look_at, self._stock, np.zeros(0, np.int32))
 
+    @cached_property
+    def _without(self) -> Callable[..., Words]:
+        from towers.compiled import entry
+        from towers.index.codes import without_ids
+
+        return entry(without_ids, self._alive, self._stock.places, self._stock.blocks.ids, _NONE)
+
     def masks(self) -> list[Mask]:
         """Return the masks of ids that it was asked with, and that still live."""
         return self._bits.masks()
@@ -165,14 +172,10 @@ class BlockSearcher(Searcher):
 
     def _less(self, may: Words, ids: Int64[np.ndarray, " m"]) -> Words:
         """Return bits less those of some ids."""
-        from towers.index.codes import clear_bits
-
-        found = self._bits.of_ids(np.array(ids, np.int64))
-        if found.dtype == np.uint16:
-            return may & ~found
-        left = may.copy()
-        clear_bits(left, found)
-        return left
+        ids = np.ascontiguousarray(ids, np.int64)
+        if _DENSE * len(ids) > len(self._stock.blocks.ids):
+            return may & ~as_words(self._bits.of_ids(ids), len(may))
+        return self._without(may, self._stock.places, self._stock.blocks.ids, ids)
 
     @staticmethod
     def read_stock(folder: Path) -> "Stock":
@@ -220,10 +223,11 @@ def answered(
             look(whole)
         else:
             share(lambda rows: look(part(whole, rows)), q)
-    if most < k:
-        ids = np.pad(ids, ((0, 0), (0, k - most)), constant_values=-1)
-        scores = np.pad(scores, ((0, 0), (0, k - most)), constant_values=-np.inf)
-    return Hits(ids, scores)
+    if most == k:
+        return Hits(ids, scores)
+    wide = Hits(np.full((q, k), -1), np.full((q, k), -np.inf, np.float32))
+    wide.ids[:, :most], wide.scores[:, :most] = ids, scores
+    return wide
 
 
 def code_of(kernel: Any, stock: "Stock", *more: Any) -> Code:  # noqa: ANN401

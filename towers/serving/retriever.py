@@ -210,7 +210,9 @@ class Retriever:
         return self._user_tower.queries(replace(requests, history=places[:-1].reshape(history.shape)), users, vectors)
 
     def _first(self, k: int, found: Candidates, asked: Asked) -> Candidates:
-        """Return the best k of more."""
+        """Return the best k of as many or more."""
+        if len(found) == k and not found.short_because:
+            return found
         if len(found) >= k:
             return replace(found, ids=found.ids[:k], scores=found.scores[:k], short_because="")
         return replace(found, short_because=self._why_short(k, len(found), asked))

@@ -119,10 +119,10 @@ class Service:
         """
         since, known = await self._since(ask.user_id)
         forgotten = self._is_forgotten(ask.user_id)
-        if ask.history is None:
-            ask = replace(ask, since=since, forgotten=forgotten)
-        else:
+        if since and ask.history is not None:
             ask = replace(ask, exclude=[*ask.exclude, *(video for video, _ in since)], forgotten=forgotten)
+        elif since or forgotten:
+            ask = replace(ask, since=since if ask.history is None else (), forgotten=forgotten)
         found = await self.queue.answer(Wish(ask, shown))
         if request_id is not None:
             self._remember(ask, request_id, found)
