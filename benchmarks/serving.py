@@ -8,13 +8,14 @@ carry a key, a tenth of them a filter by feature and a tenth 50 videos to leave 
 beside them at about a tenth of their number. `bare` is uvicorn with the smallest app that
 answers a hundred ids and scores. Latency is what wrk saw. Freshness is measured while 8 connections ask: from the
 first byte of a change to the last byte of an answer that shows it.
+With --libreco SOURCES, a checkout of github.com/massquantity/LibRecommender, its own service takes turns with ours:
+over the same vectors, with a Redis server on port 6379, both on the server's core; it knows no filters, events or keys.
 With --videos a bundle of clustered made-up vectors is published first (a million: some minutes) and kept under --work.
 Rows go to benchmarks/results/serving.csv and serving_fresh.csv.
 """
 
 import argparse
 import json
-import os
 import random
 import re
 import shutil
@@ -29,10 +30,12 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.load import Row, figures, process, script, wrk
 from benchmarks.made_bundle import made_bundle
+from benchmarks.peers.__main__ import environment
 from benchmarks.record import CHECKOUT, Circumstances, record
 from towers.publishing import Bundle
-from towers.serving import Client
+from towers.serving import Client, Retriever
 from towers.serving.client import AnswerError
 from towers.serving.http.keys import KeyConfig, add_key
 
@@ -45,33 +48,10 @@ async def app(scope, receive, send):
     await send({"type": "http.response.start", "status": 200, "headers": head})
     await send({"type": "http.response.body", "body": answer})
 """
-LUA = """
-local bodies, n = {}, 0
-for line in io.lines("%s") do n = n + 1; bodies[n] = line end
-wrk.method, wrk.headers["content-type"], wrk.headers["authorization"] = "POST", "application/json", "Bearer %s"
-local at = math.random(n)
-request = function() at = at %% n + 1; return wrk.format(nil, nil, nil, bodies[at]) end
-%s
-done = function(summary, latency, requests)
-  local bad = summary.errors.status + summary.errors.connect + summary.errors.read + summary.errors.timeout
-  io.write(string.format("told %%d %%d %%d %%d %%d %%d\\n", summary.requests, summary.duration,
-    latency:percentile(50), latency:percentile(99), latency:percentile(99.9), bad))
-end
-"""
-PORT, BARE_PORT = 8711, 8712
-Row = dict[str, object]
-
-
-@contextmanager
-def process(command: list[str], core: int, **environment: str) -> Iterator[subprocess.Popen[bytes]]:
-    """Run a command on one core until the context ends."""
-    pinned = ["taskset", "-c", str(core), *command] if (os.cpu_count() or 1) > 1 else command
-    with subprocess.Popen(pinned, cwd=CHECKOUT, env=os.environ | environment) as running:
-        try:
-            yield running
-        finally:
-            running.terminate()
-            running.wait()
+FILLING = CHECKOUT / "benchmarks" / "peers" / "libreco_service.py"
+PORT, BARE_PORT, LIBRECO_PORT = 8711, 8712, 8713
+Others = dict[str, tuple[str, Path]]
+"""What is measured beside ours: of each name where it answers, and what wrk does."""
 
 
 def bodies(bundle: Bundle, folder: Path) -> tuple[Path, Path]:
@@ -99,38 +79,15 @@ def bodies(bundle: Bundle, folder: Path) -> tuple[Path, Path]:
     return asked, told
 
 
-def script(folder: Path, name: str, lines: Path, key: str, more: str = "") -> Path:
-    """Write what wrk does."""
-    path = folder / f"{name}.lua"
-    path.write_text(LUA % (lines, key, more), encoding="utf-8")
-    return path
-
-
-def wrk(url: str, lua: Path, connections: int, seconds: float) -> subprocess.Popen[str]:
-    """Begin a load."""
-    command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds:.0f}s", "-s", str(lua), url]
-    return subprocess.Popen(["taskset", "-c", "0", *command], stdout=subprocess.PIPE, text=True)
-
-
-def figures(load: subprocess.Popen[str]) -> Row:
-    """Wait for a load; return what it saw."""
-    said, _ = load.communicate()
-    found = re.search(r"told (\d+) (\d+) (\d+) (\d+) (\d+) (\d+)", said)
-    if found is None:
-        raise SystemExit(f"wrk failed: {said}")
-    count, micros, p50, p99, p999, bad = map(int, found.groups())
-    times = {"p50_ms": p50, "p99_ms": p99, "p999_ms": p999}
-    return (
-        {"per_second": f"{count / micros * 1e6:.0f}"} | {n: f"{t / 1e3:.2f}" for n, t in times.items()} | {"bad": bad}
-    )
-
-
-def under_load(name: str, bundle: Bundle, folder: Path, key: str, arguments: argparse.Namespace) -> list[Row]:
-    """Return rows of the service and the bare app, in turns, for each number of connections."""
+def under_load(
+    name: str, bundle: Bundle, folder: Path, key: str, others: Others, arguments: argparse.Namespace
+) -> list[Row]:
+    """Return rows of the service and of others, in turns, for each number of connections."""
     asked, told = bodies(bundle, folder)
     seconds = arguments.seconds
     reads = script(folder, "reads", asked, key)
-    rows, url, bare = [], f"http://127.0.0.1:{PORT}/v1/candidates", f"http://127.0.0.1:{BARE_PORT}/"
+    rows, url = [], f"http://127.0.0.1:{PORT}/v1/candidates"
+    others = {"bare uvicorn": (f"http://127.0.0.1:{BARE_PORT}/", reads)} | others
     for connections in arguments.connections:
         rate = 400.0
         for turn in range(2):
@@ -143,9 +100,10 @@ def under_load(name: str, bundle: Bundle, folder: Path, key: str, arguments: arg
             row = {"bundle": name, "videos": len(bundle.videos.known), "connections": connections, "round": turn}
             rows.append(row | {"what": "towers serve"} | seen | {"events_per_second": beside["per_second"]})
             rows[-1] |= {"events_p99_ms": beside["p99_ms"]}
-            rows.append(row | {"what": "bare uvicorn"} | figures(wrk(bare, reads, connections, seconds / 2)))
-            rows[-1] |= {"events_per_second": "", "events_p99_ms": ""}
-            print(rows[-2], rows[-1], sep="\n", flush=True)
+            nothing = {"events_per_second": "", "events_p99_ms": ""}
+            for what, (where, lua) in others.items():
+                rows.append(row | {"what": what} | figures(wrk(where, lua, connections, seconds / 2)) | nothing)
+            print(*rows[-1 - len(others) :], sep="\n", flush=True)
     return rows
 
 
@@ -190,6 +148,44 @@ def _is_shown(client: Client, video: int, *, there: bool) -> bool:
     return (client.candidates(None, k=1, allow=[video])["video_ids"] == [video]) == there
 
 
+@contextmanager
+def libreco(bundle: Bundle, folder: Path, arguments: argparse.Namespace) -> Iterator[Others]:
+    """Run LibRecommender's service over a bundle's vectors; nothing where its sources are not given."""
+    if arguments.libreco is None:
+        yield {}
+        return
+    place = folder / "libreco"
+    shutil.rmtree(place, ignore_errors=True)
+    place.mkdir()
+    python = environment("libreco-service", arguments.environments)
+    sources = subprocess.run(
+        ["git", "-C", str(arguments.libreco), "archive", "HEAD", "libserving"], check=True, stdout=subprocess.PIPE
+    )
+    subprocess.run(["tar", "-x", "-C", str(place)], input=sources.stdout, check=True)
+    retriever, users = Retriever(bundle), bundle.users.known
+    vectors = [retriever.embed_users(users[begin : begin + 4096]) for begin in range(0, len(users), 4096)]
+    rows = bundle.videos.rows(bundle.videos.known)
+    watched = bundle.positives.video_row.astype(np.int64) - rows[0]
+    told = {"users": np.concatenate(vectors), "videos": retriever.embed_videos(bundle.videos.known)}
+    told |= {"user_ids": users, "video_ids": bundle.videos.known, "watched": watched}
+    for what, array in (told | {"offsets": bundle.positives.offsets[bundle.users.rows(users[:1])[0] :]}).items():
+        np.save(place / f"{what}.npy", array)
+    redis = ["redis-server", "--port", "6379", "--save", "", "--dir", str(place), "--loglevel", "warning"]
+    # It says a line of each request.
+    serve = ["sh", "-c", 'exec "$@" >service.log 2>&1', "sh", str(python), "-m", "sanic"]
+    serve += ["sanic_serving.embed_deploy:app", f"--port={LIBRECO_PORT}", "--workers=1", "--no-access-logs"]
+    with process(redis, 1):
+        subprocess.run([str(python), str(FILLING), str(place)], check=True)
+        with process(serve, 1, folder=place / "libserving", PYTHONPATH="."):
+            while subprocess.run(["curl", "-s", f"http://127.0.0.1:{LIBRECO_PORT}/"], capture_output=True).returncode:
+                time.sleep(0.1)
+            lines = [json.loads(line)["user_id"] for line in (folder / "asked.txt").open(encoding="utf-8")]
+            asked = place / "asked.txt"
+            asked.write_text("".join(json.dumps({"user": str(user), "n_rec": 100}) + "\n" for user in lines))
+            url = f"http://127.0.0.1:{LIBRECO_PORT}/embed/recommend"
+            yield {"LibRecommender's service": (url, script(place, "reads", asked, ""))}
+
+
 def wait_for(client: Client, server: subprocess.Popen[bytes]) -> float:
     """Return how many seconds the server took to answer."""
     begin = time.perf_counter()
@@ -219,10 +215,12 @@ def measure(name: str, root: Path, folder: Path, arguments: argparse.Namespace) 
     with Client(f"http://127.0.0.1:{PORT}", timeout_s=30.0, tries=0) as client:
         with process(serve, 1) as server:
             wait_for(client, server)
-        with process(serve, 1) as server, process([*bare, "--no-access-log", "--log-level", "error"], 1):
+        bodies(bundle, folder)
+        bare += ["--no-access-log", "--log-level", "error"]
+        with libreco(bundle, folder, arguments) as others, process(bare, 1), process(serve, 1) as server:
             start_s = wait_for(client, server)
             began = time.perf_counter()
-            rows = under_load(name, bundle, folder, key, arguments)
+            rows = under_load(name, bundle, folder, key, others, arguments)
             status = Path(f"/proc/{server.pid}/status").read_text(encoding="utf-8")
             peak = float(re.findall(r"VmHWM:\s+(\d+)", status)[0]) / 1024
             how = Circumstances(command=command, seed=0, seconds=time.perf_counter() - began, peak_mb=peak)
@@ -241,6 +239,8 @@ def main() -> None:
     parser.add_argument("--bundle", type=Path, help="folder that towers publish wrote")
     parser.add_argument("--videos", type=int, help="make a bundle of so many videos instead")
     parser.add_argument("--work", type=Path, default=Path("runs/serving"), help="folder for what is made")
+    parser.add_argument("--libreco", type=Path, help="checkout of LibRecommender, whose service is measured too")
+    parser.add_argument("--environments", type=Path, default=Path("runs/peers"), help="folder of its environment")
     parser.add_argument("--connections", type=int, nargs="+", default=[1, 16, 64, 256], help="of each load")
     parser.add_argument("--remember", type=float, default=0.1, help="share of answers that the service keeps")
     parser.add_argument("--seconds", type=float, default=8, help="of each load")
