@@ -16,7 +16,7 @@ from towers.publishing import PublishConfig, current_name, publish
 from towers.publishing.versions import point_to
 from towers.serving import Ask, Retriever, Way
 from towers.serving.service import Limits, Service
-from towers.serving.store import Event, MemoryStore, SqliteStore, StoreAwayError
+from towers.serving.store import Change, Event, MemoryStore, SqliteStore, StoreAwayError
 from towers.serving.together import Shown
 from towers.types import BundleError, ConfigError, DataError
 
@@ -134,6 +134,35 @@ def test_what_is_published_meanwhile_is_adopted_by_itself(root: Path, tmp_path: 
         assert NEW in await ids(service, USERS[4])
 
     within(root, tmp_path, work, watch_s=0.05)
+
+
+def test_a_version_is_tried_again_when_the_store_was_away(root: Path, tmp_path: Path) -> None:
+    first, _ = versions(root)
+
+    class Away(MemoryStore):
+        times = 0
+
+        async def changes(self, after: int, most: int = 10_000) -> list[Change]:
+            if self.times and after == 0:  # as a version asks that is being opened
+                self.times -= 1
+                raise StoreAwayError("away for a moment")
+            return await super().changes(after, most)
+
+    async def main() -> None:
+        store = Away()
+        service = Service(root, store, tmp_path / "state", Limits(watch_s=0.05))
+        await service.open()
+        await service.put_videos([(NEW, {})])
+        store.times = 1
+        point_to(root, first)
+        async with asyncio.timeout(30):
+            while service.version.name != first:
+                await asyncio.sleep(0.01)
+        assert (store.times, service.versions.refused) == (0, None)
+        assert NEW in await ids(service)
+        await service.close()
+
+    asyncio.run(main())
 
 
 def test_no_answer_waits_or_fails_while_versions_change(root: Path, tmp_path: Path) -> None:
