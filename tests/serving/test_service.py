@@ -243,6 +243,57 @@ def test_where_the_towers_fail_the_popular_are_shown(
     within(root, tmp_path, work)
 
 
+def test_what_is_older_than_is_kept_is_dropped_and_still_hidden(root: Path, tmp_path: Path) -> None:
+    async def work(service: Service) -> None:
+        await service.record([
+            Event(event_id=str(n), user_id=USERS[1], video_id=VIDEOS[n % 20], time_ms=n) for n in range(700)
+        ])
+        async with asyncio.timeout(30):
+            while (await service.store.export(USERS[1])).events:
+                await asyncio.sleep(0.01)
+        assert len(await service.store.history(USERS[1])) == 700
+        assert not set(VIDEOS[:20]) & set(await ids(service, USERS[1]))
+
+    within(root, tmp_path, work, keep_days=1e-9, forget_s=0.01)
+
+
+def test_what_is_not_old_or_to_be_kept_for_ever_stays(root: Path, tmp_path: Path) -> None:
+    class Counting(MemoryStore):
+        asked = 0
+
+        async def forget_before(self, time_ms: int, most: int = 500) -> int:
+            self.asked += 1
+            return await super().forget_before(time_ms, most)
+
+    async def main(keep_days: float, times: int) -> None:
+        store = Counting()
+        service = Service(root, store, tmp_path / "state", Limits(keep_days=keep_days, forget_s=0.001))
+        await service.open()
+        await service.record([Event(event_id="1", user_id=USERS[1], video_id=VIDEOS[0], time_ms=0)])
+        async with asyncio.timeout(30):
+            while store.asked < times:
+                await asyncio.sleep(0)
+        assert len((await store.export(USERS[1])).events) == 1
+        await service.close()
+        assert (store.asked > 0) == (times > 0)
+
+    asyncio.run(main(keep_days=0.01, times=3))
+    asyncio.run(main(keep_days=0.0, times=0))
+
+
+@pytest.mark.parametrize(
+    ("limit", "words"),
+    [
+        ({"keep_days": -1.0}, "keep_days is -1.0; give days, or 0 to keep all for ever"),
+        ({"keep_days": float("nan")}, "keep_days is nan; give days"),
+        ({"forget_s": 0.0}, "forget_s is 0.0; give seconds above 0"),
+    ],
+)
+def test_limits_that_make_no_sense_are_refused(limit: dict[str, float], words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        Limits(**limit)  # type: ignore[arg-type]
+
+
 def test_ids_and_features_are_checked_before_anything_is_kept(root: Path, tmp_path: Path) -> None:
     async def work(service: Service) -> None:
         with pytest.raises(DataError, match="video 'x' is not a whole number"):

@@ -168,6 +168,10 @@ class SpooledStore(Store):
         """Return what came after a mark, without what waits, see Store."""
         return await self._through(lambda: self._store.log(after, most))
 
+    async def forget_before(self, time_ms: int, most: int = 500) -> int:
+        """Drop what came to the store before a moment, see Store; what waits has not come to it yet."""
+        return await self._through(lambda: self._store.forget_before(time_ms, most))
+
     async def export(self, user_id: Id) -> Export:
         """Return all that is known of a user, with what waits, see Store."""
         events, answers = self._waiting.of(user_id)
