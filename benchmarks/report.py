@@ -217,6 +217,13 @@ PLAIN = {
         ("per_second", "p50_ms", "p99_ms", "p999_ms", "bad", "events_per_second", "events_p99_ms"),
     ),
     "serving_fresh": (("bundle", "videos", "what"), ("p50_ms", "p99_ms", "max_ms", "times")),
+    "soak": (
+        ("bundle", "videos", "store", "minutes"),
+        (
+            *("capacity", "per_second", "reads", "events", "judged", "recall", "wrong", "lost", "kills", "versions"),
+            *("p50_ms", "p99_ms", "unanswered", "longest_start_s", "longest_adoption_s", "last_mb", "mb_per_hour"),
+        ),
+    ),
     "startup": (("what",), ("median_s", "peak_mb", "runs")),
     "engagement": (
         ("protocol", "model"),

@@ -3,6 +3,7 @@
 import asyncio
 import shutil
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import count
@@ -300,6 +301,51 @@ def test_the_log_goes_on_from_a_mark(place: Place) -> None:
         assert (await store.log(end))[0] == [event("other", user_id=8)]
         with pytest.raises(DataError, match="'nowhere' is no mark of this store's log"):
             await store.log("nowhere")
+
+    place.run(scenario)
+
+
+def later() -> int:
+    """Wait until the clock is beyond all that came so far; return that moment, ms UTC."""
+    now_ms = time.time_ns() // 1_000_000
+    while time.time_ns() // 1_000_000 <= now_ms:
+        pass
+    return now_ms + 1
+
+
+def test_what_came_before_a_moment_is_dropped_and_histories_stay(place: Place) -> None:
+    async def scenario(store: Store) -> None:
+        await store.append([event("a", time_ms=2**53), event("seen", positive=False), event("a", user_id=8)])
+        await store.answered([answer("r"), answer("r", None)])
+        _, mark = await store.log()
+        moment = later()
+        await store.append([event("b", time_ms=5, video_id=2)])
+        await store.answered([answer("r2")])
+        assert await store.forget_before(0) == 0
+        assert await store.forget_before(moment, most=2) == 2
+        assert len((await store.log())[0]) == 5
+        assert await store.forget_before(moment) == 3
+        assert await store.forget_before(moment) == 0
+        events, answers = [event("b", time_ms=5, video_id=2)], [answer("r2")]
+        assert (await store.log())[0] == (await store.log(mark))[0] == [*events, *answers]
+        assert await store.export(7) == Export(events=events, history=[(2, 5), (1, 2**53)], answers=answers)
+        assert await store.history(8) == [(1, 1000)]
+
+    place.run(scenario)
+
+
+def test_what_was_dropped_counts_again_and_comes_last_of_its_moment(place: Place) -> None:
+    async def scenario(store: Store) -> None:
+        await store.append([event(str(i), time_ms=5, video_id=9 - i) for i in range(4)])
+        await store.answered([answer("r")])
+        assert await store.forget_before(later()) == 5
+        assert await store.append([event("3", time_ms=5, video_id=6), event("9", time_ms=5)]) == [True, True]
+        await store.answered([answer("r"), answer("r")])
+        assert await store.history(7) == [(9, 5), (8, 5), (7, 5), (6, 5), (6, 5), (1, 5)]
+        assert len((await store.log())[0]) == 3
+        assert await store.change([erase(7)]) == 1
+        assert await store.forget_before(later()) == 0
+        assert await store.log() == ([], "")
 
     place.run(scenario)
 

@@ -16,7 +16,7 @@ from towers.publishing import PublishConfig, current_name, publish
 from towers.publishing.versions import point_to
 from towers.serving import Ask, Retriever, Way
 from towers.serving.service import Limits, Service
-from towers.serving.store import Event, MemoryStore, SqliteStore, StoreAwayError
+from towers.serving.store import Change, Event, MemoryStore, SqliteStore, StoreAwayError
 from towers.serving.together import Shown
 from towers.types import BundleError, ConfigError, DataError
 
@@ -136,6 +136,35 @@ def test_what_is_published_meanwhile_is_adopted_by_itself(root: Path, tmp_path: 
     within(root, tmp_path, work, watch_s=0.05)
 
 
+def test_a_version_is_tried_again_when_the_store_was_away(root: Path, tmp_path: Path) -> None:
+    first, _ = versions(root)
+
+    class Away(MemoryStore):
+        times = 0
+
+        async def changes(self, after: int, most: int = 10_000) -> list[Change]:
+            if self.times and after == 0:  # as a version asks that is being opened
+                self.times -= 1
+                raise StoreAwayError("away for a moment")
+            return await super().changes(after, most)
+
+    async def main() -> None:
+        store = Away()
+        service = Service(root, store, tmp_path / "state", Limits(watch_s=0.05))
+        await service.open()
+        await service.put_videos([(NEW, {})])
+        store.times = 1
+        point_to(root, first)
+        async with asyncio.timeout(30):
+            while service.version.name != first:
+                await asyncio.sleep(0.01)
+        assert (store.times, service.versions.refused) == (0, None)
+        assert NEW in await ids(service)
+        await service.close()
+
+    asyncio.run(main())
+
+
 def test_no_answer_waits_or_fails_while_versions_change(root: Path, tmp_path: Path) -> None:
     names = versions(root)
     alone = {name: list(Retriever.open(root / "versions" / name).candidates(USERS[4], 60).ids) for name in names}
@@ -212,6 +241,57 @@ def test_where_the_towers_fail_the_popular_are_shown(
         assert (found.way, len(found)) == (Way.popular, 5)
 
     within(root, tmp_path, work)
+
+
+def test_what_is_older_than_is_kept_is_dropped_and_still_hidden(root: Path, tmp_path: Path) -> None:
+    async def work(service: Service) -> None:
+        await service.record([
+            Event(event_id=str(n), user_id=USERS[1], video_id=VIDEOS[n % 20], time_ms=n) for n in range(700)
+        ])
+        async with asyncio.timeout(30):
+            while (await service.store.export(USERS[1])).events:
+                await asyncio.sleep(0.01)
+        assert len(await service.store.history(USERS[1])) == 700
+        assert not set(VIDEOS[:20]) & set(await ids(service, USERS[1]))
+
+    within(root, tmp_path, work, keep_days=1e-9, forget_s=0.01)
+
+
+def test_what_is_not_old_or_to_be_kept_for_ever_stays(root: Path, tmp_path: Path) -> None:
+    class Counting(MemoryStore):
+        asked = 0
+
+        async def forget_before(self, time_ms: int, most: int = 500) -> int:
+            self.asked += 1
+            return await super().forget_before(time_ms, most)
+
+    async def main(keep_days: float, times: int) -> None:
+        store = Counting()
+        service = Service(root, store, tmp_path / "state", Limits(keep_days=keep_days, forget_s=0.001))
+        await service.open()
+        await service.record([Event(event_id="1", user_id=USERS[1], video_id=VIDEOS[0], time_ms=0)])
+        async with asyncio.timeout(30):
+            while store.asked < times:
+                await asyncio.sleep(0)
+        assert len((await store.export(USERS[1])).events) == 1
+        await service.close()
+        assert (store.asked > 0) == (times > 0)
+
+    asyncio.run(main(keep_days=0.01, times=3))
+    asyncio.run(main(keep_days=0.0, times=0))
+
+
+@pytest.mark.parametrize(
+    ("limit", "words"),
+    [
+        ({"keep_days": -1.0}, "keep_days is -1.0; give days, or 0 to keep all for ever"),
+        ({"keep_days": float("nan")}, "keep_days is nan; give days"),
+        ({"forget_s": 0.0}, "forget_s is 0.0; give seconds above 0"),
+    ],
+)
+def test_limits_that_make_no_sense_are_refused(limit: dict[str, float], words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        Limits(**limit)  # type: ignore[arg-type]
 
 
 def test_ids_and_features_are_checked_before_anything_is_kept(root: Path, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ import logging
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from math import inf
 from pathlib import Path
 from zlib import crc32
 
@@ -20,6 +21,7 @@ from towers.types import ConfigError, DataError
 
 _log = logging.getLogger(__name__)
 _KEPT, _KEEP_EVERY_S = 10_000, 0.05
+_DAY_MS, _FORGET_EVERY_S = 86_400_000, 0.05
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +34,8 @@ class Limits:
         remember: Share of answers that are kept in the store, to be joined with what comes back.
         watch_s: How often the bundle's pointer is looked at.
         measure_s: How often the index's recall is measured, where anything has changed.
+        keep_days: How long the store keeps events and answers, from when they came; 0 for ever. Histories stay.
+        forget_s: How often it is looked for what is older.
     """
 
     queue: int = 512
@@ -39,12 +43,17 @@ class Limits:
     remember: float = 0.1
     watch_s: float = 1.0
     measure_s: float = 300.0
+    keep_days: float = 30.0
+    forget_s: float = 3600.0
 
     def __post_init__(self) -> None:
         if not 0 <= self.remember <= 1:
             raise ConfigError(f"remember is {self.remember}; give a share of answers, 0 to 1")
-        if self.watch_s <= 0 or self.measure_s <= 0:
-            raise ConfigError(f"watch_s={self.watch_s} and measure_s={self.measure_s} must be seconds above 0")
+        for name in ("watch_s", "measure_s", "forget_s"):
+            if getattr(self, name) <= 0:
+                raise ConfigError(f"{name} is {getattr(self, name)}; give seconds above 0")
+        if not 0 <= self.keep_days < inf:
+            raise ConfigError(f"keep_days is {self.keep_days}; give days, or 0 to keep all for ever")
 
 
 _ALL = Shown()
@@ -92,6 +101,8 @@ class Service:
             asyncio.create_task(self._keep()),
             asyncio.create_task(self.versions.measure(self._limits.measure_s)),
         ]
+        if self._limits.keep_days:
+            self._tasks.append(asyncio.create_task(self._forget()))
 
     async def close(self) -> None:
         """Finish what was begun, keep what was answered, and let go of all."""
@@ -255,6 +266,16 @@ class Service:
         except StoreAwayError as error:
             self.unkept += len(answers)
             _log.warning("%d answers were not kept: %s", len(answers), error)
+
+    async def _forget(self) -> None:
+        """Have the store drop what is old, a little at a time: what else is asked of it comes between."""
+        while True:
+            try:
+                while await self.store.forget_before(now_ms() - round(self._limits.keep_days * _DAY_MS)):
+                    await asyncio.sleep(_FORGET_EVERY_S)
+            except StoreAwayError as error:
+                _log.warning("what is older than %g days stays for now: %s", self._limits.keep_days, error)
+            await asyncio.sleep(self._limits.forget_s)
 
     def _check_id(self, kind: str, given: Id) -> None:
         bundle = self.version.bundle

@@ -15,7 +15,7 @@ from typing import IO, TypeVar
 
 from towers.publishing import Bundle, current_name, point_to, version_names
 from towers.serving.arrivals import arrived_vectors
-from towers.serving.store import Change, ChangeKind, Id, Store
+from towers.serving.store import Change, ChangeKind, Id, Store, StoreAwayError
 from towers.serving.version import Version
 from towers.types import BundleError, ConfigError, TowersError
 
@@ -141,7 +141,8 @@ class Versions:
     async def watch(self, pause_s: float) -> None:
         """Follow the bundle's pointer, and the store's changes that others take in, until cancelled.
 
-        A version that was refused is not tried again until the pointer has moved.
+        A version that was refused is not tried again until the pointer has moved, unless the store was away: what it
+        knows is part of every version.
         """
         seen, looked, said = self.current.name, time.monotonic(), ""
         while True:
@@ -151,8 +152,12 @@ class Versions:
                 if time.monotonic() - looked > pause_s:
                     looked, name = time.monotonic(), current_name(self._root)
                     if name != seen:
-                        seen = name
-                        await self.adopt()
+                        before, seen = seen, name
+                        try:
+                            await self.adopt()
+                        except StoreAwayError:
+                            seen = before
+                            raise
                 said = ""
             except (TowersError, OSError) as error:  # whatever it is, what comes later must be followed
                 if str(error) != said:

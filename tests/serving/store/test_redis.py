@@ -13,7 +13,7 @@ import pytest
 
 from tests.processes import free_port
 from tests.stores import Place, Server, erase, event, put
-from towers.serving.store import RedisState, Store, StoreAwayError
+from towers.serving.store import RedisState, Store, StoreAwayError, redis_scripts
 from towers.serving.store.redis import RedisStore
 from towers.types import ConfigError, DataError
 
@@ -136,6 +136,36 @@ def test_what_is_erased_leaves_no_key(server: Server, place: Place) -> None:
     assert len([key for key in keys if key.endswith("i8")]) == 2
 
 
+def test_what_is_dropped_leaves_histories_alone(server: Server, place: Place) -> None:
+    async def scenario(store: Store) -> None:
+        await store.append([event("a"), event("a", user_id=8)])
+        assert await store.forget_before(2**53) == 2
+
+    place.run(scenario)
+    keys = server.ask("keys", "*").split()
+    assert sorted(key.rpartition("}:")[2] for key in keys if "log" not in key and "layout" not in key) == [
+        "history:i7",
+        "history:i8",
+    ]
+
+
+def test_what_came_again_since_keeps_its_mark(server: Server) -> None:
+    async def scenario() -> None:
+        store = RedisStore(server.url, parts=1)
+        await store.open()
+        await store.append([event("a")])
+        first = "return redis.call('XRANGE', KEYS[1], '-', '+')[1][1]"
+        place = server.ask("eval", first, "1", "towers:{0}:log").strip()
+        await store.change([erase(7)])
+        await store.append([event("a")])
+        keys = ("towers:{0}:log", "towers:{0}:marks:i7")
+        assert server.ask("eval", redis_scripts.FORGET, "2", *keys, place, "ea") == "0\n"
+        assert await store.append([event("a")]) == [False]
+        await store.close()
+
+    asyncio.run(scenario())
+
+
 def test_a_cluster_of_two_keeps_each_user_on_one() -> None:
     nodes = [Server(free_port()) for _ in range(2)]
     with ExitStack() as undo:
@@ -170,7 +200,8 @@ def _check_cluster(nodes: list[Server]) -> None:
 
 
 def test_without_the_extra_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(sys.modules, "towers.serving.store.redis")
+    for module in ("redis", "redis_client"):
+        monkeypatch.delitem(sys.modules, f"towers.serving.store.{module}")
     monkeypatch.setitem(sys.modules, "redis.asyncio", None)
     with pytest.raises(ConfigError, match=r"store=redis needs redis\.asyncio; pip install 'towers\[redis\]'"):
         RedisState().make()

@@ -311,6 +311,21 @@ def test_of_known_histories_the_oldest_go_when_there_are_too_many(server: Server
     asyncio.run(scenario())
 
 
+def test_who_has_watched_nothing_counts_as_one_positive(server: Server, tmp_path: Path) -> None:
+    async def scenario() -> None:
+        store = SpooledStore(RedisStore(server.url), tmp_path / "spool.db", remembered=10)
+        await store.open()
+        for user in (1, 2):
+            await store.append([event(str(i), user_id=user, time_ms=i) for i in range(2)])
+        strangers = [await store.history(user) for user in range(100, 107)]
+        server.kill()
+        assert strangers == [[]] * 7
+        assert [len(await store.history(user)) for user in (1, 2)] == [0, 2]
+        await store.close()
+
+    asyncio.run(scenario())
+
+
 def test_the_option_says_whether_there_is_a_spool(tmp_path: Path) -> None:
     assert isinstance(RedisState(spool=str(tmp_path / "spool.db")).make(), SpooledStore)
     assert isinstance(RedisState(spool="").make(), RedisStore)

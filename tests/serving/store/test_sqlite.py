@@ -7,12 +7,15 @@ import shlex
 import signal
 import sqlite3
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
 
 from tests.stores import Place, erase, event, largest_file, put
 from towers.serving.store import Answer, SqliteStore, Store, StoreAwayError
+from towers.serving.store.sqlite import LAYOUT
+from towers.serving.store.watched import pack
 from towers.types import DataError
 
 ROUNDS = int(os.environ.get("TOWERS_KILLS", "24"))
@@ -146,8 +149,29 @@ def test_a_file_of_another_version_is_refused_by_name(place: Place) -> None:
     other = sqlite3.connect(place.where)
     other.execute("PRAGMA user_version=9")
     other.close()
-    with pytest.raises(DataError, match=r"state\.db is a store of version 9; this version of towers reads 1"):
+    with pytest.raises(DataError, match=r"state\.db is a store of version 9; this version of towers reads 2"):
         place.run(lambda store: store.health())
+
+
+def test_a_file_that_did_not_keep_when_things_came_does_so_from_now_on(place: Place) -> None:
+    Path(place.where).parent.mkdir(parents=True, exist_ok=True)
+    with sqlite3.connect(place.where) as old:
+        for statement in LAYOUT.tables:
+            old.execute(statement.replace("came_ms INTEGER NOT NULL, ", ""))
+        old.execute("INSERT INTO log (user, kind, id, body) VALUES (7, 0, 'a', ?)", (pack(event("a")),))
+        old.execute(f"PRAGMA application_id={LAYOUT.mark}")
+        old.execute("PRAGMA user_version=1")
+    old.close()
+    before_ms = time.time_ns() // 1_000_000
+
+    async def scenario(store: Store) -> None:
+        assert await store.append([event("a"), event("b")]) == [False, True]
+        assert [each.event_id for each in (await store.export(7)).events] == ["a", "b"]
+        assert await store.forget_before(before_ms) == 0
+        assert await store.forget_before(2**53) == 2
+
+    place.run(scenario)
+    assert place.run(lambda store: store.append([event("a")])) == [True]
 
 
 def test_what_is_erased_leaves_the_files(place: Place) -> None:

@@ -62,8 +62,9 @@ class EventIn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A user met a video.
 
     `positive` says whether it counts as watched, as positives did in training: it is read as history, and the video is
-    not shown again. One with the same `event_id` again changes nothing; without one, what is said of user, video, time
-    and positive tells events apart. `request_id` is that of the answer which the video was shown from.
+    not shown again. One with the same `event_id` again changes nothing, as long as the service keeps the first (a
+    month, unless its `keep_days` says otherwise); without one, what is said of user, video, time and positive tells
+    events apart. `request_id` is that of the answer which the video was shown from.
     """
 
     user_id: Id

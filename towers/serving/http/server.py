@@ -39,6 +39,8 @@ class ServeConfig:
     """Who has waited for longer gets 503."""
     remember: float = 0.1
     """Share of answers that are kept in the store, to be joined with what comes back."""
+    keep_days: float = 30.0
+    """How long the store keeps events and answers, from when they came; 0 for ever. Histories stay."""
     body_mb: float = 4.0
     """The longest body."""
     stop_s: int = 30
@@ -64,7 +66,9 @@ def make_app(config: ServeConfig) -> App:
         ConfigError: An option that makes no sense, or a file of keys that is none.
     """
     state = Path(config.state)
-    limits = Limits(queue=config.queue, deadline_ms=config.deadline_ms, remember=config.remember)
+    limits = Limits(
+        queue=config.queue, deadline_ms=config.deadline_ms, remember=config.remember, keep_days=config.keep_days
+    )
     service = Service(Path(config.bundle).absolute(), config.store.make(), state, limits)
     keys = Keys.read(Path(config.keys)) if config.keys else None
     return App(service, Door(keys=keys, body_bytes=int(config.body_mb * 2**20)))

@@ -4,9 +4,9 @@ import asyncio
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any
@@ -46,12 +46,14 @@ class Layout:
         mark: Tells the file from those of other programs, SQLite's application_id.
         version: Of its tables; a file of another one is refused.
         tables: The statements that make them.
+        older: By an older version the statement that makes it the next one; `{now_ms}` in it is the time, ms UTC.
     """
 
     what: str
     mark: int
     version: int
     tables: tuple[str, ...]
+    older: Mapping[int, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -118,18 +120,28 @@ class Database:
             return
         writer.execute("BEGIN IMMEDIATE")
         if not self._is_known(writer):  # it may have been made by another process in the meantime
-            for statement in self._layout.tables:
+            for statement in self._statements(writer):
                 writer.execute(statement)
             writer.execute(f"PRAGMA application_id={self._layout.mark}")
             writer.execute(f"PRAGMA user_version={self._layout.version}")
         writer.execute("COMMIT")
 
+    def _statements(self, writer: sqlite3.Connection) -> list[str]:
+        """Return what makes a file of an older version, or a new one, what it should be."""
+        version = writer.execute("PRAGMA user_version").fetchone()[0]
+        if not version:
+            return list(self._layout.tables)
+        now_ms = time.time_ns() // 1_000_000
+        return [self._layout.older[each].format(now_ms=now_ms) for each in range(version, self._layout.version)]
+
     def _is_known(self, writer: sqlite3.Connection) -> bool:
-        """Return whether the file is what it should be, or new."""
+        """Return whether the file is what it should be; not if it is new, or of a version that can be made this one."""
         layout = self._layout
         mark, version = (writer.execute(f"PRAGMA {it}").fetchone()[0] for it in ("application_id", "user_version"))
         if (mark, version) == (layout.mark, layout.version):
             return True
+        if mark == layout.mark and version in layout.older:
+            return False
         if mark == layout.mark:
             raise DataError(
                 f"{self.path} is {layout.what} of version {version}; this version of towers reads {layout.version}; "

@@ -1,7 +1,8 @@
 """A store that forgets all when its process ends: for tests and trials."""
 
+import time
 from collections.abc import Sequence
-from itertools import islice
+from itertools import islice, takewhile
 
 from msgspec import structs
 
@@ -29,6 +30,7 @@ class MemoryStore(Store):
     def __init__(self, longest: int = 1000) -> None:
         super().__init__(longest)
         self._log: dict[int, Event | Answer] = {}
+        self._came_ms: dict[int, int] = {}
         self._logged = 0
         self._own: dict[Id | None, dict[tuple[type, str], int]] = {}
         self._histories: dict[Id, Watched] = {}
@@ -58,7 +60,7 @@ class MemoryStore(Store):
             return False
         self._logged += 1
         own[type(what), name] = self._logged
-        self._log[self._logged] = what
+        self._log[self._logged], self._came_ms[self._logged] = what, time.time_ns() // 1_000_000
         return True
 
     async def history(self, user_id: Id) -> Watched:
@@ -72,7 +74,7 @@ class MemoryStore(Store):
             if erases:
                 self._histories.pop(change.id, None)
                 for number in self._own.pop(change.id, {}).values():
-                    del self._log[number]
+                    del self._log[number], self._came_ms[number]
             self._changed += 1
             self._changes.pop((erases, change.id), None)
             self._changes[erases, change.id] = structs.replace(change, number=self._changed)
@@ -92,6 +94,18 @@ class MemoryStore(Store):
         mark = number_of(after)
         numbers = list(islice((number for number in self._log if number > mark), most))
         return [self._log[number] for number in numbers], str(numbers[-1]) if numbers else after
+
+    async def forget_before(self, time_ms: int, most: int = 500) -> int:
+        """Drop what came before a moment, see Store."""
+        old = list(islice(takewhile(lambda number: self._came_ms[number] < time_ms, self._log), most))
+        for number in old:
+            what = self._log.pop(number)
+            del self._came_ms[number]
+            own = self._own[what.user_id]
+            del own[type(what), what.event_id if isinstance(what, Event) else what.request_id]
+            if not own:
+                del self._own[what.user_id]
+        return len(old)
 
     async def export(self, user_id: Id) -> Export:
         """Return all that is known of a user, see Store."""

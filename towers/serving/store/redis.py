@@ -11,14 +11,11 @@ from zlib import crc32
 
 import msgspec
 from msgspec import structs
-from redis.asyncio import BlockingConnectionPool, Redis, RedisCluster
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-from redis.exceptions import ConnectionError as LostError
 from redis.exceptions import NoScriptError, RedisError
 
 from towers.serving.store import redis_scripts as scripts
 from towers.serving.store.lane import Lane
+from towers.serving.store.redis_client import client_of
 from towers.serving.store.store import (
     Answer,
     Change,
@@ -36,8 +33,6 @@ from towers.types import ConfigError, DataError
 
 LAYOUT = 1
 """Version of what lies under the keys; another one is refused."""
-CONNECTIONS = 16
-"""How many a process opens at most."""
 EVENT, ANSWER = b"e", b"a"
 BEGINNING = (0, 0)
 Row = tuple[Id | None, bytes, str, bytes, bytes, int]
@@ -91,7 +86,7 @@ class RedisStore(Store):
         self._address = f"{split.scheme}://{split.netloc.rpartition('@')[2]}{split.path}"
         self._prefix, self._parts = prefix, parts
         self._changes = [f"{prefix}:{{changes}}:{name}" for name in ("last", "order", "bodies")]
-        self._client = _client(url, timeout_ms / 1000, cluster=cluster)
+        self._client = client_of(url, timeout_ms / 1000, cluster=cluster)
         lanes = parts if cluster else 1  # only a cluster minds several slots in a call
         self._writes = [Lane[Row](self._append) for _ in range(lanes)]
         self._reads = [Lane[bytes](self._histories) for _ in range(lanes)]
@@ -184,6 +179,23 @@ class RedisStore(Store):
         entries = [_entry(fields) for _, _, fields in merged]
         return entries, ",".join(f"{ms}-{n}" for ms, n in marks) if merged else after
 
+    async def forget_before(self, time_ms: int, most: int = 500) -> int:
+        """Drop what came before a moment by the servers' time, see Store."""
+        dropped = 0
+        for part in range(self._parts if time_ms > 0 else 0):
+            found = await self._do("XRANGE", self._key(part, "log"), "-", f"({time_ms}-0", "COUNT", most - dropped)
+            keys, values = [self._key(part, "log")], list[bytes]()
+            for place, fields in found:
+                what = _entry(fields)
+                name = EVENT + what.event_id.encode() if isinstance(what, Event) else ANSWER + what.request_id.encode()
+                keys.append(self._of(part, what.user_id)[0])
+                values += [place, name]
+            if found:
+                dropped += await self._run(scripts.FORGET, keys, *values)
+            if dropped >= most:
+                break
+        return dropped
+
     def _marks(self, text: str) -> list[Mark]:
         if not text:
             return [BEGINNING] * self._parts
@@ -243,29 +255,6 @@ class RedisStore(Store):
 
     def _away(self, error: Exception) -> StoreAwayError:
         return StoreAwayError(f"{self._address}: {error}; see that Redis runs there, has room and takes writes")
-
-
-def _client(url: str, timeout_s: float, *, cluster: bool) -> Redis | RedisCluster:
-    """Return a client that tries once more, anew, where a connection was lost: what is done twice is done once."""
-    retry = Retry(NoBackoff(), 1, (LostError,))
-    if cluster:
-        return RedisCluster.from_url(
-            url,
-            socket_timeout=timeout_s,
-            socket_connect_timeout=timeout_s,
-            max_connections=CONNECTIONS,
-            retry=retry,
-        )
-    return Redis.from_pool(
-        BlockingConnectionPool.from_url(
-            url,
-            socket_timeout=timeout_s,
-            socket_connect_timeout=timeout_s,
-            max_connections=CONNECTIONS,
-            timeout=timeout_s,
-            retry=retry,
-        )
-    )
 
 
 def _name(user: Id) -> bytes:

@@ -1,7 +1,8 @@
 """What Redis does at once, in Lua: nobody else sees or stops it halfway.
 
 In a cluster a call touches keys of one slot alone. A part has a log, a stream. A user has the marks of what is logged
-of theirs, a hash, and a history, a sorted set by time whose members are MessagePack: [order of coming, video, time].
+of theirs, a hash, and a history, a sorted set by time whose members are MessagePack: [order of coming at that time,
+video, time].
 """
 
 APPEND = """
@@ -13,8 +14,9 @@ for i = 1, #KEYS / 3 do
     if new[i] == 1 then
         redis.call('HSET', marks, kind .. id, redis.call('XADD', log, '*', kind, body))
         if watched ~= '' then
-            local order = struct.pack('>BBI4', 0x93, 0xce, redis.call('HLEN', marks))
-            redis.call('ZADD', history, time, order .. watched)
+            local last = redis.call('ZREVRANGEBYSCORE', history, time, time, 'LIMIT', 0, 1)[1]
+            local order = last and struct.unpack('>I4', last, 3) + 1 or 0
+            redis.call('ZADD', history, time, struct.pack('>BBI4', 0x93, 0xce, order) .. watched)
             redis.call('ZREMRANGEBYRANK', history, 0, -ARGV[1] - 1)
         end
     end
@@ -40,6 +42,19 @@ end
 redis.call('DEL', KEYS[2], KEYS[3])
 """
 """KEYS: log, marks, history."""
+
+FORGET = """
+local n = 0
+for i = 2, #KEYS do
+    local entry, mark = ARGV[2 * i - 3], ARGV[2 * i - 2]
+    n = n + redis.call('XDEL', KEYS[1], entry)
+    if redis.call('HGET', KEYS[i], mark) == entry then
+        redis.call('HDEL', KEYS[i], mark)
+    end
+end
+return n
+"""
+"""KEYS: log, marks of each. ARGV: its place in the log, and its mark, which by now may be of another place, of each."""
 
 EXPORT = """
 local found = {}

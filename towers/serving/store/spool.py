@@ -1,11 +1,11 @@
 """A store that goes on while the one behind it is away."""
 
 import asyncio
-from collections import Counter, OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
+from towers.serving.store.known import Known, merged
 from towers.serving.store.store import (
     Answer,
     Change,
@@ -19,13 +19,12 @@ from towers.serving.store.store import (
     Watched,
 )
 from towers.serving.store.waiting import Waiting
-from towers.serving.store.watched import with_more
 
 T = TypeVar("T")
 BATCH = 500
 """How many events and answers are delivered at once."""
 REMEMBERED = 1_000_000  # some 130 bytes each
-"""How many positives of known histories are kept in memory, of all users together."""
+"""How many positives of known histories are kept in memory, of all users together; a user counts as one more."""
 PAUSES_S = (0.1, 5.0)
 """How long to wait before asking a store that is away again: at first, and at most."""
 
@@ -56,7 +55,7 @@ class SpooledStore(Store):
     ) -> None:
         super().__init__(store.longest)
         self._store, self._waiting, self._pauses_s = store, Waiting(Path(path)), pauses_s
-        self._known = _Known(remembered, store.longest)
+        self._known = Known(remembered, store.longest)
         self._opened, self._away, self._n, self._seen = False, "", 0, 0
         self._wanted, self._settled = asyncio.Event(), asyncio.Event()
 
@@ -133,8 +132,8 @@ class SpooledStore(Store):
             else:
                 if self._known.of(user_id) is known:  # else more came here while the store was asked
                     self._known.put(user_id, found)
-                return _merged(found, events, self.longest)
-        return _merged(self._known.of(user_id) or [], self._of(user_id), self.longest)
+                return merged(found, events, self.longest)
+        return merged(self._known.of(user_id) or [], self._of(user_id), self.longest)
 
     def _of(self, user_id: Id) -> list[Event]:
         return self._waiting.of(user_id)[0] if self._n else []
@@ -169,6 +168,10 @@ class SpooledStore(Store):
         """Return what came after a mark, without what waits, see Store."""
         return await self._through(lambda: self._store.log(after, most))
 
+    async def forget_before(self, time_ms: int, most: int = 500) -> int:
+        """Drop what came to the store before a moment, see Store; what waits has not come to it yet."""
+        return await self._through(lambda: self._store.forget_before(time_ms, most))
+
     async def export(self, user_id: Id) -> Export:
         """Return all that is known of a user, with what waits, see Store."""
         events, answers = self._waiting.of(user_id)
@@ -177,7 +180,7 @@ class SpooledStore(Store):
         shown = {answer.request_id for answer in known.answers}
         return Export(
             events=[*known.events, *(event for event in events if event.event_id not in delivered)],
-            history=_merged(known.history, events, self.longest),
+            history=merged(known.history, events, self.longest),
             answers=[*known.answers, *(answer for answer in answers if answer.request_id not in shown)],
         )
 
@@ -249,52 +252,3 @@ class SpooledStore(Store):
         await self._waiting.scrub()
         self._turn()
         return delivered
-
-
-class _Known:
-    """The histories last seen, of as many users as there is room for.
-
-    Args:
-        most: How many positives are kept, of all users together.
-        longest: How many of one.
-    """
-
-    def __init__(self, most: int, longest: int) -> None:
-        self._most, self._longest, self._n = most, longest, 0
-        self._of: OrderedDict[Id, Watched] = OrderedDict()
-
-    def of(self, user: Id) -> Watched | None:
-        """Return the same object as long as nothing changed."""
-        return self._of.get(user)
-
-    def put(self, user: Id, history: Watched) -> None:
-        """Keep a history; forget those that were put longest ago where there are too many."""
-        self.forget(user)
-        self._of[user] = history
-        self._n += len(history)
-        while self._n > self._most:
-            self._n -= len(self._of.popitem(last=False)[1])
-
-    def add(self, events: Sequence[Event]) -> None:
-        """Put events into the histories of their users."""
-        of_user: dict[Id, list[Event]] = {}
-        for event in events:
-            of_user.setdefault(event.user_id, []).append(event)
-        for user, own in of_user.items():
-            self.put(user, _merged(self._of.get(user, []), own, self._longest))
-
-    def forget(self, user: Id) -> None:
-        """Know nothing of a user any more."""
-        self._n -= len(self._of.pop(user, []))
-
-
-def _merged(history: Watched, events: Sequence[Event], longest: int) -> Watched:
-    """Return a history with events, of which it may have some already."""
-    had = Counter(history if events else [])
-    more = []
-    for watched in ((event.video_id, event.time_ms) for event in events if event.positive):
-        if had[watched]:
-            had[watched] -= 1
-        else:
-            more.append(watched)
-    return with_more(history, more, longest)

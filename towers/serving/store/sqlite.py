@@ -1,6 +1,7 @@
 """The store of one machine: a SQLite file."""
 
 import sqlite3
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,18 +17,21 @@ EVENT, ANSWER = 0, 1
 LAYOUT = Layout(
     what="a store",
     mark=0x54775374,
-    version=1,
+    version=2,
     tables=(
         "CREATE TABLE log (number INTEGER PRIMARY KEY AUTOINCREMENT, user NOT NULL, kind INTEGER NOT NULL, "
-        "id TEXT NOT NULL, body BLOB NOT NULL, UNIQUE (user, kind, id))",
+        "id TEXT NOT NULL, body BLOB NOT NULL, came_ms INTEGER NOT NULL, UNIQUE (user, kind, id))",
         "CREATE TABLE histories (user NOT NULL PRIMARY KEY, body BLOB NOT NULL)",
         "CREATE TABLE changes (number INTEGER PRIMARY KEY AUTOINCREMENT, of_user INTEGER NOT NULL, id NOT NULL, "
         "body BLOB NOT NULL, UNIQUE (of_user, id))",
     ),
+    # As if all had come when the file was first opened by who keeps that.
+    older={1: "ALTER TABLE log ADD COLUMN came_ms INTEGER NOT NULL DEFAULT {now_ms}"},
 )
 NOBODY = b""
 """Stands for the user of an answer to somebody without an id."""
-LOG = "INSERT INTO log (user, kind, id, body) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING"
+LOG = "INSERT INTO log (user, kind, id, body, came_ms) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
+OLD = "SELECT max(number) FROM (SELECT number, came_ms FROM log ORDER BY number LIMIT ?) WHERE came_ms < ?"
 HISTORY = "SELECT body FROM histories WHERE user = ?"
 
 
@@ -61,7 +65,8 @@ class SqliteStore(Store):
 
     async def append(self, events: Sequence[Event]) -> list[bool]:
         """Keep events, see Store."""
-        rows = [(event.user_id, EVENT, event.event_id, pack(event)) for event in events]
+        now_ms = time.time_ns() // 1_000_000
+        rows = [(event.user_id, EVENT, event.event_id, pack(event), now_ms) for event in events]
 
         def work(writer: sqlite3.Connection) -> list[bool]:
             new = [writer.execute(LOG, row).rowcount == 1 for row in rows]
@@ -105,7 +110,8 @@ class SqliteStore(Store):
 
     async def answered(self, answers: Sequence[Answer]) -> None:
         """Keep what was shown, see Store."""
-        rows = [(_whom(answer.user_id), ANSWER, answer.request_id, pack(answer)) for answer in answers]
+        now_ms = time.time_ns() // 1_000_000
+        rows = [(_whom(answer.user_id), ANSWER, answer.request_id, pack(answer), now_ms) for answer in answers]
         await self._database.write(lambda writer: writer.executemany(LOG, rows))
 
     async def log(self, after: str = "", most: int = 1000) -> tuple[list[Event | Answer], str]:
@@ -113,6 +119,15 @@ class SqliteStore(Store):
         query = "SELECT number, kind, body FROM log WHERE number > ? ORDER BY number LIMIT ?"
         rows = self._database.read(query, (number_of(after), most))
         return [_unpacked(kind, body) for _, kind, body in rows], str(rows[-1][0]) if rows else after
+
+    async def forget_before(self, time_ms: int, most: int = 500) -> int:
+        """Drop what came before a moment, see Store; its room in the file is used again."""
+
+        def work(writer: sqlite3.Connection) -> int:
+            (last,) = writer.execute(OLD, (most, time_ms)).fetchone()
+            return writer.execute("DELETE FROM log WHERE number <= ? AND came_ms < ?", (last, time_ms)).rowcount
+
+        return await self._database.write(work)
 
     async def export(self, user_id: Id) -> Export:
         """Return all that is known of a user, see Store."""

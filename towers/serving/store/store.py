@@ -29,7 +29,8 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         DataError: An id that is empty, a number beyond 64 bits or no text, or a time that no store can sort by.
 
     Attributes:
-        event_id: What tells it from all others of the user; one that comes again changes nothing.
+        event_id: What tells it from all others of the user; one that comes again changes nothing as long as the first
+            is kept, see Store.forget_before.
         user_id: Who.
         video_id: Which.
         time_ms: When, UTC.
@@ -115,7 +116,7 @@ class Export(msgspec.Struct, frozen=True, kw_only=True):
     """All that a store knows of a user.
 
     Attributes:
-        events: In the order in which they came.
+        events: In the order in which they came; those that are still kept, see Store.forget_before.
         history: What their next answer is made from.
         answers: What they were shown.
     """
@@ -218,11 +219,27 @@ class Store(ABC):
 
     @abstractmethod
     async def log(self, after: str = "", most: int = 1000) -> tuple[list[Event | Answer], str]:
-        """Return what came after a mark, in the order in which it came, and the mark to go on from.
+        """Return what came after a mark and was not dropped, in the order in which it came, and the mark to go on from.
 
         Raises:
             StoreAwayError: It cannot be reached.
             DataError: A mark that is not of this store.
+        """
+
+    @abstractmethod
+    async def forget_before(self, time_ms: int, most: int = 500) -> int:
+        """Drop events and answers that came to the store before a moment; return how many.
+
+        When they came counts, by the store's own clock, not when they happened: what is told late stays as long as
+        what is told at once. Histories stay, which are bounded anyway. An event that comes again after it was dropped
+        is new, and counts again.
+
+        Args:
+            time_ms: The moment, UTC.
+            most: How many are dropped in this call, so that nobody waits long for it.
+
+        Raises:
+            StoreAwayError: It cannot be reached; some may have been dropped.
         """
 
     @abstractmethod

@@ -1,0 +1,1 @@
+"""The service under load for as long as one likes, killed and restarted, every answer of a sample judged."""
