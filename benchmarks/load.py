@@ -2,8 +2,9 @@
 
 import os
 import re
+import signal
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -31,12 +32,29 @@ def process(
 ) -> Iterator[subprocess.Popen[bytes]]:
     """Run a command on one core until the context ends."""
     pinned = ["taskset", "-c", str(core), *command] if (os.cpu_count() or 1) > 1 else command
-    with subprocess.Popen(pinned, cwd=folder, env=os.environ | variables) as running:
+    # A session of its own, that to_sleep reaches what it starts.
+    with subprocess.Popen(pinned, cwd=folder, env=os.environ | variables, start_new_session=True) as running:
         try:
             yield running
         finally:
             running.terminate()
             running.wait()
+
+
+@contextmanager
+def awake(processes: Sequence[subprocess.Popen[bytes]]) -> Iterator[None]:
+    """Let processes that were put to sleep run until the context ends."""
+    to_sleep(processes, signal.SIGCONT)
+    try:
+        yield
+    finally:
+        to_sleep(processes)
+
+
+def to_sleep(processes: Sequence[subprocess.Popen[bytes]], how: signal.Signals = signal.SIGSTOP) -> None:
+    """Stop processes and what they started where they are: also who waits takes some of a core."""
+    for each in processes:
+        os.killpg(each.pid, how)
 
 
 def script(folder: Path, name: str, lines: Path, key: str, more: str = "") -> Path:

@@ -9,7 +9,8 @@ beside them at about a tenth of their number. `bare` is uvicorn with the smalles
 answers a hundred ids and scores. Latency is what wrk saw. Freshness is measured while 8 connections ask: from the
 first byte of a change to the last byte of an answer that shows it.
 With --libreco SOURCES, a checkout of github.com/massquantity/LibRecommender, its own service takes turns with ours:
-over the same vectors, with a Redis server on port 6379, both on the server's core; it knows no filters, events or keys.
+over the same vectors, with a Redis server on port 6379, both on the server's core and stopped while ours answers; it
+knows no filters, events or keys.
 With --videos a bundle of clustered made-up vectors is published first (a million: some minutes) and kept under --work.
 Rows go to benchmarks/results/serving.csv and serving_fresh.csv.
 """
@@ -19,18 +20,19 @@ import json
 import random
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from benchmarks.load import Row, figures, process, script, wrk
+from benchmarks.load import Row, awake, figures, process, script, to_sleep, wrk
 from benchmarks.made_bundle import made_bundle
 from benchmarks.peers.__main__ import environment
 from benchmarks.record import CHECKOUT, Circumstances, record
@@ -50,8 +52,18 @@ async def app(scope, receive, send):
 """
 FILLING = CHECKOUT / "benchmarks" / "peers" / "libreco_service.py"
 PORT, BARE_PORT, LIBRECO_PORT = 8711, 8712, 8713
-Others = dict[str, tuple[str, Path]]
-"""What is measured beside ours: of each name where it answers, and what wrk does."""
+
+
+class Other(NamedTuple):
+    """What is measured beside ours: where it answers, what wrk does, and what runs while it does."""
+
+    url: str
+    lua: Path
+    processes: Sequence[subprocess.Popen[bytes]] = ()
+
+
+Others = dict[str, Other]
+"""By name."""
 
 
 def bodies(bundle: Bundle, folder: Path) -> tuple[Path, Path]:
@@ -87,8 +99,7 @@ def under_load(
     seconds = arguments.seconds
     reads = script(folder, "reads", asked, key)
     rows, url = [], f"http://127.0.0.1:{PORT}/v1/candidates"
-    # Last, since what an overloaded service has not answered yet goes on for a moment.
-    others = others | {"bare uvicorn": (f"http://127.0.0.1:{BARE_PORT}/", reads)}
+    others = others | {"bare uvicorn": Other(f"http://127.0.0.1:{BARE_PORT}/", reads)}
     for connections in arguments.connections:
         rate = 400.0
         for turn in range(2):
@@ -102,8 +113,10 @@ def under_load(
             rows.append(row | {"what": "towers serve"} | seen | {"events_per_second": beside["per_second"]})
             rows[-1] |= {"events_p99_ms": beside["p99_ms"]}
             nothing = {"events_per_second": "", "events_p99_ms": ""}
-            for what, (where, lua) in others.items():
-                rows.append(row | {"what": what} | figures(wrk(where, lua, connections, seconds / 2)) | nothing)
+            for what, other in others.items():
+                with awake(other.processes):
+                    rows.append(row | {"what": what} | figures(wrk(other.url, other.lua, connections, seconds / 2)))
+                rows[-1] |= nothing
             print(*rows[-1 - len(others) :], sep="\n", flush=True)
     return rows
 
@@ -175,16 +188,21 @@ def libreco(bundle: Bundle, folder: Path, arguments: argparse.Namespace) -> Iter
     # It says a line of each request.
     serve = ["sh", "-c", 'exec "$@" >service.log 2>&1', "sh", str(python), "-m", "sanic"]
     serve += ["sanic_serving.embed_deploy:app", f"--port={LIBRECO_PORT}", "--workers=1", "--no-access-logs"]
-    with process(redis, 1):
+    with process(redis, 1) as store:
         subprocess.run([str(python), str(FILLING), str(place)], check=True)
-        with process(serve, 1, folder=place / "libserving", PYTHONPATH="."):
+        with process(serve, 1, folder=place / "libserving", PYTHONPATH=".") as server:
             while subprocess.run(["curl", "-s", f"http://127.0.0.1:{LIBRECO_PORT}/"], capture_output=True).returncode:
                 time.sleep(0.1)
             lines = [json.loads(line)["user_id"] for line in (folder / "asked.txt").open(encoding="utf-8")]
             asked = place / "asked.txt"
             asked.write_text("".join(json.dumps({"user": str(user), "n_rec": 100}) + "\n" for user in lines))
             url = f"http://127.0.0.1:{LIBRECO_PORT}/embed/recommend"
-            yield {"LibRecommender's service": (url, script(place, "reads", asked, ""))}
+            both = [store, server]
+            to_sleep(both)
+            try:
+                yield {"LibRecommender's service": Other(url, script(place, "reads", asked, ""), both)}
+            finally:
+                to_sleep(both, signal.SIGCONT)
 
 
 def wait_for(client: Client, server: subprocess.Popen[bytes]) -> float:

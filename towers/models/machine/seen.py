@@ -8,7 +8,11 @@ from numpy import ndarray
 
 from towers.compiled import compiled
 from towers.data import TIME_UNKNOWN
+from towers.index.instructions import prefetch
 from towers.models.history.since import FIRST, HALF_OCTAVES
+
+_AHEAD = 8
+"""Vectors lie anywhere in memory: those of so many events are under way at once."""
 
 
 class Asked(NamedTuple):
@@ -64,6 +68,7 @@ def seen_by(asked: Asked) -> Seen:
         events[place, :] = start
         for event in range(ends[user] - (begins[user + 1] - place - 1), ends[user]):
             place += 1
+            prefetch(vectors, history[user, min(event + _AHEAD, ends[user] - 1)])
             happened_ms[place] = asked.history_ms[user, event]
             events[place, :] = vectors[history[user, event], :d]
     return Seen(events, begins, happened_ms, asked.asked_ms)
