@@ -217,6 +217,10 @@ PLAIN = {
         ("per_second", "p50_ms", "p99_ms", "p999_ms", "bad", "events_per_second", "events_p99_ms"),
     ),
     "serving_fresh": (("bundle", "videos", "what"), ("p50_ms", "p99_ms", "max_ms", "times")),
+    "parity": (
+        ("protocol", "index", "exact", "state"),
+        ("users", "events", "equal", "equal_up_to_ties", "recall@100", "score_apart"),
+    ),
     "startup": (("what",), ("median_s", "peak_mb", "runs")),
     "engagement": (
         ("protocol", "model"),
