@@ -224,6 +224,10 @@ PLAIN = {
             *("p50_ms", "p99_ms", "unanswered", "longest_start_s", "longest_adoption_s", "last_mb", "mb_per_hour"),
         ),
     ),
+    "parity": (
+        ("protocol", "index", "exact", "state"),
+        ("users", "events", "equal", "equal_up_to_ties", "recall@100", "score_apart"),
+    ),
     "startup": (("what",), ("median_s", "peak_mb", "runs")),
     "engagement": (
         ("protocol", "model"),

@@ -55,6 +55,11 @@ class Process:
                 words, stdout=file, stderr=file, env=os.environ | dict(environment or {}), cwd=log.parent
             )
 
+    @property
+    def pid(self) -> int:
+        """Its number."""
+        return self._process.pid
+
     def wait_for(self, url: str, status: int = 200) -> None:
         """Wait until it answers."""
 

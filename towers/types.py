@@ -61,6 +61,10 @@ class DataError(TowersError, ValueError):
     """Input data, or a dataset folder, is not what it should be."""
 
 
+class UnwritableError(DataError):
+    """What is on disk cannot be written any more, until it is opened again."""
+
+
 class RunError(TowersError):
     """A training run cannot be read, resumed or finished."""
 

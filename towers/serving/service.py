@@ -213,7 +213,9 @@ class Service:
         """
         self._check_id("user", user)
         await self._keep_now()
-        await self._change([Change(kind=ChangeKind.erase, id=user, time_ms=now_ms())])
+        # After the bundle was made, whatever the clock says: or what it knows of the user would be read again.
+        time_ms = max(now_ms(), self.version.made_ms)
+        await self._change([Change(kind=ChangeKind.erase, id=user, time_ms=time_ms)])
 
     async def _change(self, changes: Sequence[Change]) -> None:
         await self.store.change(changes)

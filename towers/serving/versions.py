@@ -17,12 +17,12 @@ from towers.publishing import Bundle, current_name, point_to, version_names
 from towers.serving.arrivals import arrived_vectors
 from towers.serving.store import Change, ChangeKind, Id, Store, StoreAwayError
 from towers.serving.version import Version
-from towers.types import BundleError, ConfigError, TowersError
+from towers.types import BundleError, ConfigError, TowersError, UnwritableError
 
 INDEXES = "indexes"
 _log = logging.getLogger(__name__)
 _PUT_AT_ONCE = 4096
-_PAUSE_S, _AFTER_ERROR_S = 0.02, 1.0
+_PAUSE_S, _AFTER_ERROR_S, _REOPEN_S = 0.02, 1.0, 5.0
 Got = TypeVar("Got")
 
 
@@ -69,6 +69,7 @@ class Versions:
         self._changing, self._adopting = asyncio.Lock(), asyncio.Lock()
         self._opener, self._changer = ThreadPoolExecutor(1, "towers-open"), ThreadPoolExecutor(1, "towers-change")
         self._lock: IO[bytes] | None = None
+        self._stuck: Version | None = None
 
     async def open(self) -> None:
         """Open the current version, and make it know all changes.
@@ -100,10 +101,16 @@ class Versions:
         """Make the served version know all changes that the store has by now.
 
         Raises:
-            StoreAwayError: The store cannot be reached.
+            StoreAwayError: The store cannot be reached, or the index cannot be written; it is opened again by `watch`.
         """
         async with self._changing:
-            newest_ms = await self._catch_up(self.current)
+            try:
+                newest_ms = await self._catch_up(self.current)
+            except UnwritableError as error:
+                self._stuck = self.current
+                raise StoreAwayError(
+                    f"{error}: the service does so by itself, and then shows what it was told; make room on its disk"
+                ) from error
             self.caught_up = time.time()
             if newest_ms is not None:
                 self.lag_s = max(0.0, self.caught_up - newest_ms / 1000)
@@ -142,12 +149,16 @@ class Versions:
         """Follow the bundle's pointer, and the store's changes that others take in, until cancelled.
 
         A version that was refused is not tried again until the pointer has moved, unless the store was away: what it
-        knows is part of every version.
+        knows is part of every version. One whose index cannot be written is opened again, until it can.
         """
         seen, looked, said = self.current.name, time.monotonic(), ""
+        tried = looked - _REOPEN_S
         while True:
             await asyncio.sleep(_AFTER_ERROR_S if said else _PAUSE_S)
             try:
+                if self._stuck is self.current and time.monotonic() - tried > _REOPEN_S:
+                    tried = time.monotonic()
+                    await self._reopen()
                 await self.catch_up()
                 if time.monotonic() - looked > pause_s:
                     looked, name = time.monotonic(), current_name(self._root)
@@ -177,6 +188,10 @@ class Versions:
                 done = version, version.applied
                 self.recall = (await self._in(self._opener, version.catalogue.index.health)).recall
 
+    async def _reopen(self) -> None:
+        async with self._adopting:
+            await self._replace(self.current.name)
+
     async def _replace(self, name: str) -> None:
         version: Version | None = None
         try:
@@ -199,8 +214,13 @@ class Versions:
     async def _opened(self, name: str) -> Version:
         def opened() -> Version:
             bundle = Bundle.open(self._root / "versions" / name)
-            version = Version(bundle, self._state / INDEXES / f"{name}-{secrets.token_hex(4)}")
-            version.warm()
+            folder = self._state / INDEXES / f"{name}-{secrets.token_hex(4)}"
+            try:
+                version = Version(bundle, folder)
+                version.warm()
+            except BaseException:
+                shutil.rmtree(folder, ignore_errors=True)
+                raise
             return version
 
         version = await self._in(self._opener, opened)

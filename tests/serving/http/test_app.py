@@ -179,7 +179,7 @@ def test_a_body_that_does_not_come_is_not_waited_for(tiny_bundle: Path, tmp_path
 
     made = make_app(ServeConfig(bundle=str(tiny_bundle), state=str(tmp_path / "state"), store=MemoryState()))
     with (
-        running(App(made.service, Door(body_s=0.3))) as url,
+        running(App(made.service, Door(client_s=0.3))) as url,
         socket.create_connection((httpx.URL(url).host, httpx.URL(url).port), timeout=30) as connection,
     ):
         connection.sendall(b"POST /v1/candidates HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\n{")

@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Float32, Int64
 
 from towers.index.live.folder import replace
-from towers.types import DataError
+from towers.types import DataError, UnwritableError
 
 FORMAT = 1
 _TITLE = struct.Struct("<8sII")
@@ -80,7 +80,8 @@ class Journal:
         """Write changes, and wait once until all are on disk, unless the journal was opened without sync.
 
         Raises:
-            DataError: The disk refused this, or a change before; nothing more is written until it is opened again.
+            UnwritableError: The disk refused this, or a change before; nothing more is written until it is opened
+                again.
         """
         data = b""
         for change in changes:
@@ -113,12 +114,14 @@ class Journal:
         not be what is written.
         """
         if self._error is not None:
-            raise DataError(f"{self.path} could not be written before ({self._error!r}); mend that and open it again")
+            raise UnwritableError(
+                f"{self.path} could not be written before ({self._error!r}); mend that and open it again"
+            )
         try:
             yield
         except OSError as error:
             self._error = error
-            raise DataError(
+            raise UnwritableError(
                 f"{self.path} cannot be written ({error}); mend the disk and open the index again"
             ) from error
         except BaseException as error:  # an interrupt, or no memory: nobody knows how far it came

@@ -62,12 +62,16 @@ class Door:
     Attributes:
         keys: Who may ask; None lets anybody, for loopback.
         body_bytes: The longest body.
-        body_s: How long a body may take to come.
+        head_bytes: The longest head of a request.
+        client_s: How long a client may take to send a head, to send a body, and to take an answer.
+        connections: How many may be open.
     """
 
     keys: Keys | None = None
     body_bytes: int = 4 * 2**20
-    body_s: float = 10.0
+    head_bytes: int = 2**16
+    client_s: float = 10.0
+    connections: int = 4096
 
 
 class App:
@@ -79,6 +83,7 @@ class App:
 
     Attributes:
         service: What answers.
+        door: What is let in.
         metrics: What is counted.
         keys: Who may ask; None where anybody may.
         failed: Why it could not start; None where it could.
@@ -88,9 +93,9 @@ class App:
     failed: TowersError | None
 
     def __init__(self, service: Service, door: Door | None = None) -> None:
-        self.service, self._door = service, door or Door()
+        self.service, self.door = service, door or Door()
         self.metrics, self.failed = Metrics(service), None
-        self.keys = self._door.keys
+        self.keys = self.door.keys
         self.routes = routes(self)
         self._table = Table(self.routes)
         self._decoders = {route: msgspec.json.Decoder(route.body) for route in self.routes if route.body}
@@ -142,9 +147,9 @@ class App:
         if route.body is None:
             return None
         length = headers.get(b"content-length", b"0")
-        if length.isdigit() and int(length) > self._door.body_bytes:
+        if length.isdigit() and int(length) > self.door.body_bytes:
             raise self._too_long()
-        late = asyncio.get_running_loop().call_later(self._door.body_s, _interrupt, asyncio.current_task())
+        late = asyncio.get_running_loop().call_later(self.door.client_s, _interrupt, asyncio.current_task())
         chunks, size, more = [], 0, True
         try:
             while more:
@@ -153,18 +158,21 @@ class App:
                     raise RefusedError(400, "the connection was closed before the body had come")
                 chunks.append(message.get("body", b""))
                 size, more = size + len(chunks[-1]), message.get("more_body", False)
-                if size > self._door.body_bytes:
+                if size > self.door.body_bytes:
                     raise self._too_long()
         except asyncio.CancelledError as error:
             if error.args != (_LATE,):
                 raise
-            raise RefusedError(408, f"the body did not come within {self._door.body_s:g} s") from error
+            raise RefusedError(408, f"the body did not come within {self.door.client_s:g} s") from error
         finally:
             late.cancel()
-        return self._decoders[route].decode(chunks[0] if len(chunks) == 1 else b"".join(chunks))
+        try:
+            return self._decoders[route].decode(chunks[0] if len(chunks) == 1 else b"".join(chunks))
+        except (UnicodeDecodeError, RecursionError) as error:  # a field's name that is no text, lists in lists in lists
+            raise RefusedError(400, f"the body cannot be read: {error}") from error
 
     def _too_long(self) -> RefusedError:
-        return RefusedError(413, f"the body is longer than {self._door.body_bytes} bytes; send less at once")
+        return RefusedError(413, f"the body is longer than {self.door.body_bytes} bytes; send less at once")
 
     def _fault(self, error: Exception, request_id: str, route: Route | None) -> tuple[Reply, list[tuple[bytes, bytes]]]:
         if isinstance(error, RefusedError):

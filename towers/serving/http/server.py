@@ -1,20 +1,28 @@
 """The process that serves: its options, its log, its server, and how it stops."""
 
+import asyncio
 import ipaddress
 import json
 import logging
+import resource
 import signal
 import sys
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import cast
 
 import uvicorn
 
 from towers.serving.http.app import App, Door
+from towers.serving.http.connection import Connection
 from towers.serving.http.keys import Keys
 from towers.serving.service import Limits, Service
 from towers.serving.store import State
 from towers.types import ConfigError
+
+_OWN_FILES = 256
+"""How many files the service may open itself, roughly: the bundle's, the index's, the store's."""
 
 
 @dataclass(kw_only=True)
@@ -43,6 +51,10 @@ class ServeConfig:
     """How long the store keeps events and answers, from when they came; 0 for ever. Histories stay."""
     body_mb: float = 4.0
     """The longest body."""
+    client_s: float = 10.0
+    """How long a client may take to send a request's head, to send its body, and to take the answer."""
+    connections: int = 4096
+    """How many connections may be open; with more, the one that has said nothing for longest is closed."""
     stop_s: int = 30
     """How long a stop waits for requests that were accepted."""
 
@@ -57,6 +69,11 @@ class ServeConfig:
             )
         if self.body_mb <= 0:
             raise ConfigError(f"body_mb is {self.body_mb}; give a size above 0")
+        if self.client_s <= 0 or self.connections < 1:
+            raise ConfigError(
+                f"client_s={self.client_s} and connections={self.connections} let nobody in; "
+                "give above 0, and 1 or more"
+            )
 
 
 def make_app(config: ServeConfig) -> App:
@@ -71,7 +88,10 @@ def make_app(config: ServeConfig) -> App:
     )
     service = Service(Path(config.bundle).absolute(), config.store.make(), state, limits)
     keys = Keys.read(Path(config.keys)) if config.keys else None
-    return App(service, Door(keys=keys, body_bytes=int(config.body_mb * 2**20)))
+    body_bytes = int(config.body_mb * 2**20)
+    return App(
+        service, Door(keys=keys, body_bytes=body_bytes, client_s=config.client_s, connections=config.connections)
+    )
 
 
 def serve(config: ServeConfig) -> None:
@@ -82,6 +102,7 @@ def serve(config: ServeConfig) -> None:
         TowersError: The bundle or the store cannot be opened.
     """
     app = make_app(config)
+    _allow_files(config.connections)
     log_as_json()
     # By default a thread that writes to the store may keep the one that answers waiting for 5 ms.
     sys.setswitchinterval(0.0005)
@@ -99,6 +120,7 @@ def how_to_serve(app: App, host: str, port: int, stop_s: int) -> uvicorn.Config:
         app,
         host=host,
         port=port,
+        http=cast("type[asyncio.Protocol]", partial(Connection, app.door)),
         log_config=None,
         access_log=False,
         server_header=False,
@@ -107,6 +129,20 @@ def how_to_serve(app: App, host: str, port: int, stop_s: int) -> uvicorn.Config:
         ws="none",
         timeout_graceful_shutdown=stop_s,
     )
+
+
+def _allow_files(connections: int) -> None:
+    """Let this process open as many files as it may have connections, and its own."""
+    wanted, (soft, most) = connections + _OWN_FILES, resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))
+    except (OSError, ValueError) as error:
+        raise ConfigError(
+            f"connections is {connections}, for which this process must open {wanted} files and may open {most}; "
+            f"allow it more (ulimit -Hn {wanted}), or give connections={max(1, most - _OWN_FILES)}"
+        ) from error
 
 
 class _Line(logging.Formatter):

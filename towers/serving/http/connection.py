@@ -1,0 +1,158 @@
+"""A connection whose client is not waited for: it must ask in time and in few bytes, and take what it asked for."""
+
+import asyncio
+from collections.abc import Sized
+from typing import Any
+
+import msgspec
+from uvicorn._types import ASGI3Application
+from uvicorn.protocols.http.flow_control import FlowControl
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+
+from towers.serving.http.app import Door
+from towers.serving.http.messages import Fault
+
+_TOGETHER = 100
+"""How many requests may wait on a connection, sent before the answer to the one before."""
+_AT_ONCE = 2**16
+"""A client who takes no so many bytes of an answer within the door's time is not waited for."""
+
+
+class _Flow(FlowControl):
+    """Reads on only where no request waits already; uvicorn reads more for each answer, however many wait."""
+
+    def __init__(self, transport: Any, waiting: Sized) -> None:  # noqa: ANN401
+        super().__init__(transport)
+        self._waiting = waiting
+
+    def resume_reading(self) -> None:
+        if not self._waiting:
+            super().resume_reading()
+
+
+class Connection(HttpToolsProtocol):
+    """Uvicorn's connection, cut where its client dawdles; uvicorn itself waits for ever.
+
+    The client's time runs from the connection's begin, and from each answer, until the head of its next request has
+    come; and whenever more waits to be taken by the client than its socket holds. Bodies are watched by the app.
+
+    Args:
+        door: What is let in.
+        of_uvicorn: What uvicorn makes a connection from.
+    """
+
+    def __init__(self, door: Door, **of_uvicorn: Any) -> None:  # noqa: ANN401
+        super().__init__(**of_uvicorn)
+        self._door = door
+        self._due: asyncio.TimerHandle | None = None
+        self._untaken = 0
+        self._answered: RequestResponseCycle | None = None
+        self._in_head, self._begun, self._head_bytes = True, False, 0
+
+    def connection_made(self, transport: Any) -> None:  # noqa: ANN401  uvloop's is not one of asyncio's
+        """Begin to wait; where there are too many connections, the one that has been waited for longest goes."""
+        super().connection_made(transport)
+        self.flow = _Flow(transport, self.pipeline)
+        self._wait()
+        if len(self.connections) > self._door.connections:
+            waiting = {one: one._due.when() for one in self.connections if isinstance(one, Connection) and one._due}
+            min(waiting, key=waiting.__getitem__).transport.abort()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Wait no more."""
+        self._go()
+        if self._answered is not None:
+            self._answered.disconnected = True
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Read on, but no head that does not end."""
+        if self._in_head:
+            self._head_bytes += len(data)
+        super().data_received(data)
+        if self._is_too_long() and not self.transport.is_closing():
+            self.send_400_response("")
+
+    def on_message_begin(self) -> None:
+        """Remember that a head has begun."""
+        super().on_message_begin()
+        self._begun = True
+
+    def on_headers_complete(self) -> None:
+        """Let the app answer."""
+        if self._head_bytes > self._door.head_bytes < sum(len(name) + len(value) for name, value in self.headers):
+            raise ValueError  # which the parser takes for a mistake in what it reads
+        if len(self.pipeline) >= _TOGETHER:
+            raise ValueError
+        self._in_head = False
+        if not self.flow.write_paused:
+            self._go()
+        super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        """Expect the next head."""
+        super().on_message_complete()
+        self._in_head, self._begun, self._head_bytes = True, False, 0
+
+    def on_response_complete(self) -> None:
+        """Wait for the next request, unless it is there."""
+        if not self.pipeline:
+            self._wait()
+        super().on_response_complete()
+
+    def pause_writing(self) -> None:
+        """Wait for the client to take what it asked for."""
+        super().pause_writing()
+        self._wait()
+
+    def resume_writing(self) -> None:
+        """Go on: it was taken."""
+        super().resume_writing()
+        self._go()
+        if self.cycle is None or self.cycle.response_complete:
+            self._wait()
+
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what is no HTTP, or more of it than is read."""
+        if self._is_too_long():
+            self._refuse(431, f"the request's head is longer than {self._door.head_bytes} bytes; send less")
+        elif len(self.pipeline) >= _TOGETHER:
+            self._refuse(400, f"{_TOGETHER} requests wait on this connection; send the next ones after their answers")
+        else:
+            self._refuse(400, f"this is no HTTP/1.1: {msg}")
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        # Uvicorn tells only the last request that came that the connection is lost, not the one that is answered.
+        self._answered = cycle
+        super()._start_asgi_task(cycle, app)
+
+    def _is_too_long(self) -> bool:
+        return self._in_head and self._head_bytes > self._door.head_bytes
+
+    def _wait(self) -> None:
+        self._go()
+        self._untaken = self.transport.get_write_buffer_size()
+        self._due = self.loop.call_later(self._door.client_s, self._late)
+
+    def _go(self) -> None:
+        if self._due is not None:
+            self._due.cancel()
+            self._due = None
+
+    def _late(self) -> None:
+        self._due = None
+        untaken = self.transport.get_write_buffer_size()
+        if untaken and self._untaken - untaken >= _AT_ONCE:
+            self._wait()
+        elif untaken:
+            self.transport.abort()
+        elif self._begun and self._in_head:
+            self._refuse(408, f"the request's head did not come within {self._door.client_s:g} s")
+        else:
+            self.transport.close()
+
+    def _refuse(self, status: int, words: str) -> None:
+        body = msgspec.json.encode(Fault(words, ""))
+        head = b"content-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n" % len(body)
+        self.transport.write(STATUS_LINE[status] + head + body)
+        self.transport.close()
