@@ -44,7 +44,8 @@ class Connection(HttpToolsProtocol):
     def __init__(self, door: Door, **of_uvicorn: Any) -> None:  # noqa: ANN401
         super().__init__(**of_uvicorn)
         self._door = door
-        self._due: asyncio.TimerHandle | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._since: float | None = None
         self._untaken = 0
         self._answered: RequestResponseCycle | None = None
         self._in_head, self._begun, self._head_bytes = True, False, 0
@@ -55,12 +56,14 @@ class Connection(HttpToolsProtocol):
         self.flow = _Flow(transport, self.pipeline)
         self._wait()
         if len(self.connections) > self._door.connections:
-            waiting = {one: one._due.when() for one in self.connections if isinstance(one, Connection) and one._due}
+            ours = [one for one in self.connections if isinstance(one, Connection)]
+            waiting = {one: one._since for one in ours if one._since is not None}
             min(waiting, key=waiting.__getitem__).transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Wait no more."""
-        self._go()
+        if self._timer is not None:
+            self._timer.cancel()
         if self._answered is not None:
             self._answered.disconnected = True
         super().connection_lost(exc)
@@ -130,17 +133,21 @@ class Connection(HttpToolsProtocol):
         return self._in_head and self._head_bytes > self._door.head_bytes
 
     def _wait(self) -> None:
-        self._go()
-        self._untaken = self.transport.get_write_buffer_size()
-        self._due = self.loop.call_later(self._door.client_s, self._late)
+        self._untaken, self._since = self.transport.get_write_buffer_size(), self.loop.time()
+        if self._timer is None:  # one that runs is let run, and looks again: a new one for each request would cost more
+            self._timer = self.loop.call_later(self._door.client_s, self._look)
 
     def _go(self) -> None:
-        if self._due is not None:
-            self._due.cancel()
-            self._due = None
+        self._since = None
 
-    def _late(self) -> None:
-        self._due = None
+    def _look(self) -> None:
+        self._timer = None
+        if self._since is None:
+            return
+        left = self._since + self._door.client_s - self.loop.time()
+        if left > 0:
+            self._timer = self.loop.call_later(left, self._look)
+            return
         untaken = self.transport.get_write_buffer_size()
         if untaken and self._untaken - untaken >= _AT_ONCE:
             self._wait()
