@@ -313,6 +313,11 @@ def later() -> int:
     return now_ms + 1
 
 
+def test_it_knows_the_time(place: Place) -> None:
+    begin_ms = time.time_ns() // 1_000_000
+    assert begin_ms <= place.run(lambda store: store.now_ms()) <= time.time_ns() // 1_000_000
+
+
 def test_what_came_before_a_moment_is_dropped_and_histories_stay(place: Place) -> None:
     async def scenario(store: Store) -> None:
         await store.append([event("a", time_ms=2**53), event("seen", positive=False), event("a", user_id=8)])

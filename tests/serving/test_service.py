@@ -2,7 +2,7 @@
 
 import asyncio
 import shutil
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from towers.publishing import PublishConfig, current_name, publish
 from towers.publishing.versions import point_to
 from towers.serving import Ask, Retriever, Way
 from towers.serving.service import Limits, Service
-from towers.serving.store import Change, Event, MemoryStore, SqliteStore, StoreAwayError
+from towers.serving.store import Answer, Change, ChangeKind, Event, MemoryStore, SqliteStore, StoreAwayError
 from towers.serving.together import Shown
 from towers.types import BundleError, ConfigError, DataError
 
@@ -257,6 +257,48 @@ def test_what_is_older_than_is_kept_is_dropped_and_still_hidden(root: Path, tmp_
     within(root, tmp_path, work, keep_days=1e-9, forget_s=0.01)
 
 
+def test_a_store_that_fails_once_in_its_own_way_is_asked_again(root: Path, tmp_path: Path) -> None:
+    class Failing(MemoryStore):
+        to_fail = 0
+
+        def fail(self) -> None:
+            if self.to_fail > 0:
+                self.to_fail -= 1
+                raise RuntimeError("out of order")
+
+        async def forget_before(self, time_ms: int, most: int = 500) -> int:
+            self.fail()
+            return await super().forget_before(time_ms, most)
+
+        async def changes(self, after: int, most: int = 10_000) -> list[Change]:
+            self.fail()
+            return await super().changes(after, most)
+
+        async def answered(self, answers: Sequence[Answer]) -> None:
+            self.fail()
+            await super().answered(answers)
+
+    async def main() -> None:
+        store = Failing()
+        service = Service(root, store, tmp_path / "state", Limits(keep_days=1e-9, forget_s=0.01, remember=1.0))
+        await service.open()
+        try:
+            store.to_fail = 3
+            await service.candidates(Ask(USERS[1], 5), "lost")
+            async with asyncio.timeout(30):
+                while store.to_fail:
+                    await asyncio.sleep(0.01)
+            await store.append([Event(event_id="1", user_id=USERS[1], video_id=VIDEOS[0], time_ms=0)])
+            await store.change([Change(kind=ChangeKind.remove, id=VIDEOS[0], time_ms=0)])
+            async with asyncio.timeout(30):
+                while (await store.export(USERS[1])).events or service.versions.current.applied < 1:
+                    await asyncio.sleep(0.01)
+        finally:
+            await service.close()
+
+    asyncio.run(main())
+
+
 def test_what_is_not_old_or_to_be_kept_for_ever_stays(root: Path, tmp_path: Path) -> None:
     class Counting(MemoryStore):
         asked = 0
@@ -284,7 +326,7 @@ def test_what_is_not_old_or_to_be_kept_for_ever_stays(root: Path, tmp_path: Path
 @pytest.mark.parametrize(
     ("limit", "words"),
     [
-        ({"keep_days": -1.0}, "keep_days is -1.0; give days, or 0 to keep all for ever"),
+        ({"keep_days": -1.0}, "keep_days is -1.0; give days up to 36500, or 0 to keep all for ever"),
         ({"keep_days": float("nan")}, "keep_days is nan; give days"),
         ({"forget_s": 0.0}, "forget_s is 0.0; give seconds above 0"),
     ],

@@ -5,7 +5,6 @@ import logging
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from math import inf
 from pathlib import Path
 from zlib import crc32
 
@@ -21,7 +20,7 @@ from towers.types import ConfigError, DataError
 
 _log = logging.getLogger(__name__)
 _KEPT, _KEEP_EVERY_S = 10_000, 0.05
-_DAY_MS, _FORGET_EVERY_S = 86_400_000, 0.05
+_DAY_MS, _MOST_DAYS, _FORGET_EVERY_S = 86_400_000, 36_500, 0.05
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,8 +51,8 @@ class Limits:
         for name in ("watch_s", "measure_s", "forget_s"):
             if getattr(self, name) <= 0:
                 raise ConfigError(f"{name} is {getattr(self, name)}; give seconds above 0")
-        if not 0 <= self.keep_days < inf:
-            raise ConfigError(f"keep_days is {self.keep_days}; give days, or 0 to keep all for ever")
+        if not 0 <= self.keep_days <= _MOST_DAYS:
+            raise ConfigError(f"keep_days is {self.keep_days}; give days up to {_MOST_DAYS}, or 0 to keep all for ever")
 
 
 _ALL = Shown()
@@ -265,18 +264,22 @@ class Service:
             return
         try:
             await self.store.answered(answers)
-        except StoreAwayError as error:
+        except Exception as error:  # or no answer was kept from then on
             self.unkept += len(answers)
             _log.warning("%d answers were not kept: %s", len(answers), error)
 
     async def _forget(self) -> None:
         """Have the store drop what is old, a little at a time: what else is asked of it comes between."""
+        days = self._limits.keep_days
         while True:
             try:
-                while await self.store.forget_before(now_ms() - round(self._limits.keep_days * _DAY_MS)):
+                moment, dropped = await self.store.now_ms() - round(days * _DAY_MS), 0
+                while some := await self.store.forget_before(moment):
+                    dropped += some
                     await asyncio.sleep(_FORGET_EVERY_S)
-            except StoreAwayError as error:
-                _log.warning("what is older than %g days stays for now: %s", self._limits.keep_days, error)
+                _log.info("dropped %d events and answers that came more than %g days ago", dropped, days)
+            except Exception as error:  # or nothing was dropped from then on
+                _log.warning("what is older than %g days stays for now: %s", days, error)
             await asyncio.sleep(self._limits.forget_s)
 
     def _check_id(self, kind: str, given: Id) -> None:

@@ -166,14 +166,16 @@ class Versions:
                         before, seen = seen, name
                         try:
                             await self.adopt()
-                        except StoreAwayError:
-                            seen = before
+                        except (StoreAwayError, UnwritableError, OSError):
+                            seen, looked = before, time.monotonic() + _REOPEN_S
                             raise
                 said = ""
-            except (TowersError, OSError) as error:  # whatever it is, what comes later must be followed
-                if str(error) != said:
-                    said = str(error)
-                    _log.warning("%s", said)
+            except Exception as error:  # whatever it is, what comes later must be followed
+                if not isinstance(error, TowersError | OSError):
+                    _log.exception("what came last could not be followed; it is tried again")
+                elif str(error) != said:
+                    _log.warning("%s", error)
+                said = str(error) or repr(error)
 
     async def measure(self, pause_s: float) -> None:
         """Measure the index's recall from time to time, which has lists made anew where it has fallen, until cancelled.
@@ -186,7 +188,10 @@ class Versions:
             version = self.current
             if done != (version, version.applied):
                 done = version, version.applied
-                self.recall = (await self._in(self._opener, version.catalogue.index.health)).recall
+                try:
+                    self.recall = (await self._in(self._opener, version.catalogue.index.health)).recall
+                except Exception:
+                    _log.exception("recall could not be measured; it is tried again")
 
     async def _reopen(self) -> None:
         async with self._adopting:

@@ -200,6 +200,29 @@ def test_what_is_no_request_is_refused(patient: str, said: bytes) -> None:
         assert (status, why.startswith("this is no HTTP/1.1")) == (400, True)
 
 
+CHUNKS = b"transfer-encoding: chunked\r\n\r\n%x\r\n%b\r\n0\r\n" % (len(BODY), BODY)
+
+
+def test_no_field_follows_a_body_in_chunks(patient: str) -> None:
+    with connected(patient) as connection:
+        connection.sendall(HEAD + CHUNKS + b"authorization: Bearer stolen\r\n\r\n")
+        status, words = fault(rest(connection))
+        assert (status, words[:20]) == (400, "this is no HTTP/1.1:")
+    with connected(patient) as connection:
+        connection.sendall(HEAD + b"connection: close\r\n" + CHUNKS + b"\r\n")
+        assert [status for status, _ in answers(rest(connection))] == [200]
+
+
+def test_what_follows_a_body_without_end_is_cut(patient: str) -> None:
+    with connected(patient) as connection:
+        try:
+            connection.sendall(HEAD + CHUNKS + b"x: " + b"a" * 20_000_000)
+        except (ConnectionResetError, BrokenPipeError):
+            return
+        said = rest(connection)  # what was not read may take the answer with it
+    assert not said or fault(said)[0] == 400
+
+
 def test_requests_sent_together_are_answered_in_order(patient: str) -> None:
     with connected(patient) as connection:
         ask = b"".join(

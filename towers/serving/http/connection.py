@@ -58,7 +58,9 @@ class Connection(HttpToolsProtocol):
         if len(self.connections) > self._door.connections:
             ours = [one for one in self.connections if isinstance(one, Connection)]
             waiting = {one: one._since for one in ours if one._since is not None}
-            min(waiting, key=waiting.__getitem__).transport.abort()
+            longest = min(waiting, key=waiting.__getitem__)
+            longest._go()  # it is lost a moment later; those who come until then are in nobody else's place
+            longest.transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Wait no more."""
@@ -69,12 +71,22 @@ class Connection(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Read on, but no head that does not end."""
-        if self._in_head:
-            self._head_bytes += len(data)
+        """Read on, but no head that does not end, nor what follows a body."""
+        self._head_bytes += len(data)
         super().data_received(data)
         if self._is_too_long() and not self.transport.is_closing():
             self.send_400_response("")
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Take a field of the head, but none that follows a body: a proxy may not have looked at it."""
+        if not self._in_head:
+            raise ValueError
+        super().on_header(name, value)
+
+    def on_body(self, body: bytes) -> None:
+        """Take some of the body, which the app counts."""
+        super().on_body(body)
+        self._head_bytes = 0
 
     def on_message_begin(self) -> None:
         """Remember that a head has begun."""
@@ -83,7 +95,8 @@ class Connection(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """Let the app answer."""
-        if self._head_bytes > self._door.head_bytes < sum(len(name) + len(value) for name, value in self.headers):
+        length = len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
+        if self._head_bytes > self._door.head_bytes < length:
             raise ValueError  # which the parser takes for a mistake in what it reads
         if len(self.pipeline) >= _TOGETHER:
             raise ValueError
@@ -99,7 +112,7 @@ class Connection(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         """Wait for the next request, unless it is there."""
-        if not self.pipeline:
+        if not self.pipeline or self.transport.is_closing():  # which may wait for the client to take the answer
             self._wait()
         super().on_response_complete()
 
@@ -117,7 +130,7 @@ class Connection(HttpToolsProtocol):
 
     def send_400_response(self, msg: str) -> None:
         """Refuse what is no HTTP, or more of it than is read."""
-        if self._is_too_long():
+        if self._is_too_long() and self._in_head:
             self._refuse(431, f"the request's head is longer than {self._door.head_bytes} bytes; send less")
         elif len(self.pipeline) >= _TOGETHER:
             self._refuse(400, f"{_TOGETHER} requests wait on this connection; send the next ones after their answers")
@@ -130,7 +143,7 @@ class Connection(HttpToolsProtocol):
         super()._start_asgi_task(cycle, app)
 
     def _is_too_long(self) -> bool:
-        return self._in_head and self._head_bytes > self._door.head_bytes
+        return self._head_bytes > self._door.head_bytes
 
     def _wait(self) -> None:
         self._untaken, self._since = self.transport.get_write_buffer_size(), self.loop.time()
@@ -163,3 +176,4 @@ class Connection(HttpToolsProtocol):
         head = b"content-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n" % len(body)
         self.transport.write(STATUS_LINE[status] + head + body)
         self.transport.close()
+        self._wait()

@@ -46,14 +46,14 @@ class Layout:
         mark: Tells the file from those of other programs, SQLite's application_id.
         version: Of its tables; a file of another one is refused.
         tables: The statements that make them.
-        older: By an older version the statement that makes it the next one; `{now_ms}` in it is the time, ms UTC.
+        older: By an older version the statements that make it the next one; `{now_ms}` in them is the time, ms UTC.
     """
 
     what: str
     mark: int
     version: int
     tables: tuple[str, ...]
-    older: Mapping[int, str] = field(default_factory=dict)
+    older: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -132,7 +132,8 @@ class Database:
         if not version:
             return list(self._layout.tables)
         now_ms = time.time_ns() // 1_000_000
-        return [self._layout.older[each].format(now_ms=now_ms) for each in range(version, self._layout.version)]
+        older = [statement for each in range(version, self._layout.version) for statement in self._layout.older[each]]
+        return [statement.format(now_ms=now_ms) for statement in older]
 
     def _is_known(self, writer: sqlite3.Connection) -> bool:
         """Return whether the file is what it should be; not if it is new, or of a version that can be made this one."""
@@ -209,7 +210,7 @@ class Database:
         """Return why the file cannot be written, in a word or two; empty where it can."""
         if self.trouble or not self._loop:
             try:
-                await self.write(lambda writer: writer.execute(f"PRAGMA user_version={self._layout.version}"))
+                await self.write(_write_the_same)
             except StoreAwayError as error:
                 return str(error)
         return ""
@@ -266,6 +267,12 @@ class Database:
             (what for begin, what in ADVICE.items() if name.startswith(begin)), "look at the file and its disk"
         )
         return StoreAwayError(f"{self.path}: {error}; {advice}")
+
+
+def _write_the_same(writer: sqlite3.Connection) -> None:
+    """Write the version that is there, which may be that of a newer program beside this one."""
+    (version,) = writer.execute("PRAGMA user_version").fetchone()
+    writer.execute(f"PRAGMA user_version={version}")
 
 
 def _settle(jobs: list[_Job], results: list[Any], error: Exception | None) -> None:

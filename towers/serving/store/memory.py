@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Sequence
-from itertools import islice, takewhile
+from itertools import islice
 
 from msgspec import structs
 
@@ -97,7 +97,7 @@ class MemoryStore(Store):
 
     async def forget_before(self, time_ms: int, most: int = 500) -> int:
         """Drop what came before a moment, see Store."""
-        old = list(islice(takewhile(lambda number: self._came_ms[number] < time_ms, self._log), most))
+        old = list(islice((number for number, came_ms in self._came_ms.items() if came_ms < time_ms), most))
         for number in old:
             what = self._log.pop(number)
             del self._came_ms[number]

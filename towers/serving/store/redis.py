@@ -179,6 +179,11 @@ class RedisStore(Store):
         entries = [_entry(fields) for _, _, fields in merged]
         return entries, ",".join(f"{ms}-{n}" for ms, n in marks) if merged else after
 
+    async def now_ms(self) -> int:
+        """Return the time by the servers' clock, see Store."""
+        found = await self._run(scripts.NOW, [self._key(0, "log")])
+        return int(found)
+
     async def forget_before(self, time_ms: int, most: int = 500) -> int:
         """Drop what came before a moment by the servers' time, see Store."""
         dropped = 0

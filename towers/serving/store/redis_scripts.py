@@ -43,6 +43,12 @@ redis.call('DEL', KEYS[2], KEYS[3])
 """
 """KEYS: log, marks, history."""
 
+NOW = """
+local now = redis.call('TIME')
+return now[1] * 1000 + math.floor(now[2] / 1000)
+"""
+"""KEYS: one of the server that is asked. Returns the time, ms UTC."""
+
 FORGET = """
 local n = 0
 for i = 2, #KEYS do

@@ -168,6 +168,10 @@ class SpooledStore(Store):
         """Return what came after a mark, without what waits, see Store."""
         return await self._through(lambda: self._store.log(after, most))
 
+    async def now_ms(self) -> int:
+        """Return the time by the store's clock, see Store."""
+        return await self._through(self._store.now_ms)
+
     async def forget_before(self, time_ms: int, most: int = 500) -> int:
         """Drop what came to the store before a moment, see Store; what waits has not come to it yet."""
         return await self._through(lambda: self._store.forget_before(time_ms, most))

@@ -14,6 +14,7 @@ from towers.serving.store.watched import pack, unpack_answer, unpack_change, unp
 
 EVENT, ANSWER = 0, 1
 # Columns without a type keep a number a number and a text a text, so that 7 is not "7".
+CAME = "CREATE INDEX came ON log (came_ms)"
 LAYOUT = Layout(
     what="a store",
     mark=0x54775374,
@@ -24,14 +25,15 @@ LAYOUT = Layout(
         "CREATE TABLE histories (user NOT NULL PRIMARY KEY, body BLOB NOT NULL)",
         "CREATE TABLE changes (number INTEGER PRIMARY KEY AUTOINCREMENT, of_user INTEGER NOT NULL, id NOT NULL, "
         "body BLOB NOT NULL, UNIQUE (of_user, id))",
+        CAME,
     ),
     # As if all had come when the file was first opened by who keeps that.
-    older={1: "ALTER TABLE log ADD COLUMN came_ms INTEGER NOT NULL DEFAULT {now_ms}"},
+    older={1: ("ALTER TABLE log ADD COLUMN came_ms INTEGER NOT NULL DEFAULT {now_ms}", CAME)},
 )
 NOBODY = b""
 """Stands for the user of an answer to somebody without an id."""
 LOG = "INSERT INTO log (user, kind, id, body, came_ms) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
-OLD = "SELECT max(number) FROM (SELECT number, came_ms FROM log ORDER BY number LIMIT ?) WHERE came_ms < ?"
+FORGET = "DELETE FROM log WHERE number IN (SELECT number FROM log WHERE came_ms < ? LIMIT ?)"
 HISTORY = "SELECT body FROM histories WHERE user = ?"
 
 
@@ -122,12 +124,7 @@ class SqliteStore(Store):
 
     async def forget_before(self, time_ms: int, most: int = 500) -> int:
         """Drop what came before a moment, see Store; its room in the file is used again."""
-
-        def work(writer: sqlite3.Connection) -> int:
-            (last,) = writer.execute(OLD, (most, time_ms)).fetchone()
-            return writer.execute("DELETE FROM log WHERE number <= ? AND came_ms < ?", (last, time_ms)).rowcount
-
-        return await self._database.write(work)
+        return await self._database.write(lambda writer: writer.execute(FORGET, (time_ms, most)).rowcount)
 
     async def export(self, user_id: Id) -> Export:
         """Return all that is known of a user, see Store."""

@@ -1,5 +1,6 @@
 """The contract of a store: what is durable, what is remembered of a user, and in which order changes come."""
 
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from enum import StrEnum
@@ -225,6 +226,14 @@ class Store(ABC):
             StoreAwayError: It cannot be reached.
             DataError: A mark that is not of this store.
         """
+
+    async def now_ms(self) -> int:
+        """Return the time by the clock by which the store says when things came, ms UTC.
+
+        Raises:
+            StoreAwayError: It cannot be reached.
+        """
+        return time.time_ns() // 1_000_000
 
     @abstractmethod
     async def forget_before(self, time_ms: int, most: int = 500) -> int:
