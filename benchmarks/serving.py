@@ -230,7 +230,8 @@ def measure(name: str, root: Path, folder: Path, arguments: argparse.Namespace) 
     serve = [sys.executable, "-c", "from towers.cli import main; raise SystemExit(main())", "serve", *options]
     (folder / "bare.py").write_text(BARE, encoding="utf-8")
     bare = [sys.executable, "-m", "uvicorn", "bare:app", "--app-dir", str(folder), "--port", str(BARE_PORT)]
-    command = f"python -m benchmarks.serving {' '.join(sys.argv[1:])}"
+    words = [Path(word).name if Path(word).is_absolute() else word for word in sys.argv[1:]]
+    command = f"python -m benchmarks.serving {' '.join(words)}"
     with Client(f"http://127.0.0.1:{PORT}", timeout_s=30.0, tries=0) as client:
         with process(serve, 1) as server:
             wait_for(client, server)
