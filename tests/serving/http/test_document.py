@@ -26,6 +26,8 @@ from towers.serving.http.document import document
 from towers.serving.http.server import ServeConfig, make_app
 from towers.serving.store import MemoryState
 
+# The service runs in a thread beside the draws, and what it draws itself is none of theirs.
+pytestmark = pytest.mark.filterwarnings("ignore:Do not use the `random` module inside strategies")
 CHECKS = [
     not_a_server_error,
     status_code_conformance,

@@ -22,6 +22,9 @@ from towers.serving.http.app import App, Door
 from towers.serving.http.server import ServeConfig, make_app
 from towers.serving.store import SqliteState
 
+# The service runs in a thread beside the draws, and what it draws itself is none of theirs.
+pytestmark = pytest.mark.filterwarnings("ignore:Do not use the `random` module inside strategies")
+
 USERS, VIDEOS = tiny.ids_of(tiny.USERS, string=False), tiny.ids_of(tiny.VIDEOS, string=False)
 EXAMPLES = int(os.environ.get("TOWERS_FUZZ", "60"))
 fuzzed = settings(max_examples=EXAMPLES)
