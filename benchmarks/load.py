@@ -32,7 +32,7 @@ def process(
 ) -> Iterator[subprocess.Popen[bytes]]:
     """Run a command on one core until the context ends."""
     pinned = ["taskset", "-c", str(core), *command] if (os.cpu_count() or 1) > 1 else command
-    # A session of its own, that to_sleep reaches what it starts.
+    # A session of its own, that a signal reaches what it starts.
     with subprocess.Popen(pinned, cwd=folder, env=os.environ | variables, start_new_session=True) as running:
         try:
             yield running
@@ -43,18 +43,18 @@ def process(
 
 @contextmanager
 def awake(processes: Sequence[subprocess.Popen[bytes]]) -> Iterator[None]:
-    """Let processes that were put to sleep run until the context ends."""
-    to_sleep(processes, signal.SIGCONT)
+    """Let processes that were stopped run until the context ends: also who waits takes of a core."""
+    send(processes, signal.SIGCONT)
     try:
         yield
     finally:
-        to_sleep(processes)
+        send(processes, signal.SIGSTOP)
 
 
-def to_sleep(processes: Sequence[subprocess.Popen[bytes]], how: signal.Signals = signal.SIGSTOP) -> None:
-    """Stop processes and what they started where they are: also who waits takes some of a core."""
+def send(processes: Sequence[subprocess.Popen[bytes]], what: signal.Signals) -> None:
+    """Send a signal to processes and what they started."""
     for each in processes:
-        os.killpg(each.pid, how)
+        os.killpg(each.pid, what)
 
 
 def script(folder: Path, name: str, lines: Path, key: str, more: str = "") -> Path:

@@ -32,7 +32,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from benchmarks.load import Row, awake, figures, process, script, to_sleep, wrk
+from benchmarks.load import Row, awake, figures, process, script, send, wrk
 from benchmarks.made_bundle import made_bundle
 from benchmarks.peers.__main__ import environment
 from benchmarks.record import CHECKOUT, Circumstances, record
@@ -198,11 +198,11 @@ def libreco(bundle: Bundle, folder: Path, arguments: argparse.Namespace) -> Iter
             asked.write_text("".join(json.dumps({"user": str(user), "n_rec": 100}) + "\n" for user in lines))
             url = f"http://127.0.0.1:{LIBRECO_PORT}/embed/recommend"
             both = [store, server]
-            to_sleep(both)
+            send(both, signal.SIGSTOP)
             try:
                 yield {"LibRecommender's service": Other(url, script(place, "reads", asked, ""), both)}
             finally:
-                to_sleep(both, signal.SIGCONT)
+                send(both, signal.SIGCONT)
 
 
 def wait_for(client: Client, server: subprocess.Popen[bytes]) -> float:

@@ -257,33 +257,38 @@ def test_what_is_older_than_is_kept_is_dropped_and_still_hidden(root: Path, tmp_
     within(root, tmp_path, work, keep_days=1e-9, forget_s=0.01)
 
 
+class Failing(MemoryStore):
+    def __init__(self) -> None:
+        super().__init__()
+        self.kept: list[str] = []
+        self.to_fail: set[str] = set()
+
+    def fail(self, name: str) -> None:
+        if name in self.to_fail:
+            self.to_fail.remove(name)
+            raise RuntimeError("out of order")
+
+    async def forget_before(self, time_ms: int, most: int = 500) -> int:
+        self.fail("forget_before")
+        return await super().forget_before(time_ms, most)
+
+    async def changes(self, after: int, most: int = 10_000) -> list[Change]:
+        self.fail("changes")
+        return await super().changes(after, most)
+
+    async def answered(self, answers: Sequence[Answer]) -> None:
+        self.fail("answered")
+        self.kept += [answer.request_id for answer in answers]
+        await super().answered(answers)
+
+
 def test_a_store_that_fails_once_in_its_own_way_is_asked_again(root: Path, tmp_path: Path) -> None:
-    class Failing(MemoryStore):
-        to_fail = 0
-
-        def fail(self) -> None:
-            if self.to_fail > 0:
-                self.to_fail -= 1
-                raise RuntimeError("out of order")
-
-        async def forget_before(self, time_ms: int, most: int = 500) -> int:
-            self.fail()
-            return await super().forget_before(time_ms, most)
-
-        async def changes(self, after: int, most: int = 10_000) -> list[Change]:
-            self.fail()
-            return await super().changes(after, most)
-
-        async def answered(self, answers: Sequence[Answer]) -> None:
-            self.fail()
-            await super().answered(answers)
-
     async def main() -> None:
         store = Failing()
         service = Service(root, store, tmp_path / "state", Limits(keep_days=1e-9, forget_s=0.01, remember=1.0))
         await service.open()
         try:
-            store.to_fail = 3
+            store.to_fail = {"forget_before", "changes", "answered"}
             await service.candidates(Ask(USERS[1], 5), "lost")
             async with asyncio.timeout(30):
                 while store.to_fail:
@@ -293,6 +298,12 @@ def test_a_store_that_fails_once_in_its_own_way_is_asked_again(root: Path, tmp_p
             async with asyncio.timeout(30):
                 while (await store.export(USERS[1])).events or service.versions.current.applied < 1:
                     await asyncio.sleep(0.01)
+            assert VIDEOS[0] not in await ids(service, USERS[2])
+            await service.candidates(Ask(USERS[2], 5), "kept")
+            async with asyncio.timeout(30):
+                while "kept" not in store.kept:
+                    await asyncio.sleep(0.01)
+            assert service.unkept == 1 - store.kept.count("lost")
         finally:
             await service.close()
 

@@ -148,8 +148,9 @@ class Versions:
     async def watch(self, pause_s: float) -> None:
         """Follow the bundle's pointer, and the store's changes that others take in, until cancelled.
 
-        A version that was refused is not tried again until the pointer has moved, unless the store was away: what it
-        knows is part of every version. One whose index cannot be written is opened again, until it can.
+        A version that was refused is not tried again until the pointer has moved, unless the store was away,
+        whose changes are part of every version, or the disk failed. One whose index cannot be written is opened again,
+        until it can.
         """
         seen, looked, said = self.current.name, time.monotonic(), ""
         tried = looked - _REOPEN_S
