@@ -22,11 +22,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from benchmarks.gowalla import gowalla_m1
 from benchmarks.record import CHECKOUT, Circumstances, record, surroundings
 
 TOWERS = str(Path(sys.executable).parent / "towers")
-APPENDED = 8
-"""One in so many of a user's places in Gowalla's train stands at the end, out of order: what once validated."""
 AGREEMENT = 1e-9
 """How far a metric may be from the referee's: rounding of sums of doubles, far below the last digit printed."""
 
@@ -57,47 +56,12 @@ def kuairand(data: Path, folder: Path) -> list[str]:  # noqa: ARG001 - the log s
     return ["data=kuairand"]
 
 
-def gowalla_m1(data: Path, folder: Path) -> list[str]:
-    """Write the published split; the latest tenth of each user's train validates.
-
-    Its file is in the order of visits, as `python -m benchmarks.order` shows, but for the last eighth of each user's
-    train, drawn at random and appended: whenever those were, they are put before all others. Test comes after.
-    """
-    train, test = gowalla_lists(data / "gowalla-m1" / "train.txt"), gowalla_lists(data / "gowalla-m1" / "test.txt")
-    rows: list[tuple[int, int, int, str]] = []
-    for user, videos in train.items():
-        ordered, drawn = in_order(videos)
-        held = max(1, len(videos) // 10) if len(videos) >= 5 else 0
-        fit, last = drawn + ordered[: len(ordered) - held], ordered[len(ordered) - held :]
-        parts = {"train": fit, "valid": last, "test": test.get(user, [])}
-        placed = [(video, split) for split, part in parts.items() for video in part]
-        rows += [(user, video, place, split) for place, (video, split) in enumerate(placed)]
-    for user in test.keys() - train.keys():
-        rows += [(user, video, place, "test") for place, video in enumerate(test[user])]
-    catalogue = 1 + max(video for _, video, _, _ in rows)
-    columns = dict(zip(("user_id", "video_id", "position", "split"), zip(*rows, strict=True), strict=True))
-    pq.write_table(pa.table(columns), folder / "events.parquet")
-    pq.write_table(pa.table({"video_id": np.arange(catalogue)}), folder / "videos.parquet")
-    return _files(folder, "gowalla-m1", f"data.videos={folder / 'videos.parquet'}")
-
-
-def in_order(videos: list[int]) -> tuple[list[int], list[int]]:
-    """Return a user's places of Gowalla's train in the order of visits, and those whose order is lost.
-
-    Example:
-        >>> in_order([0, 1, 2, 4, 5, 6, 7, 8, 3])
-        ([0, 1, 2, 4, 5, 6, 7, 8], [3])
-    """
-    ordered = len(videos) - len(videos) // APPENDED
-    return videos[:ordered], videos[ordered:]
-
-
 def ml_1m(data: Path, folder: Path) -> list[str]:
     """Write the file of SASRec and BERT4Rec, whose lines are in order of time within each user."""
     pairs = np.loadtxt(data / "ml-1m" / "ml-1m.txt", dtype=np.int64)
     columns = {"user_id": pairs[:, 0], "video_id": pairs[:, 1], "position": np.arange(len(pairs))}
     pq.write_table(pa.table(columns), folder / "events.parquet")
-    return _files(folder, "ml-1m", "cut=leave_one_out")
+    return ["data=files", f"data.events={folder / 'events.parquet'}", "data.protocol=ml-1m", "cut=leave_one_out"]
 
 
 TABLES = {
@@ -206,17 +170,6 @@ def spend(command: list[str]) -> Cost:
     if process.returncode:
         raise SystemExit(f"{' '.join(command)} ended with {process.returncode}; nothing recorded")
     return Cost(time.perf_counter() - began, usage.ru_maxrss * 1024 / 1e6)
-
-
-def gowalla_lists(path: Path) -> dict[int, list[int]]:
-    """Return each user's places, as a file of Gowalla has them."""
-    lines = (line.split() for line in path.read_text(encoding="utf-8").splitlines())
-    return {int(user): [int(video) for video in videos] for user, *videos in filter(None, lines) if videos}
-
-
-def _files(folder: Path, protocol: str, *options: str) -> list[str]:
-    events = folder / "events.parquet"
-    return ["data=files", f"data.events={events}", f"data.protocol={protocol}", *options]
 
 
 def main(words: list[str]) -> None:
