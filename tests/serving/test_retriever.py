@@ -15,6 +15,7 @@ from towers.index import Exact, Ivf
 from towers.models import HstuHistory, PopularityTerm, load_towers, open_run, save_towers
 from towers.publishing import Histories, PublishConfig, publish
 from towers.serving import Candidates, Retriever, Unknown, Way
+from towers.serving.asking import Ask
 from towers.types import BundleError, ConfigError, DataError, UnknownIdError
 
 USERS, VIDEOS = tiny.ids_of(tiny.USERS, string=False), tiny.ids_of(tiny.VIDEOS, string=False)
@@ -280,6 +281,8 @@ def test_embeddings_have_one_row_per_id_in_the_order_asked(retriever: Retriever)
 def test_bad_requests_are_refused(retriever: Retriever, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="k is 0; ask for at least 1 candidate"):
         retriever.candidates(USERS[3], k=0)
+    with pytest.raises(ConfigError, match="k is 0; ask for at least 1 candidate"):
+        retriever.answers([Ask(USERS[3], 7), Ask(USERS[3], 0)])
     with pytest.raises(DataError, match="ids such as 'anna' are string, but the dataset's ids are int64"):
         retriever.candidates("anna")
     with pytest.raises(BundleError, match="is no bundle"):

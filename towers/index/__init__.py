@@ -8,7 +8,7 @@ from towers.index.curve import Point, Wish
 from towers.index.exact import Exact, ExactSearcher
 from towers.index.faiss_kinds import Hnsw, IvfFaiss, IvfPq, IvfRabitq
 from towers.index.faiss_searcher import FaissSearcher
-from towers.index.index import FORMATS, Index, Searcher
+from towers.index.index import FORMATS, Index, Searcher, check_k
 from towers.index.ivf import Ivf, IvfSearcher
 from towers.index.live import Health, Live, Recovered, Upkeep
 from towers.index.mask import Mask
@@ -50,6 +50,7 @@ __all__ = [
     "Searcher",
     "Upkeep",
     "Wish",
+    "check_k",
     "load_index",
     "measured_recall",
     "top_k",

@@ -83,12 +83,11 @@ class Searcher(ABC):
                 that the index lacks change nothing.
 
         Raises:
-            ConfigError: k below 1.
+            ConfigError: k below 1, or no whole number.
             DataError: Another dimension, a query that is not finite or whose scores could be beyond float32, or not
                 one exclude per query.
         """
-        if k < 1:
-            raise ConfigError(f"k is {k}; ask for at least 1 candidate")
+        check_k(k)
         if queries.ndim not in (2, 3):
             raise DataError(f"queries have shape {queries.shape}; give one a row, [q, {self.dim}], also for one alone")
         if queries.shape[-1] != self.dim:
@@ -168,6 +167,16 @@ class Index(ABC):
         self, vectors: Float32[np.ndarray, "n d"], ids: Int64[np.ndarray, " n"], geometry: Geometry, _queries: Queries
     ) -> Searcher:
         """Return a searcher over checked vectors, which come in the order of their ids."""
+
+
+def check_k(k: int) -> None:
+    """Refuse to look for none, or for a part of one.
+
+    Raises:
+        ConfigError: k below 1, or no whole number.
+    """
+    if not isinstance(k, int | np.integer) or k < 1:
+        raise ConfigError(f"k is {k!r}; ask for at least 1 candidate, in a whole number")
 
 
 def checked(

@@ -12,6 +12,7 @@ from towers.compiled import entry
 from towers.data import TIME_UNKNOWN, Positives
 from towers.data.vocabulary import FIRST_ROW, UNKNOWN_ROW
 from towers.features import Requests
+from towers.index import check_k
 from towers.serving.candidates import Way
 from towers.serving.catalogue import Catalogue
 from towers.serving.lookup import ANY_IDS, Id, Ids, Known, Lookup, listed, look_up
@@ -46,6 +47,9 @@ class Ask:
         time_ms: Moment of the request, UTC; None where it does not matter.
         keep_seen: Whether watched videos may be shown again.
         forgotten: Whether what the bundle knows of the user must not be used.
+
+    Raises:
+        ConfigError: k below 1, or no whole number.
     """
 
     user_id: Id | None = None
@@ -56,6 +60,9 @@ class Ask:
     time_ms: int | None = None
     keep_seen: bool = False
     forgotten: bool = False
+
+    def __post_init__(self) -> None:
+        check_k(self.k)
 
 
 class Asked(NamedTuple):

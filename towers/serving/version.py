@@ -134,8 +134,10 @@ class Version:
 
     def close(self) -> None:
         """Close the index and remove its folder; what is being answered is answered."""
-        self._catalogue.close()
-        shutil.rmtree(self._folder, ignore_errors=True)
+        try:
+            self._catalogue.close()
+        finally:
+            shutil.rmtree(self._folder, ignore_errors=True)
 
 
 def _popular_rows(bundle: Bundle) -> Int64[np.ndarray, " n"]:

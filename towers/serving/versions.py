@@ -8,6 +8,7 @@ import shutil
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -209,24 +210,30 @@ class Versions:
                 self.recall = version.catalogue.index.recall_built
         except (TowersError, OSError) as error:
             self.refused = Refused(name, str(error))
-            _log.error("refused version %s, %s goes on: %s", name, self.current.name, error)
+            if name != self.current.name:
+                _log.error("refused version %s, %s goes on: %s", name, self.current.name, error)
             if version is not None:
-                await self._in(self._opener, version.close)
+                await self._put_away(version)
             raise
         self.refused, self.adopted = None, self.adopted + 1
         _log.info("adopted version %s in place of %s", name, old.name)
-        await self._in(self._opener, old.close)
+        await self._put_away(old)
+
+    async def _put_away(self, version: Version) -> None:
+        try:
+            await self._in(self._opener, version.close)
+        except (TowersError, OSError) as error:
+            _log.warning("version %s, which is not served, was not closed as it should be: %s", version.name, error)
 
     async def _opened(self, name: str) -> Version:
         def opened() -> Version:
             bundle = Bundle.open(self._root / "versions" / name)
             folder = self._state / INDEXES / f"{name}-{secrets.token_hex(4)}"
-            try:
-                version = Version(bundle, folder)
+            with ExitStack() as undo:
+                undo.callback(shutil.rmtree, folder, ignore_errors=True)
+                version = undo.enter_context(Version(bundle, folder))
                 version.warm()
-            except BaseException:
-                shutil.rmtree(folder, ignore_errors=True)
-                raise
+                undo.pop_all()
             return version
 
         version = await self._in(self._opener, opened)

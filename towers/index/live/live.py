@@ -48,7 +48,7 @@ class Live(Searcher):
     Example:
         >>> import tempfile
         >>> vectors = np.eye(3, dtype=np.float32)
-        >>> with Live.create(Path(tempfile.mkdtemp()) / "live", vectors[:2], np.array([70, 80]), Geometry.dot) as live:
+        >>> with Live.create(tempfile.mkdtemp(), vectors[:2], np.array([70, 80]), Geometry.dot) as live:
         ...     new = live.put(vectors[2:], np.array([90]))
         ...     gone = live.remove(np.array([70, 5]))
         ...     live.search(vectors, 1).ids.tolist(), new, gone
@@ -74,7 +74,7 @@ class Live(Searcher):
     @classmethod
     def create(
         cls,
-        folder: Path,
+        folder: str | Path,
         vectors: Float32[np.ndarray, "n d"],
         ids: Int64[np.ndarray, " m"],
         geometry: Geometry,
@@ -95,7 +95,7 @@ class Live(Searcher):
             DataError: As Index.build; or the folder holds something.
             ConfigError: An index whose kind cannot live.
         """
-        folder.mkdir(parents=True, exist_ok=True)
+        (folder := Path(folder)).mkdir(parents=True, exist_ok=True)
         if any(folder.iterdir()):
             raise DataError(f"{folder} is not empty; give a new folder, or open what is there with Live.open")
         index, dim = index or Auto(), vectors.shape[1]
@@ -108,7 +108,7 @@ class Live(Searcher):
         return cls.open(folder)
 
     @classmethod
-    def open(cls, folder: Path, *, write: bool = True, sync: bool = True, upkeep: Upkeep | None = None) -> "Live":
+    def open(cls, folder: str | Path, *, write: bool = True, sync: bool = True, upkeep: Upkeep | None = None) -> "Live":
         """Open a folder, and do again what its journals say.
 
         Args:
@@ -122,6 +122,7 @@ class Live(Searcher):
             DataError: No live index, one that is open for writing elsewhere, or one that was damaged: which file, and
                 from which byte on.
         """
+        folder = Path(folder)
         if not write:
             return cls(folder, read_state(folder), upkeep or Upkeep(), None, sync=False)
         read_header(folder)
