@@ -23,7 +23,7 @@ from towers.serving.store.waiting import Waiting
 T = TypeVar("T")
 BATCH = 500
 """How many events and answers are delivered at once."""
-REMEMBERED = 1_000_000  # some 130 bytes each
+REMEMBERED = 1_000_000  # some 20 bytes each
 """How many positives of known histories are kept in memory, of all users together; a user counts as one more."""
 PAUSES_S = (0.1, 5.0)
 """How long to wait before asking a store that is away again: at first, and at most."""
@@ -124,16 +124,16 @@ class SpooledStore(Store):
     async def history(self, user_id: Id) -> Watched:
         """Return a user's newest positives, with what waits here, see Store."""
         if not self._away:
-            events, known = self._of(user_id), self._known.of(user_id)
+            events, known = self._of(user_id), self._known.mark(user_id)
             try:
                 found = await self._store.history(user_id)
             except StoreAwayError as error:
                 self._lost(error)
             else:
-                if self._known.of(user_id) is known:  # else more came here while the store was asked
+                if self._known.mark(user_id) is known:  # else more came here while the store was asked
                     self._known.put(user_id, found)
                 return merged(found, events, self.longest)
-        return merged(self._known.of(user_id) or [], self._of(user_id), self.longest)
+        return merged(self._known.of(user_id), self._of(user_id), self.longest)
 
     def _of(self, user_id: Id) -> list[Event]:
         return self._waiting.of(user_id)[0] if self._n else []
