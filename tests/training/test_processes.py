@@ -116,6 +116,13 @@ train(config(Dataset.open({dataset!r}), Path({run!r}), trainer=TrainerConfig(dev
 """
 
 
+def test_processes_learn_where_things_have_no_features(tiny_dataset: Dataset, tmp_path: Path) -> None:
+    bare = ModelConfig(history=RecencyHistory(), dim=8, window=6, features=False, **NO_DROPOUT)  # type: ignore[arg-type]
+    two = TrainerConfig(devices=2)
+    run = train(config(tiny_dataset, tmp_path / "two", model=bare, trainer=two))
+    check_equal(run, train(config(tiny_dataset, tmp_path / "one", model=bare)))
+
+
 def test_when_the_one_that_started_them_is_killed_none_is_left(tiny_dataset: Dataset, tmp_path: Path) -> None:
     script = KILLED.format(dataset=str(tiny_dataset.folder), run=str(tmp_path / "run"))
     # It returns when nobody holds the other end of its output any more. The first process has then written its epoch.

@@ -175,7 +175,7 @@ def check_k(k: int) -> None:
     Raises:
         ConfigError: k below 1, or no whole number.
     """
-    if not isinstance(k, int | np.integer) or k < 1:
+    if not isinstance(k, int | np.integer) or isinstance(k, bool) or k < 1:
         raise ConfigError(f"k is {k!r}; ask for at least 1 candidate, in a whole number")
 
 

@@ -11,7 +11,7 @@ from jaxtyping import Float32, Int64
 from towers.data import TIME_UNKNOWN
 from towers.data.vocabulary import FIRST_ROW, UNKNOWN_ROW
 from towers.features import Requests
-from towers.index import Mask
+from towers.index import Mask, check_k
 from towers.models import likeness_queries
 from towers.publishing import Bundle
 from towers.serving.asking import Ask, Asked, Asking, Unknown, Watched, known_rows
@@ -218,6 +218,7 @@ class Retriever:
         return replace(found, short_because=self._why_short(k, len(found), asked))
 
     def _answers(self, queries: Float32[np.ndarray, "q *i d"], k: int, asked: list[Asked]) -> list[Candidates]:
+        check_k(k)
         hits = self._catalogue.index.search(
             queries, min(k, max(1, len(self._catalogue.index))), [each.hidden for each in asked], self._allow
         )

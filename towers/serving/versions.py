@@ -82,7 +82,11 @@ class Versions:
         self._lock = _locked(self._state)
         try:
             self.current = await self._opened(current_name(self._root))
-            await self.catch_up()
+            try:
+                await self.catch_up()
+            except BaseException:
+                await self._put_away(self.current)
+                raise
         except BaseException:
             self._lock.close()
             raise
@@ -92,7 +96,7 @@ class Versions:
     async def close(self) -> None:
         """Close what is open."""
         async with self._changing:
-            await self._in(self._changer, self.current.close)
+            await self._put_away(self.current)
         for pool in (self._opener, self._changer):
             pool.shutdown()
         if self._lock is not None:
@@ -208,11 +212,11 @@ class Versions:
                 await self._catch_up(version)
                 old, self.current = self.current, version
                 self.recall = version.catalogue.index.recall_built
-        except (TowersError, OSError) as error:
-            self.refused = Refused(name, str(error))
+        except BaseException as error:
+            self.refused = Refused(name, str(error) or repr(error))
             if name != self.current.name:
-                _log.error("refused version %s, %s goes on: %s", name, self.current.name, error)
-            if version is not None:
+                _log.error("refused version %s, %s goes on: %s", name, self.current.name, self.refused.why)
+            if version is not None and version is not self.current:
                 await self._put_away(version)
             raise
         self.refused, self.adopted = None, self.adopted + 1
@@ -222,8 +226,8 @@ class Versions:
     async def _put_away(self, version: Version) -> None:
         try:
             await self._in(self._opener, version.close)
-        except (TowersError, OSError) as error:
-            _log.warning("version %s, which is not served, was not closed as it should be: %s", version.name, error)
+        except Exception as error:  # whatever it is, it must not hide why
+            _log.warning("version %s, which is not served, was not closed as it should be: %r", version.name, error)
 
     async def _opened(self, name: str) -> Version:
         def opened() -> Version:

@@ -1,4 +1,4 @@
-import sys
+import tracemalloc
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -54,9 +54,13 @@ def test_who_was_put_longest_ago_is_forgotten_first() -> None:
     ]
 
 
-def test_a_history_takes_some_twenty_bytes_a_positive() -> None:
-    known = Known(10_000, longest=1000)
-    known.put(1, [(video, 1_700_000_000_000 + video) for video in range(1000, 2000)])
-    mark = known.mark(1)
-    assert mark is not None
-    assert sys.getsizeof(mark.packed) < 20 * 1000
+def test_a_positive_takes_some_thirty_bytes() -> None:
+    tracemalloc.start()
+    try:
+        known, before = Known(100_000, longest=1000), tracemalloc.get_traced_memory()[0]
+        for video in range(1000, 1020):
+            known.add([event(user, video, 1_700_000_000_000 + video, True) for user in range(1000)])
+        taken = tracemalloc.get_traced_memory()[0] - before
+    finally:
+        tracemalloc.stop()
+    assert taken < 35 * 20_000, "a pair of numbers alone would take 56 bytes, and they as much again"

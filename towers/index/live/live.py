@@ -95,7 +95,8 @@ class Live(Searcher):
             DataError: As Index.build; or the folder holds something.
             ConfigError: An index whose kind cannot live.
         """
-        (folder := Path(folder)).mkdir(parents=True, exist_ok=True)
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
         if any(folder.iterdir()):
             raise DataError(f"{folder} is not empty; give a new folder, or open what is there with Live.open")
         index, dim = index or Auto(), vectors.shape[1]

@@ -1,8 +1,6 @@
 """A connection whose client is not waited for: it must ask in time and in few bytes, and take what it asked for."""
 
 import asyncio
-import socket
-import struct
 from collections.abc import Sized
 from typing import Any
 
@@ -18,7 +16,6 @@ _TOGETHER = 100
 """How many requests may wait on a connection, sent before the answer to the one before."""
 _AT_ONCE = 2**16
 """A client who takes no so many bytes of an answer within the door's time is not waited for."""
-_NO_LINGER = struct.pack("ii", 1, 0)
 
 
 class _Flow(FlowControl):
@@ -52,8 +49,6 @@ class Connection(HttpToolsProtocol):
         self._untaken = 0
         self._answered: RequestResponseCycle | None = None
         self._in_head, self._begun, self._head_bytes = True, False, 0
-        self._refusal: tuple[int, str] | None = None
-        self._refused = False
 
     def connection_made(self, transport: Any) -> None:  # noqa: ANN401  uvloop's is not one of asyncio's
         """Begin to wait; where there are too many connections, the one that has been waited for longest goes."""
@@ -65,7 +60,7 @@ class Connection(HttpToolsProtocol):
             waiting = {one: one._since for one in ours if one._since is not None}
             longest = min(waiting, key=waiting.__getitem__)
             longest._go()  # it is lost a moment later; those who come until then are in nobody else's place
-            longest._cut()
+            longest.transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Wait no more."""
@@ -76,9 +71,7 @@ class Connection(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Read on, but no head that does not end, nor what follows a body or what is refused."""
-        if self._refused or self._refusal is not None:
-            return
+        """Read on, but no head that does not end, nor what follows a body."""
         self._head_bytes += len(data)
         super().data_received(data)
         if self._is_too_long() and not self.transport.is_closing():
@@ -122,8 +115,6 @@ class Connection(HttpToolsProtocol):
         if not self.pipeline or self.transport.is_closing():  # which may wait for the client to take the answer
             self._wait()
         super().on_response_complete()
-        if self._refusal is not None and not self.transport.is_closing():
-            self._refuse(*self._refusal)
 
     def pause_writing(self) -> None:
         """Wait for the client to take what it asked for."""
@@ -173,35 +164,16 @@ class Connection(HttpToolsProtocol):
         untaken = self.transport.get_write_buffer_size()
         if untaken and self._untaken - untaken >= _AT_ONCE:
             self._wait()
-        elif untaken or self._refused:
-            self._cut()
+        elif untaken:
+            self.transport.abort()
         elif self._begun and self._in_head:
             self._refuse(408, f"the request's head did not come within {self._door.client_s:g} s")
         else:
             self.transport.close()
 
-    def _cut(self) -> None:
-        # Or the system would keep what was written until the client takes it, who may never do so.
-        self.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
-        self.transport.abort()
-
-    def _owes(self) -> bool:
-        """Return whether requests that have come wholly wait for their answers."""
-        begun = self.cycle is not None and not self.cycle.response_complete
-        return bool(self.pipeline) or (begun and self._in_head)
-
     def _refuse(self, status: int, words: str) -> None:
-        """Say why nothing more is read, after the answers to what was read: a client takes them as they come."""
-        if self._refused:
-            return
-        if self._owes():
-            self._refusal = status, words
-            return
         body = msgspec.json.encode(Fault(words, ""))
         head = b"content-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n" % len(body)
         self.transport.write(STATUS_LINE[status] + head + body)
-        # A socket that is closed with something unread in it takes back what its client has not read.
-        self._refused = True
-        self.transport.write_eof()
-        self.flow.resume_reading()
+        self.transport.close()
         self._wait()

@@ -2,31 +2,13 @@
 
 from collections import Counter, OrderedDict
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from towers.serving.store.store import Event, Id, Watched
 from towers.serving.store.watched import pack, unpack_watched, with_more
 
-_LOOSE = 16
-"""How often a user may do something before their history is packed anew."""
-
-
-class Mark(NamedTuple):
-    """What is kept of a user: another object once anything has changed.
-
-    Attributes:
-        packed: A history, in a tenth of the memory that its pairs take.
-        newer: The positives that came after it was packed, as they came together.
-        size: How many positives both are, at most.
-    """
-
-    packed: bytes
-    newer: tuple[Sequence[Event], ...]
-    size: int
-
 
 class Known:
-    """The histories last seen, of as many users as there is room for.
+    """The histories last seen, of as many users as there is room for; packed, in a seventh of what their pairs take.
 
     Args:
         most: How many positives are kept, of all users together; a user counts as one more, or those who have watched
@@ -36,25 +18,24 @@ class Known:
 
     def __init__(self, most: int, longest: int) -> None:
         self._most, self._longest, self._n = most, longest, 0
-        self._of: OrderedDict[Id, Mark] = OrderedDict()
+        self._of: OrderedDict[Id, tuple[bytes, int]] = OrderedDict()
 
-    def mark(self, user: Id) -> Mark | None:
+    def mark(self, user: Id) -> object:
         """Return the same object as long as nothing changed."""
         return self._of.get(user)
 
     def of(self, user: Id) -> Watched:
         """Return a user's history, empty where it is not known."""
         kept = self._of.get(user)
-        if kept is None:
-            return []
-        history = unpack_watched(kept.packed)
-        for events in kept.newer:
-            history = merged(history, events, self._longest)
-        return history
+        return [] if kept is None else unpack_watched(kept[0])
 
     def put(self, user: Id, history: Watched) -> None:
         """Keep a history; forget those that were put longest ago where there are too many."""
-        self._keep(user, Mark(pack(history), (), len(history)))
+        self.forget(user)
+        self._of[user] = pack(history), len(history)
+        self._n += 1 + len(history)
+        while self._n > self._most:
+            self._n -= 1 + self._of.popitem(last=False)[1][1]
 
     def add(self, events: Sequence[Event]) -> None:
         """Put events into the histories of their users."""
@@ -62,23 +43,12 @@ class Known:
         for event in events:
             of_user.setdefault(event.user_id, []).append(event)
         for user, own in of_user.items():
-            before = self._of.get(user)
-            if before is None or len(before.newer) == _LOOSE:
-                self.put(user, merged(self.of(user), own, self._longest))
-            elif positives := [event for event in own if event.positive]:
-                self._keep(user, Mark(before.packed, (*before.newer, positives), before.size + len(positives)))
+            self.put(user, merged(self.of(user), own, self._longest))
 
     def forget(self, user: Id) -> None:
         """Know nothing of a user any more."""
         if (known := self._of.pop(user, None)) is not None:
-            self._n -= 1 + known.size
-
-    def _keep(self, user: Id, mark: Mark) -> None:
-        self.forget(user)
-        self._of[user] = mark
-        self._n += 1 + mark.size
-        while self._n > self._most:
-            self._n -= 1 + self._of.popitem(last=False)[1].size
+            self._n -= 1 + known[1]
 
 
 def merged(history: Watched, events: Sequence[Event], longest: int) -> Watched:

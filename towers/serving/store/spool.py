@@ -23,7 +23,7 @@ from towers.serving.store.waiting import Waiting
 T = TypeVar("T")
 BATCH = 500
 """How many events and answers are delivered at once."""
-REMEMBERED = 1_000_000  # some 20 bytes each
+REMEMBERED = 1_000_000  # some 30 bytes each
 """How many positives of known histories are kept in memory, of all users together; a user counts as one more."""
 PAUSES_S = (0.1, 5.0)
 """How long to wait before asking a store that is away again: at first, and at most."""
