@@ -7,6 +7,7 @@ one run; hollow, those of results/peers.csv, each with its source, unless they w
 time is not known is a line across.
 """
 
+import argparse
 import statistics
 from pathlib import Path
 
@@ -113,4 +114,5 @@ def draw(to: Path, folder: Path = RESULTS) -> None:
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     draw(PICTURE)

@@ -36,6 +36,13 @@ def test_without_a_verb_all_verbs_are_listed_with_an_example(words: list[str], c
         assert lines[place + 1].strip() == verb.examples[0]
 
 
+def test_what_is_not_installed_is_named(capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "towers.serving.http.server", raising=False)
+    monkeypatch.setitem(sys.modules, "uvicorn", None)
+    assert main(["serve", "bundle=nowhere"]) == 2
+    assert capsys.readouterr().err == "error: towers serve needs uvicorn; pip install '.[serve]' in the checkout\n"
+
+
 def test_version(capsys: Captured) -> None:
     assert main(["--version"]) == 0
     assert capsys.readouterr().out == f"towers {__version__}\n"

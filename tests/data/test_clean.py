@@ -1,6 +1,7 @@
 import json
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -65,7 +66,7 @@ def test_rejected_rows_are_kept_as_they_came(dirty: tuple[Path, list[str]], made
     ("weight", "reason"),
     [
         (None, "weight is null"),
-        (math.nan, "weight is NaN"),
+        (math.nan, "gain is NaN"),
         (math.inf, "weight is infinite"),
         (-1.0, "weight is negative"),
     ],
@@ -78,6 +79,17 @@ def test_a_positive_needs_a_weight_that_makes_sense(
     dataset = made(log, weight="gain")
     assert rejects(dataset) == [("events", 2, reason)]
     assert dataset.positives().weight.tolist() == [1.0, 2.5]
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+def test_a_nan_is_above_no_number(table: Table, made: Made, kind: type[np.floating[Any]]) -> None:
+    columns = {"user_id": [1, 1, 1], "video_id": [1, 2, 3], "position": [0, 1, 2], "split": ["train"] * 3}
+    log = table("log", **columns, watch_ms=np.array([5, math.nan, 1], kind), length=[4.0, 4.0, math.nan])
+    dataset = made(log, positive="Watch_MS > 2 AND position >= 0")
+    assert rejects(dataset) == [("events", 2, "watch_ms is NaN")]
+    assert dataset.events(["positive"])["positive"].tolist() == [True, False]
+    weighed = made(log, positive="position < 3", weight="least(watch_ms / length, 1)")
+    assert rejects(weighed) == [("events", 2, "watch_ms is NaN"), ("events", 3, "length is NaN")]
 
 
 def test_the_weight_of_what_is_not_positive_does_not_matter(table: Table, made: Made) -> None:

@@ -123,6 +123,13 @@ def test_processes_learn_where_things_have_no_features(tiny_dataset: Dataset, tm
     check_equal(run, train(config(tiny_dataset, tmp_path / "one", model=bare)))
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_gpu_that_is_not_there_is_refused(tiny_dataset: Dataset, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="accelerator is gpu, and torch finds none here; auto takes one where"):
+        train(config(tiny_dataset, tmp_path / "run", accelerator=Accelerator.gpu))
+    assert not (tmp_path / "run").exists()
+
+
 def test_when_the_one_that_started_them_is_killed_none_is_left(tiny_dataset: Dataset, tmp_path: Path) -> None:
     script = KILLED.format(dataset=str(tiny_dataset.folder), run=str(tmp_path / "run"))
     # It returns when nobody holds the other end of its output any more. The first process has then written its epoch.

@@ -53,7 +53,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(verb: Verb, words: list[str]) -> int:
-    schema = schema_of(verb)
+    try:
+        schema = schema_of(verb)
+    except ModuleNotFoundError as error:
+        if verb.name not in {"serve", "key"} or (error.name or "towers").startswith("towers"):
+            raise
+        sys.stderr.write(f"error: towers {verb.name} needs {error.name}; pip install '.[serve]' in the checkout\n")
+        return MISUSED
     if {"-h", "--help"} & set(words):
         with resources.as_file(resources.files("towers.conf")) as conf:
             sys.stdout.write(explanation(verb, schema, conf))

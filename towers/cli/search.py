@@ -163,7 +163,7 @@ def _distribution(override: Override) -> "BaseDistribution":
     try:
         from optuna import distributions
     except ImportError as error:
-        raise ConfigError("hydra/sweeper=optuna needs Optuna; install it: pip install 'towers[sweep]'") from error
+        raise ConfigError("hydra/sweeper=optuna needs Optuna; pip install '.[sweep]' in the checkout") from error
     value = override.value()
     if isinstance(value, IntervalSweep):
         kind: Any = distributions.IntDistribution if _whole(value.start, value.end) else distributions.FloatDistribution

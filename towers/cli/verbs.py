@@ -136,7 +136,7 @@ _ALL = (
         summary="answer an app over HTTP: candidates, events, videos that come and go",
         story="Answers from a bundle and from what happened since, as told to POST /v1/events and PUT /v1/videos; what "
         "is acknowledged survives a crash. A version that is published while it runs is adopted between two "
-        "requests. GET /openapi.json lists all requests. Needs pip install 'towers[serve]'.",
+        "requests. GET /openapi.json lists all requests. Needs pip install '.[serve]'.",
         config="towers.serving.http.server:ServeConfig",
         function="towers.serving.http.server:serve",
         show="towers.cli.show:served",

@@ -1,5 +1,6 @@
 """Raw events become kept, rejected or duplicate ones, each of them accounted for."""
 
+import re
 from typing import Any
 
 from towers.data.cells import cell, id_cell, time_cell
@@ -13,6 +14,7 @@ RESERVED = frozenset({
 })  # fmt: skip
 """Columns that we write; no label may take their names."""
 SECONDS_BELOW, MICROSECONDS_ABOVE = 10**11, 10**14
+FLOATS = {"FLOAT", "DOUBLE"}
 
 
 def clean_events(engine: Engine, staged: Staged) -> dict[str, Any]:
@@ -124,4 +126,14 @@ def _judge(engine: Engine, staged: Staged) -> None:
     for option, expression in (("positive", staged.positive), ("weight", staged.weight)):
         with translated(f"data.{option}={expression!r} does not work on {', '.join(staged.events.types)}"):
             engine.select("try_expression", expression=expression)
-    engine.run("judge_events", positive=staged.positive, weight=staged.weight, labels=labels)
+    nans = [_nans(staged, expression) for expression in (staged.positive, staged.weight)]
+    engine.run(
+        "judge_events", positive=staged.positive, weight=staged.weight, labels=labels, nans=nans[0], weights=nans[1]
+    )
+
+
+def _nans(staged: Staged, expression: str) -> str:
+    """Return what rejects rows by a NaN that is asked about: to SQL it is above all numbers, so it would pass."""
+    asked = set(re.findall(r"\w+", expression.lower()))
+    named = [name for name, kind in staged.events.types.items() if kind in FLOATS and name.lower() in asked]
+    return "".join(f"\n        WHEN isnan({quoted(name)}) THEN {literal(f'{name} is NaN')}" for name in named)

@@ -145,7 +145,8 @@ class Versions:
         before = [name for name in version_names(self._root) if name < self.current.name]
         if not before:
             raise BundleError(
-                f"there is no version before {self.current.name}; publish with keep=2 or more to have one"
+                f"there is no version before {self.current.name}, the oldest that is kept; with a larger keep= "
+                "publishing leaves more of them"
             )
         await self.adopt(before[-1])
         return before[-1]

@@ -24,7 +24,7 @@ from towers.models import PopularityTerm, Run, TwoTower, describe_model, open_ru
 from towers.models.run import RUN, TOWERS
 from towers.training.choose import Facts, settle
 from towers.training.claim import CONFIG, claimed, defaults_of
-from towers.training.config import TrainConfig
+from towers.training.config import Accelerator, TrainConfig
 from towers.training.engagement import BEFORE, add_engagement, refuse_without_exposures
 from towers.training.find import found
 from towers.training.journal import Row
@@ -32,7 +32,7 @@ from towers.training.launch import launch
 from towers.training.miner import Miner
 from towers.training.ranks import Ranks, joined, launched
 from towers.training.stage import Stage, best_epoch
-from towers.types import DAY_MS, DataError, peak_mb
+from towers.types import DAY_MS, ConfigError, DataError, peak_mb
 
 _log = logging.getLogger(__name__)
 
@@ -55,6 +55,7 @@ def train(config: TrainConfig) -> Run:
         The finished run.
 
     Raises:
+        ConfigError: It asks for a GPU, and there is none.
         DataError: The dataset is no dataset or has nothing to learn from.
         RunError: The folder holds a run with other options, the loss is not finite, or a process was killed.
     """
@@ -74,6 +75,8 @@ def _train(config: TrainConfig, ranks: Ranks) -> None:
             f"{config.dataset} has no positive event of a weight above 0 in train; "
             "look at data.positive, data.weight and the cut, and prepare again"
         )
+    if config.accelerator is Accelerator.gpu and not torch.cuda.is_available():
+        raise ConfigError("accelerator is gpu, and torch finds none here; auto takes one where there is one, else cpu")
     config, lines = settle(config, Facts.of(dataset))
     for line in lines if ranks.first else []:
         _log.info("chosen: %s", line)

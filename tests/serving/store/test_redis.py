@@ -121,6 +121,8 @@ def test_another_number_of_parts_and_another_version_are_refused(server: Server,
         place.run(lambda store: store.health())
     with pytest.raises(ConfigError, match=r"store\.prefix is 'a\{b'; braces say"):
         RedisStore(server.url, prefix="a{b")
+    with pytest.raises(ConfigError, match=r"store\.url is 'localhost:6379'; expected redis://HOST:6379/0, rediss://"):
+        RedisState(url="localhost:6379")
     with pytest.raises(ConfigError, match=r"store\.parts is 0"):
         RedisStore(server.url, parts=0)
 
@@ -203,5 +205,7 @@ def test_without_the_extra_it_says_what_to_install(monkeypatch: pytest.MonkeyPat
     for module in ("redis", "redis_client"):
         monkeypatch.delitem(sys.modules, f"towers.serving.store.{module}")
     monkeypatch.setitem(sys.modules, "redis.asyncio", None)
-    with pytest.raises(ConfigError, match=r"store=redis needs redis\.asyncio; pip install 'towers\[redis\]'"):
+    with pytest.raises(
+        ConfigError, match=r"store=redis needs redis\.asyncio; pip install '\.\[redis\]' in the checkout"
+    ):
         RedisState().make()

@@ -166,8 +166,11 @@ class App:
             raise RefusedError(408, f"the body did not come within {self.door.client_s:g} s") from error
         finally:
             late.cancel()
+        body = chunks[0] if len(chunks) == 1 else b"".join(chunks)
+        if not body.strip():
+            raise RefusedError(400, "the body is empty; expected JSON, such as {}")
         try:
-            return self._decoders[route].decode(chunks[0] if len(chunks) == 1 else b"".join(chunks))
+            return self._decoders[route].decode(body)
         except (UnicodeDecodeError, RecursionError) as error:  # a field's name that is no text, lists in lists in lists
             raise RefusedError(400, f"the body cannot be read: {error}") from error
 

@@ -78,12 +78,16 @@ class RedisState(State):
     cluster: bool = False
     spool: str = "runs/spool.db"
 
+    def __post_init__(self) -> None:
+        if not self.url.startswith(("redis://", "rediss://", "unix://")):
+            raise ConfigError(f"store.url is {self.url!r}; expected redis://HOST:6379/0, rediss://… or unix://PATH")
+
     def make(self) -> Store:
         """Return the store, not yet open."""
         try:
             from towers.serving.store.redis import RedisStore
         except ModuleNotFoundError as error:
-            raise ConfigError(f"store=redis needs {error.name}; pip install 'towers[redis]'") from error
+            raise ConfigError(f"store=redis needs {error.name}; pip install '.[redis]' in the checkout") from error
         store = RedisStore(
             self.url, self.longest, self.prefix, timeout_ms=self.timeout_ms, parts=self.parts, cluster=self.cluster
         )
