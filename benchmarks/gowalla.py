@@ -9,10 +9,6 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from jaxtyping import Float32
-
-from towers.data import Positives
-from towers.features import spectral_vectors
 
 APPENDED = 8
 """One in so many of a user's places in train stands at the end, out of order."""
@@ -60,12 +56,3 @@ def in_order(places: list[int]) -> tuple[list[int], list[int]]:
     """
     ordered = len(places) - len(places) // APPENDED
     return places[:ordered], places[ordered:]
-
-
-def vectors_of(visited: dict[int, list[int]]) -> Float32[np.ndarray, "places d"]:
-    """Return a vector of length 1 for each place by who visited it, 0 for places that nobody visited."""
-    offsets = np.cumsum([0, *(len(places) for places in visited.values())])
-    rows = np.concatenate([np.array(places, np.int32) for places in visited.values()])
-    log = Positives(offsets, rows, np.zeros(len(rows), np.int64), np.ones(len(rows), np.float32))
-    vectors = spectral_vectors(log, 1 + int(rows.max()), 128, 0)
-    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9)

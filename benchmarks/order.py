@@ -12,14 +12,27 @@ import time
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import Float32
 
-from benchmarks.gowalla import gowalla_lists, in_order, vectors_of
+from benchmarks.gowalla import gowalla_lists, in_order
 from benchmarks.record import Circumstances, record
+from towers.data import Positives
+from towers.features import spectral_vectors
 from towers.types import peak_mb
 
 LONG = 60
 """Places of a user from which on a tenth of them says something."""
 TENTHS = 10
+
+
+def vectors_of(train: dict[int, list[int]]) -> Float32[np.ndarray, "places d"]:
+    """Return a vector of length 1 for each place, 0 for places that nobody visited."""
+    places = 1 + max(max(visited) for visited in train.values())
+    offsets = np.cumsum([0, *(len(visited) for visited in train.values())])
+    rows = np.concatenate([np.array(visited, np.int32) for visited in train.values()])
+    log = Positives(offsets, rows, np.zeros(len(rows), np.int64), np.ones(len(rows), np.float32))
+    vectors = spectral_vectors(log, places, 128, 0)
+    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9)
 
 
 def cosines(train: dict[int, list[int]], test: dict[int, list[int]]) -> dict[str, float]:

@@ -88,6 +88,8 @@ def test_a_nan_is_above_no_number(table: Table, made: Made, kind: type[np.floati
     dataset = made(log, positive="Watch_MS > 2 AND position >= 0")
     assert rejects(dataset) == [("events", 2, "watch_ms is NaN")]
     assert dataset.events(["positive"])["positive"].tolist() == [True, False]
+    spaced = table("spaced", **columns, **{"how long": [1.0, 2.0, math.nan]})
+    assert rejects(made(spaced, positive='"how long" > 0')) == [("events", 3, "how long is NaN")]
     weighed = made(log, positive="position < 3", weight="least(watch_ms / length, 1)")
     assert rejects(weighed) == [("events", 2, "watch_ms is NaN"), ("events", 3, "length is NaN")]
 

@@ -15,6 +15,7 @@ RESERVED = frozenset({
 """Columns that we write; no label may take their names."""
 SECONDS_BELOW, MICROSECONDS_ABOVE = 10**11, 10**14
 FLOATS = {"FLOAT", "DOUBLE"}
+"""DuckDB's types that have a NaN."""
 
 
 def clean_events(engine: Engine, staged: Staged) -> dict[str, Any]:
@@ -126,14 +127,18 @@ def _judge(engine: Engine, staged: Staged) -> None:
     for option, expression in (("positive", staged.positive), ("weight", staged.weight)):
         with translated(f"data.{option}={expression!r} does not work on {', '.join(staged.events.types)}"):
             engine.select("try_expression", expression=expression)
-    nans = [_nans(staged, expression) for expression in (staged.positive, staged.weight)]
     engine.run(
-        "judge_events", positive=staged.positive, weight=staged.weight, labels=labels, nans=nans[0], weights=nans[1]
+        "judge_events",
+        positive=staged.positive,
+        weight=staged.weight,
+        labels=labels,
+        nans_of_positive=_nans(staged, staged.positive),
+        nans_of_weight=_nans(staged, staged.weight),
     )
 
 
 def _nans(staged: Staged, expression: str) -> str:
     """Return what rejects rows by a NaN that is asked about: to SQL it is above all numbers, so it would pass."""
-    asked = set(re.findall(r"\w+", expression.lower()))
-    named = [name for name, kind in staged.events.types.items() if kind in FLOATS and name.lower() in asked]
+    floats = [name for name, kind in staged.events.types.items() if kind in FLOATS]
+    named = [name for name in floats if re.search(rf"(?<!\w){re.escape(name)}(?!\w)", expression, re.IGNORECASE)]
     return "".join(f"\n        WHEN isnan({quoted(name)}) THEN {literal(f'{name} is NaN')}" for name in named)

@@ -30,7 +30,7 @@ class FeatureBag(nn.Module):
         self.singles, self.reads = len(single), bool(encoders)
         self.dim = dim
         self.table = nn.Embedding(int(starts[-1]), dim)
-        # Several processes would wait for ever for a gradient of no numbers.
+        # Several processes do not go on where a weight that learns gets no gradient; one of no numbers never does.
         self.table.weight.requires_grad_(bool(starts[-1]))
         nn.init.normal_(self.table.weight, std=dim**-0.5 / max(1, len(single) + len(several)) ** 0.5)
         wide = [e.dim for e in encoders if e.kind is Kind.vector]

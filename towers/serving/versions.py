@@ -214,9 +214,10 @@ class Versions:
                 old, self.current = self.current, version
                 self.recall = version.catalogue.index.recall_built
         except BaseException as error:
-            self.refused = Refused(name, str(error) or repr(error))
-            if name != self.current.name:
-                _log.error("refused version %s, %s goes on: %s", name, self.current.name, self.refused.why)
+            if isinstance(error, Exception):  # else it was called off, by a service that stops
+                self.refused = Refused(name, str(error) or repr(error))
+                if name != self.current.name:
+                    _log.error("refused version %s, %s goes on: %s", name, self.current.name, self.refused.why)
             if version is not None and version is not self.current:
                 await self._put_away(version)
             raise
@@ -227,8 +228,8 @@ class Versions:
     async def _put_away(self, version: Version) -> None:
         try:
             await self._in(self._opener, version.close)
-        except Exception as error:  # whatever it is, it must not hide why
-            _log.warning("version %s, which is not served, was not closed as it should be: %r", version.name, error)
+        except Exception as error:  # whatever it is, it must not hide what came before
+            _log.warning("version %s was not closed as it should be: %r", version.name, error)
 
     async def _opened(self, name: str) -> Version:
         def opened() -> Version:

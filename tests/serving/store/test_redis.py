@@ -123,6 +123,8 @@ def test_another_number_of_parts_and_another_version_are_refused(server: Server,
         RedisStore(server.url, prefix="a{b")
     with pytest.raises(ConfigError, match=r"store\.url is 'localhost:6379'; expected redis://HOST:6379/0, rediss://"):
         RedisState(url="localhost:6379")
+    with pytest.raises(ConfigError, match=r"store\.url is '…@db:6379'; expected"):
+        RedisState(url="reader:hush@db:6379")
     with pytest.raises(ConfigError, match=r"store\.parts is 0"):
         RedisStore(server.url, parts=0)
 

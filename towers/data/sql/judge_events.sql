@@ -17,9 +17,9 @@ SELECT
     towers_positive AS wanted,
     CASE WHEN towers_positive THEN towers_weight ELSE 0 END AS weight,
     CASE
-        WHEN towers_flaw IS NOT NULL THEN towers_flaw{nans}
+        WHEN towers_flaw IS NOT NULL THEN towers_flaw{nans_of_positive}
         WHEN towers_positive IS NULL THEN 'data.positive cannot be computed'
-        WHEN NOT towers_positive THEN NULL{weights}
+        WHEN NOT towers_positive THEN NULL{nans_of_weight}
         WHEN towers_weight IS NULL THEN 'weight is null'
         WHEN isnan(towers_weight) THEN 'weight is NaN'
         WHEN isinf(towers_weight) THEN 'weight is infinite'

@@ -80,7 +80,8 @@ class RedisState(State):
 
     def __post_init__(self) -> None:
         if not self.url.startswith(("redis://", "rediss://", "unix://")):
-            raise ConfigError(f"store.url is {self.url!r}; expected redis://HOST:6379/0, rediss://… or unix://PATH")
+            shown = f"…@{self.url.rpartition('@')[2]}" if "@" in self.url else self.url  # never a password
+            raise ConfigError(f"store.url is {shown!r}; expected redis://HOST:6379/0, rediss://… or unix://PATH")
 
     def make(self) -> Store:
         """Return the store, not yet open."""
