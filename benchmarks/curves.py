@@ -15,6 +15,7 @@ SHOWN_AIM = 0.98
 COLORS = {
     "ivf": "#c2410c",
     "exact": "#f59e0b",
+    "ivf_unasked": "#fda47c",
     "hnswlib": "#1d4ed8",
     "usearch": "#0891b2",
     "voyager": "#60a5fa",

@@ -205,7 +205,7 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:  # what was mapped can be read after its files are gone
             made = write_made(Path(folder), LIKE[arguments.like], videos, arguments.dim, arguments.users)
         torch.set_num_threads(2)
-        searcher = Ivf().build(made.videos, np.arange(videos), Geometry.cosine)
+        searcher = Ivf().build(made.videos, np.arange(videos), Geometry.cosine, made.others)
         torch.set_num_threads(1)
         measured = []
         for row in rows(searcher, made):

@@ -4,6 +4,7 @@ python -m benchmarks.own_searches ivf FOLDER
 """
 
 import sys
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -20,21 +21,22 @@ from towers.types import Geometry
 REACHES = (*np.arange(0.2, 4, 0.1).round(1).tolist(), *np.arange(4, 12.1, 0.5).tolist())
 
 
-def built(index: Index, videos: Float32[np.ndarray, "n d"], geometry: Geometry) -> Searcher:
-    """Return a searcher that was built on all the builders' threads."""
+def built(index: Index, place: Path, videos: Float32[np.ndarray, "n d"], asked: bool = False) -> Searcher:
+    """Return a searcher that was built on all the builders' threads, for users like those that will ask if asked."""
     torch.set_num_threads(BUILDERS)
     faiss.omp_set_num_threads(BUILDERS)
-    return index.build(videos, np.arange(len(videos)), geometry)
+    geometry = Geometry((place / "geometry").read_text(encoding="utf-8"))
+    return index.build(videos, np.arange(len(videos)), geometry, np.load(place / "others.npy") if asked else None)
 
 
-def ivf(geometry: Geometry, videos: Float32[np.ndarray, "n d"]) -> Library:
-    """Return lists, whose reach is the effort."""
-    whole = built(Ivf(), videos, geometry)
+def ivf(place: Path, videos: Float32[np.ndarray, "n d"], asked: bool = True) -> Library:
+    """Return lists, whose reach is the effort; formed for other users than those who ask, or for nobody."""
+    whole = built(Ivf(), place, videos, asked)
     found: dict[str, Searcher] = {}
 
     def prepare(reach: float, threads: int) -> None:
         torch.set_num_threads(threads)
-        found["searcher"] = IvfSearcher(whole.stock, whole._lists, geometry, 0, reach)  # type: ignore[attr-defined]
+        found["searcher"] = IvfSearcher(whole.stock, whole._lists, whole.geometry, 0, reach)  # type: ignore[attr-defined]
 
     return Library(
         prepare,
@@ -44,9 +46,9 @@ def ivf(geometry: Geometry, videos: Float32[np.ndarray, "n d"]) -> Library:
     )
 
 
-def exact(geometry: Geometry, videos: Float32[np.ndarray, "n d"]) -> Library:
+def exact(place: Path, videos: Float32[np.ndarray, "n d"]) -> Library:
     """Return all videos, for which there is one effort."""
-    searcher = built(Exact(), videos, geometry)
+    searcher = built(Exact(), place, videos)
     return Library(
         lambda _, threads: torch.set_num_threads(threads),
         lambda users: searcher.search(users, K).ids,
@@ -56,8 +58,12 @@ def exact(geometry: Geometry, videos: Float32[np.ndarray, "n d"]) -> Library:
     )
 
 
-OWN = {"ivf": ivf, "exact": exact}
+OWN: dict[str, Callable[[Path, np.ndarray], Library]] = {
+    "ivf": ivf,
+    "exact": exact,
+    "ivf_unasked": partial(ivf, asked=False),
+}
 
 if __name__ == "__main__":
     place = Path(sys.argv[2])
-    serve(partial(OWN[sys.argv[1]], Geometry((place / "geometry").read_text(encoding="utf-8"))), place)
+    serve(partial(OWN[sys.argv[1]], place), place)

@@ -110,30 +110,33 @@ class World:
     Attributes:
         videos: [n, d].
         users: From another distribution than the videos, [q, d].
+        others: As many users of the same kind, by whom nothing is measured: an index may be built for them, [o, d].
         best: Each user's best K rows of videos, best first, [q, K].
         geometry: Cosine where all are of length 1.
     """
 
     videos: Float32[np.ndarray, "n d"]
     users: Float32[np.ndarray, "q d"]
+    others: Float32[np.ndarray, "o d"]
     best: Int64[np.ndarray, "q k"]
     geometry: Geometry
 
     @classmethod
     def open(cls, folder: Path) -> "World":
         """Read a world from a folder; arrays are mapped."""
-        videos, users, best = (np.load(folder / f"{name}.npy", mmap_mode="c") for name in ("videos", "users", "best"))
-        return cls(videos, users, best, Geometry((folder / "geometry").read_text(encoding="utf-8")))
+        names = ("videos", "users", "others", "best")
+        arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="c") for name in names}
+        return cls(**arrays, geometry=Geometry((folder / "geometry").read_text(encoding="utf-8")))
 
 
 def write_made(folder: Path, like: Likeness, n: int, dim: int, users: int = 1000) -> World:
     """Write a made-up world into a folder, a block at a time, and return it."""
-    blocks, asking = drawn(like, n, dim, users)
+    blocks, asking = drawn(like, n, dim, 2 * users)
     folder.mkdir(parents=True, exist_ok=True)
     videos = np.lib.format.open_memmap(folder / "videos.npy", "w+", np.float32, (n, dim))
     for place, block in enumerate(blocks):
         videos[place * AT_ONCE : place * AT_ONCE + len(block)] = block
-    return _settled(folder, videos, asking, Geometry.cosine)
+    return _settled(folder, videos, (asking[:users], asking[users:]), Geometry.cosine)
 
 
 def write_bundle(folder: Path, bundle: Path, users: int = 1000) -> World:
@@ -144,20 +147,24 @@ def write_bundle(folder: Path, bundle: Path, users: int = 1000) -> World:
     """
     retriever = Retriever.open(bundle)
     known = retriever.bundle
-    some = np.random.default_rng(0).permutation(np.flatnonzero(known.positives.counts() > 0))[:users]
+    some = np.random.default_rng(0).permutation(np.flatnonzero(known.positives.counts() > 0))[: 2 * users]
     asking = retriever.embed_users(known.users.ids(some))
     if asking.ndim == 3:
         raise ConfigError(f"{bundle} has towers of {asking.shape[1]} interests; give a bundle of towers of one")
     folder.mkdir(parents=True, exist_ok=True)
     np.save(folder / "videos.npy", known.vectors[known.index.ids])
     videos = np.load(folder / "videos.npy", mmap_mode="c")
-    return _settled(folder, videos, asking, known.towers.geometry)
+    half = len(asking) // 2
+    return _settled(folder, videos, (asking[:half], asking[half:]), known.towers.geometry)
 
 
 def _settled(
-    folder: Path, videos: Float32[np.ndarray, "n d"], users: Float32[np.ndarray, "q d"], geometry: Geometry
+    folder: Path, videos: Float32[np.ndarray, "n d"], asking: tuple[np.ndarray, np.ndarray], geometry: Geometry
 ) -> World:
+    """Write users, others, and the true best of the users; return the world."""
+    users, others = asking
     np.save(folder / "users.npy", users)
+    np.save(folder / "others.npy", others)
     np.save(folder / "best.npy", top_k(users, videos, K).ids)
     (folder / "geometry").write_text(geometry.value, encoding="utf-8")
     return World.open(folder)

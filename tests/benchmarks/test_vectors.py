@@ -11,11 +11,13 @@ def test_the_best_are_the_true_best_of_what_was_written(tmp_path: Path) -> None:
     scores = np.asarray(world.users @ world.videos.T)
     assert np.array_equal(world.best, np.argsort(-scores, axis=1)[:, :K])
     assert world.geometry is Geometry.cosine
+    assert world.others.shape == world.users.shape
+    assert (world.others[:, None] != world.users[None]).any(axis=2).all()
     assert np.allclose(np.linalg.norm(world.videos, axis=1), 1, atol=1e-6)
 
 
 def test_blocks_are_written_one_after_the_other(tmp_path: Path) -> None:
-    blocks, _ = drawn(LIKE["gowalla"], AT_ONCE + 10, 4, 5)
+    blocks, _ = drawn(LIKE["gowalla"], AT_ONCE + 10, 4, 2 * 5)
     world = write_made(tmp_path, LIKE["gowalla"], AT_ONCE + 10, 4, users=5)
     assert np.array_equal(np.concatenate(list(blocks)), world.videos)
 

@@ -77,7 +77,7 @@ def test_lists_are_tried_for_many_videos_that_take_long(
 
 
 def built_as(reach: float) -> Searcher:
-    return Ivf(reach=reach).build(VIDEOS, np.arange(N), Geometry.cosine)
+    return Ivf(reach=reach).build(VIDEOS, np.arange(N), Geometry.cosine, USERS)
 
 
 @pytest.mark.usefixtures("impatient")

@@ -38,7 +38,7 @@ def test_an_index_of_format_2_excludes_as_ever(tmp_path: Path) -> None:
     Exact().build(vectors, ids, Geometry.dot).save(tmp_path)
     header, places = tmp_path / "index.json", tmp_path / "stock" / "places.npy"
     np.save(places, np.roll(np.load(places), 7))
-    header.write_text(header.read_text().replace('"format": 3', '"format": 2'))
+    header.write_text(header.read_text().replace('"format": 4', '"format": 2'))
     found = load_index(tmp_path).search(vectors[5:6], 1, exclude=[ids[5:6]])
     assert found.ids.tolist() == [[0]]
 

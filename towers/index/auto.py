@@ -86,7 +86,7 @@ class Auto(Index):
         if other:
             del searcher  # two at once may be more than there is room for
             index, efforts = _APPROXIMATE[other]
-            searcher, build_s = _built(index, vectors, ids, geometry)
+            searcher, build_s = _built(index, vectors, ids, geometry, _queries)
             points += [_point(_going(searcher, effort), effort, questions, build_s) for effort in efforts]
         best = wish.best(points)
         if best.kind != searcher.kind:
@@ -100,11 +100,15 @@ class Auto(Index):
 
 
 def _built(
-    index: Index, vectors: Float32[np.ndarray, "n d"], ids: Int64[np.ndarray, " n"], geometry: Geometry
+    index: Index,
+    vectors: Float32[np.ndarray, "n d"],
+    ids: Int64[np.ndarray, " n"],
+    geometry: Geometry,
+    queries: Queries = None,
 ) -> tuple[Searcher, float]:
     """Return a searcher, and the seconds that building it took."""
     began = time.perf_counter()
-    return index.build(vectors, ids, geometry), time.perf_counter() - began
+    return index.build(vectors, ids, geometry, queries), time.perf_counter() - began
 
 
 def _some_of(vectors: Float32[np.ndarray, "n d"]) -> Float32[np.ndarray, "q d"]:

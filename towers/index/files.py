@@ -19,14 +19,20 @@ def write_arrays(folder: Path, arrays: Any) -> None:  # noqa: ANN401
             write_arrays(folder / name, array)
 
 
-def read_arrays(folder: Path, kind: Any) -> Any:  # noqa: ANN401
-    """Return what write_arrays wrote; nothing is read before it is used, and writing to it changes no file."""
-    hints = get_type_hints(kind)
-    fields = [
-        read_arrays(folder / name, hint) if hasattr(hint, "_fields") else _mapped(folder / f"{name}.npy")
-        for name, hint in hints.items()
-    ]
-    return kind(*fields)
+def read_arrays(folder: Path, kind: Any, **given: np.ndarray) -> Any:  # noqa: ANN401
+    """Return what write_arrays wrote; nothing is read before it is used, and writing to it changes no file.
+
+    Args:
+        folder: Where it was written.
+        kind: The named tuple.
+        given: Fields that are not read, since those who wrote it did not know them.
+    """
+    fields = dict(given)
+    for name, hint in get_type_hints(kind).items():
+        if name not in given:
+            nested = hasattr(hint, "_fields")
+            fields[name] = read_arrays(folder / name, hint) if nested else _mapped(folder / f"{name}.npy")
+    return kind(**fields)
 
 
 def _mapped(path: Path) -> np.ndarray:

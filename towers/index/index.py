@@ -16,9 +16,9 @@ from towers.index.mask import Mask
 from towers.index.several import merged
 from towers.types import ConfigError, DataError, Geometry, Hits
 
-FORMAT = 3
+FORMAT = 4
 """Version of the files that save writes."""
-FORMATS = (2, FORMAT)
+FORMATS = (2, 3, FORMAT)
 """Versions that can be read."""
 Ids = Sequence[Int64[np.ndarray, " _"]]
 Allow = Int64[np.ndarray, " _"] | Mask
@@ -146,7 +146,8 @@ class Index(ABC):
             vectors: One vector per video, [n, d].
             ids: What to call them, each ≥ 0 and different, [n].
             geometry: The geometry in which the model was trained; cosine asks for vectors of length 1.
-            queries: Vectors of users, [q, d] or [q, i, d], for an index that measures; the others do not look at them.
+            queries: Vectors of users, [q, d] or [q, i, d], for an index that measures or forms its lists by what users
+                tell apart; the others do not look at them.
 
         Raises:
             DataError: Ids that are negative, repeated or not one per vector; a vector that is not finite, or not of

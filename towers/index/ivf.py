@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Float32, Int64
 
 from towers.index.bits import Words
-from towers.index.clusters import clustered, number_of_lists
+from towers.index.clusters import clustered, number_of_lists, weight_of
 from towers.index.files import read_arrays, write_arrays
 from towers.index.index import Index, Queries, Searcher
 from towers.index.searcher import BLOCK, FEW, BlockSearcher, Code, Look, code_of, part
@@ -65,8 +65,11 @@ class IvfSearcher(BlockSearcher):
         """Read what save wrote; vectors and bytes stay on disk and are mapped."""
         from towers.index.lists import Lists
 
-        lists, geometry = read_arrays(folder / "lists", Lists), Geometry(header["geometry"])
-        searcher = cls(cls.read_stock(folder), lists, geometry, header["nprobe"], header["reach"])
+        stock = cls.read_stock(folder)
+        even = np.eye(stock.blocks.vectors.shape[1], dtype=np.float32)
+        # Lists of formats before 4 were formed by direction alone.
+        lists = read_arrays(folder / "lists", Lists, **({"weight": even} if header["format"] < 4 else {}))
+        searcher = cls(stock, lists, Geometry(header["geometry"]), header["nprobe"], header["reach"])
         searcher.why = header["why"]
         return searcher
 
@@ -88,7 +91,8 @@ class IvfSearcher(BlockSearcher):
         both = gathered(self._stock.blocks.vectors, slots, vectors)
         names = np.concatenate([self._stock.blocks.ids[slots], ids])
         assigned = np.concatenate([here, nearest_lists(self._lists, vectors)])
-        other = IvfSearcher(*in_lists(both, names, assigned, self.nlist), self.geometry, self.nprobe, self.reach)
+        found = in_lists(both, names, assigned, self.nlist, self._lists.weight)
+        other = IvfSearcher(*found, self.geometry, self.nprobe, self.reach)
         other.why = self.why
         return other
 
@@ -178,16 +182,21 @@ class Ivf(Index):
         self, vectors: Float32[np.ndarray, "n d"], ids: Int64[np.ndarray, " n"], geometry: Geometry, _queries: Queries
     ) -> Searcher:
         count = number_of_lists(self.nlist, len(vectors))
-        assigned = clustered(vectors, count, geometry)
-        return IvfSearcher(*in_lists(vectors, ids, assigned, count), geometry, self.nprobe, self.reach)
+        weight = None if _queries is None or not len(_queries) else weight_of(_queries)
+        assigned = clustered(vectors, count, geometry, weight)
+        return IvfSearcher(*in_lists(vectors, ids, assigned, count, weight), geometry, self.nprobe, self.reach)
 
 
 def in_lists(
-    vectors: Float32[np.ndarray, "n d"], ids: Int64[np.ndarray, " n"], assigned: Int64[np.ndarray, " n"], count: int
+    vectors: Float32[np.ndarray, "n d"],
+    ids: Int64[np.ndarray, " n"],
+    assigned: Int64[np.ndarray, " n"],
+    count: int,
+    weight: Float32[np.ndarray, "d d"] | None = None,
 ) -> tuple["Stock", "Lists"]:
     """Return vectors laid out list after list, and what the lists promise, from the list that each belongs to."""
     from towers.index.lists import lists_of, slots_in_lists
     from towers.index.look import stock_of
 
     slots, begins = slots_in_lists(assigned, count)
-    return stock_of(vectors, ids, slots), lists_of(vectors, assigned, begins)
+    return stock_of(vectors, ids, slots), lists_of(vectors, assigned, begins, weight)

@@ -29,6 +29,7 @@ class Lists(NamedTuple):
         order: All blocks of centers.
         shape: Covariance of what vectors differ from their list's mean, over that mean square: the unit matrix
             where they scatter alike in all directions, [d, d].
+        weight: What a difference of vectors weighs, see clusters.weight_of: by it lists were formed, [d, d].
     """
 
     begins: Int32[np.ndarray, " lists_1"]
@@ -36,6 +37,7 @@ class Lists(NamedTuple):
     frame: Frame
     order: Int32[np.ndarray, " blocks"]
     shape: Float32[np.ndarray, "d d"]
+    weight: Float32[np.ndarray, "d d"]
 
 
 class Effort(NamedTuple):
@@ -71,9 +73,12 @@ def slots_in_lists(
 
 
 def lists_of(
-    vectors: Float32[np.ndarray, "n d"], assigned: Int64[np.ndarray, " n"], begins: Int32[np.ndarray, " lists_1"]
+    vectors: Float32[np.ndarray, "n d"],
+    assigned: Int64[np.ndarray, " n"],
+    begins: Int32[np.ndarray, " lists_1"],
+    weight: Float32[np.ndarray, "d d"] | None = None,
 ) -> Lists:
-    """Return what the lists promise, from the vectors that were assigned to them."""
+    """Return what the lists promise, from the vectors that were assigned to them by a weight, or by direction."""
     count, dim = len(begins) - 1, vectors.shape[1]
     sizes = np.maximum(np.bincount(assigned, minlength=count), 1)
     means = _sums(vectors, assigned, count) / sizes[:, None]
@@ -85,18 +90,21 @@ def lists_of(
     wide = np.hstack([means, np.sqrt(squares / dim)[:, None]]).astype(np.float32)
     full = np.flatnonzero(np.diff(begins))
     centers, frame = blocks_of(wide[full], full, full)
-    return Lists(begins, centers, frame, np.arange(len(centers.alive), dtype=np.int32), shape.astype(np.float32))
+    order = np.arange(len(centers.alive), dtype=np.int32)
+    even = np.eye(dim, dtype=np.float32)
+    return Lists(begins, centers, frame, order, shape.astype(np.float32), even if weight is None else weight)
 
 
 def nearest_lists(lists: Lists, vectors: Float32[np.ndarray, "m d"]) -> Int64[np.ndarray, " m"]:
     """Return for each vector the list whose mean is nearest, [m]; lists that are empty get none."""
     full = np.flatnonzero(lists.centers.ids >= 0)
     means = lists.centers.vectors[full, :-1]
-    half = (means**2).sum(axis=1) / 2
+    weighed = lists.weight @ means.T
+    half = (means.T * weighed).sum(axis=0) / 2
     nearest = np.zeros(len(vectors), np.int64)
     for start in range(0, len(vectors) if len(full) else 0, _AT_ONCE):
         part = slice(start, start + _AT_ONCE)
-        nearest[part] = full[(vectors[part] @ means.T - half).argmax(axis=1)]
+        nearest[part] = full[(vectors[part] @ weighed - half).argmax(axis=1)]
     return nearest
 
 

@@ -10,7 +10,6 @@ from benchmarks.own_searches import OWN
 from benchmarks.peers.searches import PEERS, Library, Mode, chosen_efforts, least, lists, measured, rising, serve
 from benchmarks.record import CHECKOUT
 from benchmarks.vectors import LIKE, World, write_made
-from towers.types import Geometry
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +68,7 @@ def test_a_process_answers_ways_of_asking_with_rows(
     place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("sys.stdin", io.StringIO('{"batch": 64, "threads": 1}\n'))
-    serve(partial(OWN["exact"], Geometry.cosine), place)
+    serve(partial(OWN["exact"], place), place)
     built, row, end = capsys.readouterr().out.split("\n", 2)
     assert set(json.loads(built)) == {"build_s", "bytes_a_video"}
     assert json.loads(row)["recall@100"] == 1.0
