@@ -246,7 +246,7 @@ def test_a_folder_without_an_index_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"index\.json is missing; publish the run again"):
         load_index(tmp_path)
     (tmp_path / "index.json").write_text('{"kind": "ivf"}')
-    with pytest.raises(DataError, match="has format None; this version reads 2 and 3; publish again"):
+    with pytest.raises(DataError, match="has format None; this version reads 2 to 4; publish again"):
         load_index(tmp_path)
     (tmp_path / "index.json").write_text('{"kind": "tree"}')
     with pytest.raises(DataError, match="is of kind 'tree'; this version reads exact, ivf, hnsw"):

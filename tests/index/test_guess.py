@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from towers.index import Exact, top_k
 from towers.index.guess import guess
 from towers.index.instructions import SLOTS
-from towers.index.look import Request, gone_of, stock_of
+from towers.index.look import gone_of, stock_of
+from towers.index.request import Request
 from towers.index.scan import begin
 from towers.types import Geometry
 

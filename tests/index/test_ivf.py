@@ -13,9 +13,11 @@ from towers.index import Exact, Ivf, Mask, Searcher, load_index, measured_recall
 from towers.index import ivf as ivf_module
 from towers.index.clusters import lift, longest_of, weight_of
 from towers.index.ivf import IvfSearcher
-from towers.index.lists import Effort, Lists, _about_falling, nearest_lists
-from towers.index.look import Request, Stock
+from towers.index.lists import Lists, nearest_lists
+from towers.index.look import Stock
+from towers.index.probing import Effort, _about_falling, _first
 from towers.index.recall import share_found
+from towers.index.request import Request
 from towers.types import ConfigError, DataError, Geometry
 
 
@@ -232,3 +234,20 @@ def test_lists_come_about_in_the_order_of_what_they_promise(numbers: list[float]
     assert (about - scores[places] <= thousandth + rounding).all()
     best = -np.sort(-finite)[:count]
     assert (scores[places] >= best - thousandth - rounding).all()
+
+
+@given(st.integers(1, 12), st.integers(0, 2**32 - 1), st.booleans())
+def test_the_first_lists_are_the_best_and_the_rest_promise_less(rows: int, seed: int, tied: bool) -> None:
+    random = np.random.default_rng(seed)
+    scores = random.standard_normal(128 * rows).astype(np.float32)
+    scores = scores.round(1) if tied else scores
+    scores[random.random(len(scores)) < 0.2] = -np.inf
+    places, about = _first(scores, len(scores))
+    rest = np.delete(scores, places)
+    assert len(set(places.tolist())) == len(places)
+    assert (np.diff(about) <= 0).all()
+    assert (about >= scores[places] - 1e-5).all()
+    assert rest.max(initial=-np.inf) <= scores[places].min()
+    assert len(places) >= min(64, np.isfinite(scores).sum())
+    if rows > 4 and not tied:
+        assert len(places) < 64 * 4

@@ -71,6 +71,6 @@ def load_index(folder: Path) -> Searcher:
     if kind not in SEARCHERS:
         raise DataError(f"{header} is of kind {kind!r}; this version reads {', '.join(SEARCHERS)}; publish again")
     if content.get("format") not in FORMATS:
-        readable = " and ".join(map(str, FORMATS))
+        readable = f"{FORMATS[0]} to {FORMATS[-1]}"
         raise DataError(f"{header} has format {content.get('format')}; this version reads {readable}; publish again")
     return SEARCHERS[kind].load(folder, content)

@@ -176,6 +176,8 @@ def check_k(k: int) -> None:
     Raises:
         ConfigError: k below 1, or no whole number.
     """
+    if type(k) is int and k > 0:
+        return  # as nearly always, and in a tenth of the time of asking further
     if not isinstance(k, int | np.integer) or isinstance(k, bool) or k < 1:
         raise ConfigError(f"k is {k!r}; ask for at least 1 candidate, in a whole number")
 

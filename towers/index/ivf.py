@@ -15,12 +15,14 @@ from towers.index.bits import Words
 from towers.index.clusters import clustered, number_of_lists, weight_of
 from towers.index.files import read_arrays, write_arrays
 from towers.index.index import Index, Queries, Searcher
+from towers.index.request import Request
 from towers.index.searcher import BLOCK, FEW, BlockSearcher, Code, Look, code_of, part
 from towers.types import ConfigError, Geometry
 
 if TYPE_CHECKING:
-    from towers.index.lists import Effort, Lists
-    from towers.index.look import Request, Stock
+    from towers.index.lists import Lists
+    from towers.index.look import Stock
+    from towers.index.probing import Effort
 
 _FURTHER = 0.25
 """By how much more a list must promise, for each tenth part that a filter leaves: what it leaves of a list may lie on
@@ -107,12 +109,12 @@ class IvfSearcher(BlockSearcher):
 
     @cached_property
     def _in_lists(self) -> Code:
-        from towers.index.lists import look_in_lists
+        from towers.index.probing import look_in_lists
 
         return code_of(look_in_lists, self._stock, self._lists, self._effort(self.reach))
 
     def _effort(self, reach: float) -> "Effort":
-        from towers.index.lists import Effort
+        from towers.index.probing import Effort
 
         few = 0 < self.nprobe < self.nlist
         return Effort(self.nprobe if few else self.nlist, float(reach), self.nprobe == 0)
@@ -122,7 +124,7 @@ class IvfSearcher(BlockSearcher):
         effort, stock = self._effort(reach), self._stock
         in_lists, everywhere, few = self._in_lists, self._everywhere, effort.probes < self.nlist
 
-        def look(request: "Request") -> None:
+        def look(request: Request) -> None:
             in_lists(stock, request, lists, effort)
             for row in np.flatnonzero(request.ids[:, -1] < 0) if few else ():
                 everywhere(stock, part(request, slice(row, row + 1)))

@@ -1,4 +1,4 @@
-"""Vectors that are near each other stand in one list; a search looks into the lists that promise the most."""
+"""Vectors that are near each other stand in one list, which says what it promises."""
 
 from typing import NamedTuple
 
@@ -6,14 +6,9 @@ import numpy as np
 from jaxtyping import Float32, Int32, Int64, UInt16
 
 from towers.compiled import compiled
-from towers.index.block import RUN, lift_one
 from towers.index.codes import Blocks, Frame, blocks_of
 from towers.index.instructions import SLOTS
-from towers.index.look import Request, Stock, answer, gone_of
-from towers.index.scan import AHEAD, Asked, Found, begin, scan, shrink
 
-_ROUND = 4
-_BINS = 1000
 _SAMPLE = 65_536
 _AT_ONCE = 1024
 
@@ -38,20 +33,6 @@ class Lists(NamedTuple):
     order: Int32[np.ndarray, " blocks"]
     shape: Float32[np.ndarray, "d d"]
     weight: Float32[np.ndarray, "d d"]
-
-
-class Effort(NamedTuple):
-    """How far a search goes.
-
-    Attributes:
-        probes: Into how many lists at most.
-        reach: By how many standard deviations a list's best is supposed to be better than its mean.
-        stops: Whether lists that promise nothing better than what has been found are left alone.
-    """
-
-    probes: int
-    reach: float
-    stops: bool
 
 
 def slots_in_lists(
@@ -138,116 +119,3 @@ def _squares(vectors: np.ndarray, assigned: np.ndarray, means: np.ndarray) -> np
         for axis in range(vectors.shape[1]):
             squares[assigned[row]] += (vectors[row, axis] - means[assigned[row], axis]) ** 2
     return squares
-
-
-@compiled
-def look_in_lists(stock: Stock, request: Request, lists: Lists, effort: Effort) -> None:
-    """Find the best k of every query, until no list promises anything better than the k-th that has been found.
-
-    What a list promises is its mean's score and `reach` standard deviations of its vectors' scores.
-    """
-    q, k = request.ids.shape
-    asked, bounds = begin(request.queries, stock.frame, k)
-    found = (asked, bounds, gone_of(stock, request))
-    for row in range(q):
-        aim = _aim(request.queries[row], lists.shape, effort.reach)
-        _look_for(stock, lists, request.may, found, (row, k, effort), aim)
-        answer(stock, request, found, row)
-
-
-@compiled
-def _aim(query: Float32[np.ndarray, " d"], shape: Float32[np.ndarray, "d d"], reach: float) -> np.ndarray:
-    """Return the query and what it makes of how far a list's vectors are from their mean, [1, d + 1]."""
-    aim = np.empty((1, query.size + 1), np.float32)
-    square = np.float32(0)
-    for axis in range(query.size):
-        total = np.float32(0)
-        for other in range(query.size):
-            total += shape[axis, other] * query[other]
-        square += total * query[axis]
-        aim[0, axis] = query[axis]
-    aim[0, query.size] = reach * np.sqrt(np.maximum(square, np.float32(0)))
-    return aim
-
-
-@compiled
-def _look_for(
-    stock: Stock,
-    lists: Lists,
-    may: UInt16[np.ndarray, " blocks"],
-    found: Found,
-    task: tuple[int, int, Effort],
-    aim: np.ndarray,
-) -> None:
-    """Look into the lists of one query, in rounds that grow: after each it is known better what is worth a look."""
-    row, k, effort = task
-    asked, bounds, _ = found
-    nearest, promises = _nearest(lists, aim, effort.probes)
-    done, each = 0, _ROUND
-    while done < nearest.size:
-        least = asked.least[row] * bounds.unit[row] + bounds.base[row] if effort.stops else -np.inf
-        stop = done
-        while stop < min(done + each, nearest.size) and promises[stop] >= least:
-            stop += 1
-        if stop == done:
-            return
-        order = _blocks_of(lists.begins, nearest[done:stop], may)
-        scan(stock.blocks, may, (order, order[AHEAD:]), found, (row, row + 1), k)
-        shrink(stock.blocks, found, row, k)
-        done, each = stop, 2 * each
-
-
-@compiled
-def _nearest(lists: Lists, aim: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the lists that promise the most, best first, and what they promise, as bytes tell."""
-    asked, bounds = begin(aim, lists.frame, 1)
-    size = (lists.order.size + RUN - 1) // RUN * RUN
-    scores = np.full((1, size * SLOTS), -np.inf, np.float32)
-    asked.bias[0] += np.int32(bounds.doubt[0] / 2)  # not the highest that they can be, but the likeliest
-    likely = Asked(asked.numbers, asked.bias, asked.least, asked.slots, scores, asked.kept)
-    for place in range(0, lists.order.size, RUN):
-        end = min(place + RUN, lists.order.size)
-        lift_one(lists.centers, lists.centers.alive, (lists.order, place, end), likely, 0)
-    nearest, promises = _about_falling(scores[0], count)
-    return nearest, promises * bounds.unit[0] + bounds.base[0]
-
-
-@compiled
-def _about_falling(scores: Float32[np.ndarray, " n"], count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the places of the highest finite scores, the highest first but for a thousandth of their range.
-
-    Returns:
-        The places, and no lower than the score of each, at most a thousandth of the range higher, what never rises.
-    """
-    high, low, some = -np.inf, np.inf, 0
-    for score in scores:
-        if score > -np.inf:
-            high, low, some = max(high, score), min(low, score), some + 1
-    step = (high - low) / _BINS if high > low else 1.0
-    ends = np.zeros(_BINS + 2, np.int64)
-    for score in scores:
-        if score > -np.inf:
-            ends[np.int64((high - score) / step) + 1] += 1
-    for each in range(1, ends.size):
-        ends[each] += ends[each - 1]
-    places, about = np.empty(some, np.int32), np.empty(some)
-    for place in range(scores.size):
-        if scores[place] > -np.inf:
-            bin_of = np.int64((high - scores[place]) / step)
-            places[ends[bin_of]], about[ends[bin_of]] = place, high - bin_of * step
-            ends[bin_of] += 1
-    return places[:count], about[:count]
-
-
-@compiled
-def _blocks_of(begins: Int32[np.ndarray, " lists_1"], chosen: np.ndarray, may: np.ndarray) -> np.ndarray:
-    """Return the blocks of lists that hold anything that may be returned, one list after the other."""
-    room = 0
-    for each in chosen:
-        room += begins[each + 1] - begins[each]
-    order, count = np.empty(room, np.int32), 0
-    for each in chosen:
-        for block in range(begins[each], begins[each + 1]):
-            order[count] = block
-            count += may[block] != 0
-    return order[:count]

@@ -11,6 +11,7 @@ from towers.index.codes import Blocks, Frame, blocks_of
 from towers.index.guess import guess
 from towers.index.instructions import SLOTS
 from towers.index.places import among, places_of, set_of, slots_of
+from towers.index.request import Request
 from towers.index.scan import AHEAD, Found, Gone, begin, best_of, scan, shrink
 
 _CHUNK = 128
@@ -39,26 +40,6 @@ def stock_of(
     slots = np.arange(len(vectors)) if slots is None else slots
     blocks, frame = blocks_of(vectors, ids, slots)
     return Stock(blocks, frame, places_of(blocks.ids, slots), np.arange(len(blocks.alive), dtype=np.int32))
-
-
-class Request(NamedTuple):
-    """What is asked for.
-
-    Attributes:
-        queries: What to search for, [q, d].
-        may: 16 bits to a block, set where a slot may be returned, [blocks].
-        offsets: Where each query's excluded ids begin, [q + 1].
-        excluded: Ids, all queries one after the other.
-        ids: The answer, to be written, [q, k].
-        scores: The answer's scores, to be written, [q, k].
-    """
-
-    queries: Float32[np.ndarray, "q d"]
-    may: UInt16[np.ndarray, " blocks"]
-    offsets: Int64[np.ndarray, " q_1"]
-    excluded: Int64[np.ndarray, " m"]
-    ids: Int64[np.ndarray, "q k"]
-    scores: Float32[np.ndarray, "q k"]
 
 
 @compiled

@@ -15,15 +15,16 @@ from towers.index.bits import Bits, Places, Words, as_words
 from towers.index.files import read_arrays, write_arrays
 from towers.index.index import Allow, Ids, Searcher
 from towers.index.mask import Mask
+from towers.index.request import Request
 from towers.index.threads import share
 from towers.types import DataError, Geometry, Hits
 
 if TYPE_CHECKING:
-    from towers.index.look import Request, Stock
+    from towers.index.look import Stock
 
 Code = Callable[..., None]
 """Machine code of a search: of a stock, a request, and whatever more it takes."""
-Look = Callable[["Request"], None]
+Look = Callable[[Request], None]
 """What answers a request, by writing its ids and scores."""
 FEW = 2048
 """So many vectors are looked at one by one, whatever their number."""
@@ -92,7 +93,7 @@ class BlockSearcher(Searcher):
         other._n -= clear_bits(other._alive, slots)
         return other
 
-    @property
+    @cached_property
     def dim(self) -> int:
         """The number of dimensions."""
         return int(self._stock.blocks.vectors.shape[1])
@@ -212,8 +213,6 @@ def answered(
         exclude: For each query the ids that it must not be given.
         may: The bits of the slots that may be returned, and how many vectors there are at most.
     """
-    from towers.index.look import Request
-
     q, most = len(queries), min(k, may[1])
     ids, scores = np.empty((q, most), np.int64), np.empty((q, most), np.float32)
     if ids.size:
@@ -239,7 +238,6 @@ def code_of(kernel: Any, stock: "Stock", *more: Any) -> Code:  # noqa: ANN401
         more: What follows stock and request, or what is of the same types.
     """
     from towers.compiled import entry
-    from towers.index.look import Request
 
     some = np.zeros((1, stock.blocks.vectors.shape[1]), np.float32)
     example = Request(some, stock.blocks.alive, np.zeros(2, np.int64), _NONE, np.zeros((1, 1), np.int64), some)
@@ -267,7 +265,7 @@ def _is_one_long_list(exclude: Ids, n: int) -> bool:
     return len(exclude) > 0 and _LONG_OF * len(exclude[0]) > n and all(each is exclude[0] for each in exclude)
 
 
-def part(request: "Request", rows: slice) -> "Request":
+def part(request: Request, rows: slice) -> Request:
     """Return some queries of a request, and where their answers belong."""
     return request._replace(
         queries=request.queries[rows],

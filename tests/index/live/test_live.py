@@ -124,7 +124,7 @@ def test_a_folder_in_use_and_kinds_that_cannot_live_are_refused(tmp_path: Path) 
     with pytest.raises(DataError, match=r"index\.json is missing; make one with Live\.create"):
         Live.open(tmp_path)
     Exact().build(whole(0, 9), np.arange(9), Geometry.dot).save(tmp_path / "exact")
-    with pytest.raises(DataError, match="is of kind 'exact', format 3; expected a live index of format 2 or 3"):
+    with pytest.raises(DataError, match="is of kind 'exact', format 4; expected a live index of format 2 to 4"):
         Live.open(tmp_path / "exact")
     with pytest.raises(ConfigError, match="at_least 1 or more"):
         Upkeep(at_least=0)

@@ -34,7 +34,7 @@ def catalogue(folder: Path, index: Index, upkeep: Upkeep) -> Live:
 
 
 def recall_of_a_fresh_build(live: Live, index: Index, queries: np.ndarray) -> float:
-    fresh = index.build(*live._current.now.contents(), Geometry.cosine)
+    fresh = index.build(*live._current.now.contents(), Geometry.cosine, queries)
     return recall_of(Moment.of(fresh), queries)  # type: ignore[arg-type]
 
 

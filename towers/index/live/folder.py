@@ -46,7 +46,7 @@ def read_header(folder: Path) -> dict[str, Any]:
     if header.get("kind") != "live" or header.get("format") not in FORMATS:
         raise DataError(
             f"{path} is of kind {header.get('kind')!r}, format {header.get('format')}; "
-            f"expected a live index of format {' or '.join(map(str, FORMATS))}"
+            f"expected a live index of format {FORMATS[0]} to {FORMAT}"
         )
     return header
 

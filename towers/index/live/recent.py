@@ -10,6 +10,7 @@ from jaxtyping import Float32, Int32, Int64, UInt16
 from towers.index.index import Allow, Ids
 from towers.index.live.named import Named
 from towers.index.mask import Mask
+from towers.index.request import Request
 from towers.index.searcher import answered
 from towers.types import Hits
 
@@ -138,7 +139,6 @@ def _machine_code() -> Any:  # noqa: ANN401
     from towers.compiled import entry
     from towers.index.codes import frame_of
     from towers.index.live.slots import look_at_recent
-    from towers.index.look import Request
 
     some = np.zeros((1, 4), np.float32)
     recent = Recent.empty(frame_of(some))

@@ -6,8 +6,9 @@ from jaxtyping import Float32, Int32, Int64, UInt16
 from towers.compiled import compiled
 from towers.index.codes import clear_bits, fill, set_bits
 from towers.index.instructions import SLOTS
-from towers.index.look import Request, Stock, look_through
+from towers.index.look import Stock, look_through
 from towers.index.places import home, set_of, slots_of
+from towers.index.request import Request
 from towers.index.scan import Gone, begin
 
 
