@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import torch
 
 from towers.data import Dataset, Encoder, Encoders, Kind, write_json
-from towers.index import Ivf
+from towers.index import Auto
 from towers.models import MeanHistory, ModelConfig, PopularityTerm, TwoTower, save_towers
 from towers.publishing import PublishConfig, publish
 
@@ -39,7 +39,7 @@ def made_bundle(videos: int, folder: Path) -> Path:
     save_towers(towers, run / "towers")
     info = {"dataset": str(dataset.folder), "dataset_fingerprint": dataset.fingerprint, "config": {}, "seed": 0}
     write_json(run / "run.json", info | {"best_epoch": 1, "valid": {}})
-    publish(PublishConfig(run=str(run), bundle=str(root), index=Ivf(reach=2.0)))
+    publish(PublishConfig(run=str(run), bundle=str(root), index=Auto()))
     return root
 
 

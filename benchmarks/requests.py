@@ -28,9 +28,9 @@ from benchmarks.record import CHECKOUT, Circumstances, record
 from towers.data import TIME_UNKNOWN, Encoders, Positives, Vocabulary
 from towers.features import FeatureTable, Requests
 from towers.index import Auto
-from towers.models import HISTORIES, MeanHistory, ModelConfig, TwoTower
+from towers.models import HISTORIES, MeanHistory, ModelConfig, TwoTower, query_vectors
 from towers.publishing import Bundle
-from towers.publishing.parity import Material
+from towers.publishing.parity import Material, requests_of
 from towers.serving import Ask, Candidates, Retriever
 
 PARTS = ("ids", "tower", "search", "filter", "answer", "json")
@@ -95,7 +95,9 @@ def made(videos: int, excluded: int, users: int = 100_000, dim: int = 64, window
         np.ones(watched.size, np.float32),
     )
     features = FeatureTable(np.zeros((users + 2, 0), np.int32))
-    index = Auto().build(vectors[2:], np.arange(2, videos + 2), towers.geometry)
+    some = np.sort(rng.permutation(users)[:1000]) + 2
+    queries = query_vectors(towers, vectors, requests_of(towers, positives, some), features.take(some))
+    index = Auto().build(vectors[2:], np.arange(2, videos + 2), towers.geometry, queries)
     names = [Vocabulary.from_ids(rng.permutation(2**60 + 7 * np.arange(count))) for count in (users, videos)]
     bundle = Bundle.__new__(Bundle)  # which is in no folder
     bundle.manifest = {"version": "made"}

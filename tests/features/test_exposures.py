@@ -41,6 +41,7 @@ def log(folder: Path, seed: int = 0, later: bool = True) -> Dataset:
         "user_row": pa.array(users, pa.int32()), "video_row": pa.array(videos, pa.int32()), "time_ms": times,
         "position": pa.array(range(len(kept)), pa.int32()), "split": pa.array(splits, pa.int8()),
         "positive": np.array(liked), "weight": np.ones(len(kept), np.float32), "place": list(place),
+        "ended": ["yes" if each else "no" for each in liked],
     }  # fmt: skip
     pq.write_table(pa.table(columns), folder / "events.parquet")
     return dataset
@@ -129,6 +130,12 @@ def test_a_circumstance_is_coded_by_its_value() -> None:
     values = context_values(texts, least=2, most=5)
     assert values == ["3"]
     assert context_code(texts, values).tolist() == [2, 0, 2, 1]
+
+
+def test_a_column_that_tells_the_outcome_is_refused(tmp_path: Path) -> None:
+    dataset = log(tmp_path / "d")
+    with pytest.raises(ConfigError, match=r"engagement.context has 'ended', whose values tell of every exposure"):
+        Exposures.of(dataset, ["place", "ended"])
 
 
 def test_what_is_no_circumstance_or_has_no_time_is_refused(tmp_path: Path) -> None:

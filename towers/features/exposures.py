@@ -12,6 +12,8 @@ from towers.types import ConfigError, DataError
 
 OUTCOMES = {"positive", "weight", "split", "time_ms", "position", "user_row", "video_row"}
 """Columns of the events that are no circumstance of an exposure."""
+_ENOUGH = 100
+"""So many exposures are no chance."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,7 @@ class Exposures:
             context: Columns of the events that were known when the video was shown, such as the place in the app.
 
         Raises:
-            ConfigError: A column of the context is no circumstance.
+            ConfigError: A column of the context is no circumstance, or tells the outcome.
             DataError: A column does not exist, or no event has a time.
         """
         if bad := [name for name in context if name in OUTCOMES]:
@@ -72,6 +74,11 @@ class Exposures:
         own = before[first_of_moment(user, time_ms)] - before[np.searchsorted(user, user)]
         kept = timed & ~_liked_before(user, video, liked, len(dataset.videos))
         texts = {name: as_text(events[name])[kept] for name in context}
+        if bad := [name for name in context if _tells(texts[name], liked[kept])]:
+            raise ConfigError(
+                f"engagement.context has {bad[0]!r}, whose values tell of every exposure whether it became a positive; "
+                "name columns of the log that were known when the video was shown"
+            )
         return cls(user[kept], video[kept], time_ms[kept], split[kept], liked[kept], own[kept], texts)
 
     def take(self, places: Int64[np.ndarray, " p"]) -> "Exposures":
@@ -144,6 +151,17 @@ def _liked_before(user: np.ndarray, video: np.ndarray, liked: np.ndarray, videos
         return np.zeros(len(user), bool)
     found = np.minimum(np.searchsorted(first_pair, pair), len(first_pair) - 1)
     return (first_pair[found] == pair) & (np.arange(len(user)) > places[at[found]])
+
+
+def _tells(texts: np.ndarray, liked: Bool[np.ndarray, " n"]) -> bool:
+    """Return whether no value is met with both outcomes: so it is what positives are made of, not a circumstance."""
+    codes = {text: code for code, text in enumerate(dict.fromkeys(texts.tolist()))}
+    places = np.array([codes[text] for text in texts.tolist()], np.int64)
+    counts = np.bincount(places, minlength=len(codes))
+    positives, often = np.bincount(places, liked), counts > 1
+    certain = (positives == 0) | (positives == counts)
+    both = 0 < positives.sum() < len(liked)
+    return bool(both and counts[often].sum() >= _ENOUGH and certain[often].all())
 
 
 def context_values(texts: np.ndarray, least: int, most: int) -> list[str]:

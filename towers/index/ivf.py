@@ -149,17 +149,19 @@ class Ivf(Index):
     A list promises a query its mean's score and some standard deviations of its vectors' scores more. The best are
     looked into first, until none promises anything better than the k-th best that has been found: so a user among
     many alike videos costs little, one between all clusters more, and a filter that hides the nearest makes the
-    search go on by itself.
+    search go on by itself. Built with vectors of users, it divides the videos by what those tell apart instead of by
+    direction: where users stand far to one side of all videos, a search then reads a third or less.
 
     Attributes:
         nlist: How many lists; 0 takes 4 √n, but leaves each list 39 vectors or more.
         nprobe: How many lists a search looks into; 0 leaves it to what they promise. nprobe = nlist looks at all.
         reach: How many standard deviations a list's best is supposed to be above its mean, where nprobe is 0; more
-            find more and take longer: about .97 at 1.5, .99 at 2, .999 at 3 for clustered vectors.
+            find more and take longer: from .95 to .99 at 2.5, by how the vectors lie; `auto` measures.
 
     Source:
-        Lists: Sivic and Zisserman 2003, Video Google. Stopping by the distance of the next list: Chen et al. 2021,
-        SPANN, section 3.3, here by the k-th best so far instead of the nearest list.
+        Lists: Sivic and Zisserman 2003, Video Google; what divides them: see clusters.weight_of. Stopping by the
+        distance of the next list: Chen et al. 2021, SPANN, section 3.3, here by the k-th best so far instead of the
+        nearest list.
 
     Example:
         >>> vectors = np.eye(8, dtype=np.float32)

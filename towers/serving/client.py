@@ -90,15 +90,16 @@ class _Asking(ABC):
         """
         return self._ask("POST", "/v1/candidates", {"user_id": user_id, "k": k, **options})
 
-    def events(self, events: Sequence[Mapping[str, object]]) -> Any:  # noqa: ANN401
-        """Tell what users watched and were shown; return how many events were new.
+    def events(self, events: Mapping[str, object] | Sequence[Mapping[str, object]]) -> Any:  # noqa: ANN401
+        """Tell what users watched and were shown, one event or several; return how many were new.
 
         Each gets an event_id where it has none, so that what is tried again counts once.
 
         Args:
             events: user_id, video_id, and what else EventIn has.
         """
-        told = [{"event_id": secrets.token_hex(12), **event} for event in events]
+        several = [events] if isinstance(events, Mapping) else events
+        told = [{"event_id": secrets.token_hex(12), **event} for event in several]
         return self._ask("POST", "/v1/events", told)
 
     def put_videos(self, videos: Mapping[Any, Mapping[str, object]]) -> Any:  # noqa: ANN401

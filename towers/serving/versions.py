@@ -280,7 +280,9 @@ def _locked(state: Path) -> IO[bytes]:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
         lock.close()
-        raise ConfigError(f"{state} is used by another process that serves; give each a folder of its own") from error
+        raise ConfigError(
+            f"{state} is used by another process that serves; give each a folder of its own, state=FOLDER, and a port"
+        ) from error
     shutil.rmtree(state / INDEXES, ignore_errors=True)
     (state / INDEXES).mkdir()
     return lock

@@ -49,10 +49,20 @@ def claimed(folder: Path, plain: dict[str, Any], defaults: dict[str, Any]) -> It
 def _compare(folder: Path, before: dict[str, Any], now: dict[str, Any]) -> None:
     for name in sorted(now.keys() - FREE):
         if before.get(name) != now[name]:
+            option, was, is_now = _difference(name, before.get(name), now[name])
             raise RunError(
-                f"{folder} holds a run with other options: {name} was {before.get(name)} and is now {now[name]}; "
+                f"{folder} holds a run with other options: {option} was {was} and is now {is_now}; "
                 "choose another run=FOLDER, or delete that one"
             )
+
+
+def _difference(option: str, before: Any, now: Any) -> tuple[str, Any, Any]:  # noqa: ANN401 - options are of any kind
+    """Return the first option, within groups, that differs, and both its values."""
+    if isinstance(before, dict) and isinstance(now, dict):
+        for name in sorted(before.keys() | now.keys()):
+            if before.get(name) != now.get(name):
+                return _difference(f"{option}.{name}", before.get(name), now.get(name))
+    return option, before, now
 
 
 def filled(options: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:

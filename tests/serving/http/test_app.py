@@ -80,7 +80,7 @@ def test_an_event_counts_in_the_next_answer_once(client: Client, tiny_bundle: Pa
 
 def test_an_impression_is_kept_but_changes_nothing(client: Client) -> None:
     before = client.candidates(USERS[5], k=5)["video_ids"]
-    client.events([{"user_id": USERS[5], "video_id": before[0], "positive": False, "labels": {"watch_ms": 40}}])
+    client.events({"user_id": USERS[5], "video_id": before[0], "positive": False, "labels": {"watch_ms": 40}})
     assert client.candidates(USERS[5], k=5)["video_ids"] == before
     kept = client.user(USERS[5])["events"]
     assert [(each["video_id"], each["labels"]) for each in kept] == [(before[0], {"watch_ms": 40})]
