@@ -12,6 +12,7 @@ import pytest
 from tests import tiny
 from towers.data import Dataset, Split
 from towers.index import Auto, Exact, Index, Ivf
+from towers.index.auto import REACHES
 from towers.models import open_run, video_vectors
 from towers.publishing import Bundle, Histories, PublishConfig, parity, publish, versions
 from towers.types import BundleError, ConfigError, Geometry, RunError
@@ -79,7 +80,7 @@ def test_what_was_measured_to_choose_the_index_is_told_and_drawn(
     assert told["why"].endswith(f"measured with {with_history} given queries")
     assert told["why"] in [record.message.removeprefix("Index ") for record in caplog.records]
     assert re.search(r"nothing measured holds .* p99 is .* ms where 1e-06 was asked; .*index.p99_ms=", told["why"])
-    assert [point["kind"] for point in told["curve"]] == ["exact", *["ivf"] * 7]
+    assert [point["kind"] for point in told["curve"]] == ["exact", *["ivf"] * len(REACHES)]
     figures = {"kind", "options", "recall@100", "p50_us", "p99_us", "memory_mb", "build_s", "holds", "chosen"}
     assert all(set(point) == figures for point in told["curve"])
     assert not any(point["holds"] for point in told["curve"])

@@ -2,11 +2,13 @@
 
 import asyncio
 import shutil
+import threading
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from tests import tiny
@@ -161,6 +163,27 @@ def test_a_version_is_tried_again_when_the_store_was_away(root: Path, tmp_path: 
         assert (store.times, service.versions.refused) == (0, None)
         assert NEW in await ids(service)
         await service.close()
+
+    asyncio.run(main())
+
+
+def test_a_version_is_closed_also_when_whoever_waits_is_told_to_stop(root: Path, tmp_path: Path) -> None:
+    first, _ = versions(root)
+
+    async def main() -> None:
+        service = Service(root, MemoryStore(), tmp_path / "state")
+        await service.open()
+        other, busy = await service.versions._opened(first), threading.Event()
+        service.versions._opener.submit(busy.wait)
+        closing = asyncio.create_task(service.versions._put_away(other))
+        await asyncio.sleep(0)
+        closing.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await closing
+        busy.set()
+        await service.close()
+        with pytest.raises(DataError, match="is not open for writing"):
+            other.catalogue.index.remove(np.array([2]))
 
     asyncio.run(main())
 

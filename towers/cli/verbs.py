@@ -1,5 +1,6 @@
 """The verbs of `towers`: for each its configuration, its function and the words that explain it."""
 
+import gc
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
@@ -42,6 +43,7 @@ class Verb:
         """Do it, print what came of it, and return that."""
         function = cast("Callable[[object], object]", named(self.function))
         show = cast("Callable[[object, object], None]", named(self.show))
+        gc.enable()  # all is imported, see command.main
         result = function(config)
         show(config, result)
         return result

@@ -23,8 +23,9 @@ _FEWEST_LISTS = 2
 _MISTAKEN = 1.1
 """By how much more than expected an index may hold: lists fill unevenly."""
 _PROBES = ((16, 8.0), (32, 8.0), (64, 8.0), (128, 8.0), (128, 16.0), (256, 16.0))
+REACHES = (0.5, 1.0, 1.5, 2.0, 2.25, 2.5, 2.75, 3.0, 3.25, 3.5, 4.0, 5.0, 6.0)
 _APPROXIMATE: dict[str, tuple[Index, tuple[Options, ...]]] = {
-    "ivf": (Ivf(), tuple({"reach": reach} for reach in (0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0, 5.0, 6.0))),
+    "ivf": (Ivf(), tuple({"reach": reach} for reach in REACHES)),
     "ivf_pq": (IvfPq(), tuple({"nprobe": nprobe, "factor": factor} for nprobe, factor in _PROBES)),
     "ivf_rabitq": (IvfRabitq(), tuple({"nprobe": nprobe, "factor": 2 * factor} for nprobe, factor in _PROBES)),
 }

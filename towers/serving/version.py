@@ -148,7 +148,10 @@ def _popular_rows(bundle: Bundle) -> Int64[np.ndarray, " n"]:
         rows = rows[when > last - _DAYS_MS]
     counts = np.bincount(rows, minlength=len(bundle.vectors))
     counts[:FIRST_ROW] = 0
-    most = np.argsort(-counts, kind="stable")[:_POPULAR]
+    # Those that may be among them first, in the order of their rows: to sort a million takes a tenth of a second.
+    least = np.partition(counts, max(0, len(counts) - _POPULAR))[max(0, len(counts) - _POPULAR)]
+    some = np.flatnonzero(counts >= least)
+    most = some[np.argsort(-counts[some], kind="stable")[:_POPULAR]]
     return most[most >= FIRST_ROW]
 
 

@@ -226,10 +226,14 @@ class Versions:
         await self._put_away(old)
 
     async def _put_away(self, version: Version) -> None:
-        try:
-            await self._in(self._opener, version.close)
-        except Exception as error:  # whatever it is, it must not hide what came before
-            _log.warning("version %s was not closed as it should be: %r", version.name, error)
+        def closed() -> None:
+            try:
+                version.close()
+            except Exception as error:  # whatever it is, it must not hide what came before
+                _log.warning("version %s was not closed as it should be: %r", version.name, error)
+
+        # Whoever waits may be told to stop, before it has begun even; it is closed nevertheless.
+        await asyncio.shield(self._in(self._opener, closed))
 
     async def _opened(self, name: str) -> Version:
         def opened() -> Version:

@@ -198,8 +198,8 @@ class App:
             await send({"type": "lifespan.startup.failed", "message": str(error)})
             return
         # What is open stays: to look through it again and again for garbage would hold up all who ask.
-        gc.collect()
         gc.freeze()
+        gc.enable()
         await send({"type": "lifespan.startup.complete"})
         await receive()
         gc.unfreeze()

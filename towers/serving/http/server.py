@@ -1,6 +1,7 @@
 """The process that serves: its options, its log, its server, and how it stops."""
 
 import asyncio
+import gc
 import ipaddress
 import json
 import logging
@@ -101,6 +102,7 @@ def serve(config: ServeConfig) -> None:
         ConfigError: An option that makes no sense.
         TowersError: The bundle or the store cannot be opened.
     """
+    gc.disable()  # until all is open, see App: what is made until then stays
     app = make_app(config)
     _allow_files(config.connections)
     log_as_json()
