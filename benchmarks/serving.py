@@ -11,7 +11,7 @@ first byte of a change to the last byte of an answer that shows it.
 With --libreco SOURCES, a checkout of github.com/massquantity/LibRecommender, its own service takes turns with ours:
 over the same vectors, with a Redis server on port 6379, both on the server's core and stopped while ours answers; it
 knows no filters, events or keys.
-With --videos a bundle of clustered made-up vectors is published first (a million: some minutes) and kept under --work.
+With --videos a bundle of made-up vectors is published first (a million: a minute) and kept under --work.
 Rows go to benchmarks/results/serving.csv and serving_fresh.csv.
 """
 

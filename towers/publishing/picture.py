@@ -17,6 +17,8 @@ PICTURE = "index.png"
 _COLOURS = {"exact": "#33393f", "ivf": "#0b6e99", "ivf_pq": "#d08c4f", "ivf_rabitq": "#8c6bb1"}
 _TICKS = (0.0, 0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999, 1.0)
 _ALL = 0.0003
+_APART = 12
+"""Pixels between two points that are both named."""
 _INK, _GRID, _ASKED = "#33393f", "#e6e2dc", "#b0392f"
 
 
@@ -42,6 +44,8 @@ def draw_curve(points: Sequence[Point], wish: Wish, path: Path) -> None:
         "is the best that holds what was asked" if chosen.holds else "is the nearest; nothing holds what was asked"
     )
     axes.set_title(f"{chosen.name} (ringed) {verdict}", fontsize=10, loc="left", color=_INK)
+    picture.draw_without_rendering()  # which settles where all is
+    _name(axes, points)
     picture.savefig(path, dpi=150)
 
 
@@ -67,9 +71,18 @@ def _draw_kind(axes: "Axes", points: Sequence[Point]) -> None:
         axes.plot(point.p99_us, point.recall, "|", color=colour, alpha=0.5, ms=7, zorder=1)
         fill = colour if point.holds else "white"
         axes.plot(point.p50_us, point.recall, "o", ms=6.5, mfc=fill, mec=colour, mew=1.4, zorder=3)
-        words = ", ".join(f"{value:g}" for value in point.options.values())
-        axes.annotate(words, (point.p50_us, point.recall), (-10, -3), textcoords="offset points", ha="right",
-                      fontsize=7.5, color=colour)  # fmt: skip
+
+
+def _name(axes: "Axes", points: Sequence[Point]) -> None:
+    """Write the options of each point beside it, but where another one's name is."""
+    named: list[Float64[np.ndarray, " 2"]] = []
+    for point in sorted(points, key=lambda point: not point.chosen):
+        place = axes.transData.transform((point.p50_us, point.recall))
+        if all(np.abs(place - other).max() > _APART for other in named):
+            named.append(place)
+            words = ", ".join(f"{value:g}" for value in point.options.values())
+            axes.annotate(words, (point.p50_us, point.recall), (-10, -3), textcoords="offset points", ha="right",
+                          fontsize=7.5, color=_COLOURS.get(point.kind, _INK))  # fmt: skip
 
 
 def _draw_wish(axes: "Axes", wish: Wish) -> None:
