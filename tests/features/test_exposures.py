@@ -138,6 +138,15 @@ def test_a_column_that_tells_the_outcome_is_refused(tmp_path: Path) -> None:
         Exposures.of(dataset, ["place", "ended"])
 
 
+def test_a_column_of_names_that_seldom_come_again_is_no_outcome(tmp_path: Path) -> None:
+    folder = tmp_path / "d"
+    dataset = log(folder)
+    events = pq.read_table(folder / "events.parquet")
+    session = np.random.default_rng(1).integers(0, 400, len(events)).astype(str)
+    pq.write_table(events.append_column("session", pa.array(session)), folder / "events.parquet")
+    assert set(Exposures.of(dataset, ["session"]).context) == {"session"}
+
+
 def test_what_is_no_circumstance_or_has_no_time_is_refused(tmp_path: Path) -> None:
     dataset = log(tmp_path / "d")
     with pytest.raises(ConfigError, match=r"engagement.context has 'positive', which is no circumstance"):

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from towers.index import Auto, Exact, Ivf, Searcher, auto, measured_recall
 from towers.index.measure import Questions, held_mb
+from towers.index.recall import to_measure
 from towers.types import ConfigError, Geometry
 
 N, DIM = 4000, 16
@@ -36,7 +37,8 @@ def built(index: Auto, queries: np.ndarray | None = USERS, videos: np.ndarray = 
 
 
 def found(searcher: Searcher, queries: np.ndarray = USERS, videos: np.ndarray = VIDEOS) -> float:
-    return measured_recall(searcher, Exact().build(videos, np.arange(len(videos)), Geometry.cosine), queries, 100)
+    exact = Exact().build(videos, np.arange(len(videos)), Geometry.cosine)
+    return measured_recall(searcher, exact, to_measure(queries), 100)
 
 
 def test_a_small_catalogue_is_searched_exactly_and_nothing_else_is_built(caplog: pytest.LogCaptureFixture) -> None:
@@ -45,7 +47,7 @@ def test_a_small_catalogue_is_searched_exactly_and_nothing_else_is_built(caplog:
     (point,) = searcher.curve
     assert (searcher.kind, point.name, point.recall, point.holds, point.chosen) == ("exact", "exact", 1.0, True, True)
     assert searcher.why.startswith("exact: recall@100 1, p50 ")
-    assert searcher.why.endswith("; nothing faster is needed; measured with 9 given queries")
+    assert searcher.why.endswith("; nothing faster is needed; measured with 4 given queries")
     assert [(record.levelname, record.message) for record in caplog.records] == [("INFO", f"Index {searcher.why}")]
 
 
@@ -100,7 +102,7 @@ def test_the_recall_that_is_asked_for_is_held_on_the_queries_given(seed: int, re
     geometry = Geometry.dot if dot else Geometry.cosine
     searcher, exact = (each.build(videos, np.arange(1000), geometry, users) for each in (Auto(recall=recall), Exact()))
     (chosen,) = [point for point in searcher.curve if point.chosen]
-    assert measured_recall(searcher, exact, users, 100) == chosen.recall >= recall
+    assert measured_recall(searcher, exact, to_measure(users), 100) == chosen.recall >= recall
 
 
 @pytest.mark.parametrize(("share", "kind"), [(0.7, "ivf_pq"), (0.5, "ivf_rabitq")])
@@ -116,7 +118,7 @@ def test_where_memory_forbids_our_own_codes_those_of_faiss_are_taken_within_it(s
     assert searcher.kind == chosen.kind == kind
     assert held_mb(searcher) == pytest.approx(chosen.memory_mb, abs=1e-3)
     assert chosen.memory_mb <= most
-    assert measured_recall(searcher, exact, users, 100) == chosen.recall >= 0.9
+    assert measured_recall(searcher, exact, to_measure(users), 100) == chosen.recall >= 0.9
     assert not searcher.curve[0].holds
 
 
@@ -155,7 +157,7 @@ def test_without_queries_some_videos_ask_and_that_is_told() -> None:
 
 
 def test_no_more_than_a_thousand_queries_are_asked_and_users_with_several_too() -> None:
-    many = clusters(3, 2100).reshape(1050, 2, DIM)
+    many = clusters(3, 4200).reshape(2100, 2, DIM)
     searcher = built(Auto(), many)
     assert searcher.why.endswith("measured with 525 given queries")
     assert searcher.curve[0].recall == 1

@@ -77,7 +77,7 @@ def test_what_was_measured_to_choose_the_index_is_told_and_drawn(
     bundle = publish(config(run, tmp_path / "bundle", Auto(recall=1.0, p99_ms=1e-6)))
     told = bundle.manifest["index"]
     with_history = int((bundle.positives.counts() > 0).sum())
-    assert told["why"].endswith(f"measured with {with_history} given queries")
+    assert told["why"].endswith(f"measured with {with_history // 2} given queries")
     assert told["why"] in [record.message.removeprefix("Index ") for record in caplog.records]
     assert re.search(r"nothing measured holds .* p99 is .* ms where 1e-06 was asked; .*index.p99_ms=", told["why"])
     assert [point["kind"] for point in told["curve"]] == ["exact", *["ivf"] * len(REACHES)]

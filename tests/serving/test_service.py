@@ -178,9 +178,11 @@ def test_a_version_is_closed_also_when_whoever_waits_is_told_to_stop(root: Path,
         closing = asyncio.create_task(service.versions._put_away(other))
         await asyncio.sleep(0)
         closing.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await closing
-        busy.set()
+        try:
+            with pytest.raises(asyncio.CancelledError):
+                await closing
+        finally:
+            busy.set()
         await service.close()
         with pytest.raises(DataError, match="is not open for writing"):
             other.catalogue.index.remove(np.array([2]))

@@ -12,8 +12,8 @@ from towers.types import ConfigError, DataError
 
 OUTCOMES = {"positive", "weight", "split", "time_ms", "position", "user_row", "video_row"}
 """Columns of the events that are no circumstance of an exposure."""
-_ENOUGH = 100
-"""So many exposures are no chance."""
+_ENOUGH = 50
+"""So many exposures of either outcome, of values that are met again, all with the same outcome, are no chance."""
 
 
 @dataclass(frozen=True)
@@ -155,13 +155,14 @@ def _liked_before(user: np.ndarray, video: np.ndarray, liked: np.ndarray, videos
 
 def _tells(texts: np.ndarray, liked: Bool[np.ndarray, " n"]) -> bool:
     """Return whether no value is met with both outcomes: so it is what positives are made of, not a circumstance."""
-    codes = {text: code for code, text in enumerate(dict.fromkeys(texts.tolist()))}
-    places = np.array([codes[text] for text in texts.tolist()], np.int64)
+    listed = texts.tolist()
+    codes = {text: code for code, text in enumerate(dict.fromkeys(listed))}
+    places = np.array([codes[text] for text in listed], np.int64)
     counts = np.bincount(places, minlength=len(codes))
     positives, often = np.bincount(places, liked), counts > 1
     certain = (positives == 0) | (positives == counts)
-    both = 0 < positives.sum() < len(liked)
-    return bool(both and counts[often].sum() >= _ENOUGH and certain[often].all())
+    enough = min(positives[often].sum(), (counts - positives)[often].sum()) >= _ENOUGH
+    return bool(enough and certain[often].all())
 
 
 def context_values(texts: np.ndarray, least: int, most: int) -> list[str]:

@@ -65,8 +65,10 @@ def clustered(
     return assigned
 
 
-def weight_of(queries: Float32[np.ndarray, "q *i d"]) -> Float32[np.ndarray, "d d"]:
+def weight_of(queries: Float32[np.ndarray, "q *i d"]) -> Float32[np.ndarray, "d d"] | None:
     """Return what a difference of two vectors weighs, [d, d]: about the mean square of what it makes of a score.
+
+    None where no query has a direction.
 
     A list tells a user about a video as well as the list's mean scores like the video; so lists should divide what
     users tell apart, not what is apart. Users of towers lie far to one side of the videos, and few of the axes matter
@@ -84,13 +86,15 @@ def weight_of(queries: Float32[np.ndarray, "q *i d"]) -> Float32[np.ndarray, "d 
     asked = queries.reshape(-1, dim).astype(np.float64)
     lengths = np.linalg.norm(asked, axis=1, keepdims=True)
     asked = asked[lengths[:, 0] > 0] / lengths[lengths[:, 0] > 0]
+    if not len(asked):
+        return None
     return ((dim * asked.T @ asked + dim * np.eye(dim)) / (len(asked) + dim)).astype(np.float32)
 
 
 def _root(weight: Float32[np.ndarray, "d d"]) -> Float32[np.ndarray, "d d"]:
     """Return what vectors are multiplied with so that their distance weighs."""
     values, axes = np.linalg.eigh(weight.astype(np.float64))
-    return ((axes * np.sqrt(values)) @ axes.T).astype(np.float32)
+    return ((axes * np.sqrt(np.maximum(values, 0))) @ axes.T).astype(np.float32)
 
 
 def _weighted(vectors: Float32[np.ndarray, "n d"], root: Float32[np.ndarray, "d d"]) -> Float32[np.ndarray, "n e"]:

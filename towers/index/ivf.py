@@ -15,6 +15,7 @@ from towers.index.bits import Words
 from towers.index.clusters import clustered, number_of_lists, weight_of
 from towers.index.files import read_arrays, write_arrays
 from towers.index.index import Index, Queries, Searcher
+from towers.index.recall import to_form
 from towers.index.request import Request
 from towers.index.searcher import BLOCK, FEW, BlockSearcher, Code, Look, code_of, part
 from towers.types import ConfigError, Geometry
@@ -186,7 +187,7 @@ class Ivf(Index):
         self, vectors: Float32[np.ndarray, "n d"], ids: Int64[np.ndarray, " n"], geometry: Geometry, _queries: Queries
     ) -> Searcher:
         count = number_of_lists(self.nlist, len(vectors))
-        weight = None if _queries is None or not len(_queries) else weight_of(_queries)
+        weight = None if _queries is None else weight_of(to_form(_queries))
         assigned = clustered(vectors, count, geometry, weight)
         return IvfSearcher(*in_lists(vectors, ids, assigned, count, weight), geometry, self.nprobe, self.reach)
 

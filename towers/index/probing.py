@@ -14,10 +14,11 @@ from towers.index.request import Request
 from towers.index.scan import AHEAD, Asked, Bounds, Found, about_kth_highest, begin, falling, scan, shrink
 
 _ROUND = 4
-_COLUMNS, _FEW = RUN * SLOTS, 4
+_COLUMNS, _FEW_ROWS = RUN * SLOTS, 4
+"""Of a table of what lists promise; with few rows, all are sorted."""
 _BINS = 1000
-_LIKELY = 0.4
-"""Share of the worst error of a score by bytes that is allowed for: four to five standard deviations of rounding."""
+_DEVIATIONS = 4.5
+"""Of the rounding of bytes: so large an error is allowed for in place of the worst, which is √(2 d) of them."""
 
 
 class Effort(NamedTuple):
@@ -54,9 +55,10 @@ def look_in_lists(stock: Stock, request: Request, lists: Lists, effort: Effort) 
 @compiled
 def _trust(asked: Asked, bounds: Bounds) -> None:
     """Allow for less error than there can be at most, as all of it goes one way next to never."""
+    likely = min(1.0, _DEVIATIONS / np.sqrt(2.0 * bounds.queries.shape[1]))
     for row in range(bounds.doubt.size):
-        asked.bias[row] += np.int32((1 - _LIKELY) * bounds.doubt[row] / 2)
-        bounds.doubt[row] *= np.float32(_LIKELY)
+        asked.bias[row] += np.int32((1 - likely) * bounds.doubt[row] / 2)
+        bounds.doubt[row] *= np.float32(likely)
 
 
 @compiled
@@ -144,10 +146,10 @@ def _promised(lists: Lists, aim: np.ndarray) -> tuple[np.ndarray, tuple[float, f
 def _first(scores: Float32[np.ndarray, " n"], count: int) -> tuple[np.ndarray, np.ndarray]:
     """Return the places of some of the highest scores, highest first, and the scores, or a little more than these.
 
-    All others are lower. What half of the columns of a table of the scores reach, about as many scores do as there are
-    columns: to sort these alone takes a quarter of the time where there are thousands.
+    None of the others is higher. What half of the columns of a table of the scores reach, about as many scores do as
+    there are columns: to sort these alone takes a quarter of the time where there are thousands.
     """
-    if scores.size <= _FEW * _COLUMNS:
+    if scores.size <= _FEW_ROWS * _COLUMNS:
         return _about_falling(scores, count)
     highest = scores[:_COLUMNS].copy()
     for start in range(_COLUMNS, scores.size, _COLUMNS):

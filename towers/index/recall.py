@@ -40,3 +40,13 @@ def share_found(wanted: Int64[np.ndarray, "q k"], given: Int64[np.ndarray, "q k"
     found = sum(len(np.intersect1d(a[a >= 0], b)) for a, b in zip(wanted, given, strict=True))
     total = int((wanted >= 0).sum())
     return found / total if total else 1.0
+
+
+def to_form(queries: Float32[np.ndarray, "q *i d"]) -> Float32[np.ndarray, "p *i d"]:
+    """Return the half of some users' vectors by which lists are formed; the others measure what these find."""
+    return queries[::2]
+
+
+def to_measure(queries: Float32[np.ndarray, "q *i d"]) -> Float32[np.ndarray, "p *i d"]:
+    """Return the half of some users' vectors by which recall is measured; one alone serves for both."""
+    return queries[1::2] if len(queries) > 1 else queries

@@ -39,7 +39,7 @@ class Bundle:
         self._users, self._videos = (_mapped(folder / f"{name}.parquet") for name in ("users", "videos"))
 
     @classmethod
-    def open(cls, folder: str | Path, verify: bool = True) -> "Bundle":
+    def open(cls, folder: str | Path, verify: bool = True, threads: int = 1) -> "Bundle":
         """Open the current version of a bundle, or the version whose folder is given.
 
         Args:
@@ -48,6 +48,7 @@ class Bundle:
                 come from elsewhere. Otherwise the manifest alone is read, and the other files must be there in their
                 sizes, where the manifest tells them: a file changed in place is not seen, and may be read wrongly. The
                 stored sample is asked for in any case.
+            threads: How many read and compare.
 
         Raises:
             BundleError: There is no bundle, it has another schema, a file is missing or changed, or it does not
@@ -57,7 +58,7 @@ class Bundle:
         place = version_folder(Path(folder)).absolute()
         manifest = read_manifest(place)
         if verify:
-            checksums.verify(place, manifest["files"])
+            checksums.verify(place, manifest["files"], threads)
         else:
             checksums.verify_sizes(place, manifest.get("bytes") or dict.fromkeys(manifest["files"]))
         bundle = cls(place, manifest)

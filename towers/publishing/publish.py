@@ -18,6 +18,7 @@ from towers import __version__
 from towers.data import Dataset, Positives, Split, atomic_folder, write_json
 from towers.features import encode_table
 from towers.index import INDEXES, LIBRARY, Auto, Exact, Index, measured_recall
+from towers.index.recall import to_measure
 from towers.models import Run, load_towers, open_run, query_vectors, save_towers, video_vectors
 from towers.publishing import checksums, versions
 from towers.publishing.bundle import POSITIVES, SCHEMA, Bundle
@@ -27,7 +28,7 @@ from towers.types import ConfigError, RunError
 
 _log = logging.getLogger(__name__)
 _FIRST_ROW = 2
-_RECALL_K, _RECALL_USERS = 100, 1000
+_RECALL_K, _RECALL_USERS = 100, 2000
 
 
 class Histories(Enum):
@@ -188,7 +189,7 @@ def _index_told(config: PublishConfig, material: Material, queries: Float32[np.n
         "kind": index.kind,
         "exact": index.exact,
         "why": index.why,
-        f"recall@{_RECALL_K}": measured_recall(index, reference, queries, _RECALL_K),
+        f"recall@{_RECALL_K}": measured_recall(index, reference, to_measure(queries), _RECALL_K),
         "curve": [point.told() for point in index.curve],
     }
 

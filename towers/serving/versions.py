@@ -3,6 +3,7 @@
 import asyncio
 import fcntl
 import logging
+import os
 import secrets
 import shutil
 import time
@@ -237,7 +238,9 @@ class Versions:
 
     async def _opened(self, name: str) -> Version:
         def opened() -> Version:
-            bundle = Bundle.open(self._root / "versions" / name)
+            # Once somebody is served, one core is enough to take from those who ask.
+            threads = 1 if self.adopted else len(os.sched_getaffinity(0))
+            bundle = Bundle.open(self._root / "versions" / name, threads=threads)
             folder = self._state / INDEXES / f"{name}-{secrets.token_hex(4)}"
             with ExitStack() as undo:
                 undo.callback(shutil.rmtree, folder, ignore_errors=True)

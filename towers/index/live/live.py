@@ -89,7 +89,7 @@ class Live(Searcher):
             ids: What to call them, each ≥ 0 and different, [n].
             geometry: The geometry in which the model was trained.
             index: What builds main parts, now and later: Exact, Ivf or Auto (None).
-            queries: User vectors to measure recall by, [q, d]; None takes some of the vectors.
+            queries: User vectors to form lists and measure recall by, [q, d]; None measures by some of the vectors.
 
         Raises:
             DataError: As Index.build; or the folder holds something.
@@ -232,7 +232,7 @@ class Live(Searcher):
         """
         now, part = self._current.now, self._part
         asked = self._heard.queries() if queries is None else queries
-        asked = asked if len(asked) else part.queries
+        asked = asked if len(asked) else part.asking
         recall = recall_of(now, asked)
         fallen = recall < part.recall - self._upkeep.fall
         if fallen and self._lock is not None and self._upkeep.background:
@@ -254,8 +254,8 @@ class Live(Searcher):
 
     def save(self, folder: Path) -> None:
         """Write all that is here now as a live index of its own, in a new or empty folder."""
-        of = of_name(self._header["index"]), self._part.queries
-        self.create(folder, *self._current.now.contents(), self.geometry, *of).close()
+        index, users = of_name(self._header["index"]), self._part.queries if self._part.users else None
+        self.create(folder, *self._current.now.contents(), self.geometry, index, users).close()
 
     def _write(self, change: Change) -> int:
         if not len(change.ids):

@@ -15,7 +15,7 @@ from towers.index.live.moment import Moment
 from towers.index.live.parts import Part, block_searcher, named
 from towers.types import DataError
 
-_QUERIES = 64
+_QUERIES = 128
 
 
 def living(folder: Path, saved: Path, queries: Float32[np.ndarray, "q *i d"]) -> None:
@@ -27,7 +27,8 @@ def living(folder: Path, saved: Path, queries: Float32[np.ndarray, "q *i d"]) ->
     Args:
         folder: Where it shall live; new or empty.
         saved: Folder that `Searcher.save` wrote; kinds exact and ivf.
-        queries: User vectors to measure recall by, of which the first 64 are taken, [q, d] or [q, interests, d].
+        queries: User vectors, of which the first 128 are taken, [q, d] or [q, interests, d]: every second of them
+            measures recall, and for the others lists are made anew one day.
 
     Raises:
         DataError: The folder holds something.
@@ -39,7 +40,8 @@ def living(folder: Path, saved: Path, queries: Float32[np.ndarray, "q *i d"]) ->
     from towers.index import load_index
 
     main, queries = block_searcher(load_index(saved)), queries.reshape(-1, queries.shape[-1])[:_QUERIES]
-    part = Part(main, recall_of(Moment.of(main), queries), queries, len(main))
+    part = Part(main, 1.0, queries, len(main), users=True)
+    part = part._replace(recall=recall_of(Moment.of(main), part.asking))
 
     def write(place: Path) -> None:
         shutil.copytree(saved, place, copy_function=_linked)

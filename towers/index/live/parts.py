@@ -13,10 +13,11 @@ from towers.index.index import Index
 from towers.index.ivf import Ivf, IvfSearcher
 from towers.index.live.health import QUERIES, recall_of
 from towers.index.live.moment import Moment, Videos
+from towers.index.recall import to_measure
 from towers.index.searcher import BlockSearcher
 from towers.types import ConfigError, Geometry
 
-_GROWN = 2
+_GROWN, _KEPT = 2, 2 * QUERIES
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,18 +64,26 @@ class Part(NamedTuple):
     Attributes:
         main: The main part.
         recall: Share of the true best K that was found then.
-        queries: By these queries, [q, d].
+        queries: Vectors of users, of which some formed the lists and others told the recall, [q, d]; or some of the
+            videos' own, where no users were known.
         videos: How many vectors there were then.
+        users: Whether users were known.
     """
 
     main: BlockSearcher
     recall: float
     queries: Float32[np.ndarray, "q d"]
     videos: int
+    users: bool
+
+    @property
+    def asking(self) -> Float32[np.ndarray, "p d"]:
+        """The queries that told the recall, [p, d]."""
+        return to_measure(self.queries) if self.users else self.queries
 
     def header(self) -> dict[str, Any]:
         """Return what belongs in the header."""
-        return {"recall": self.recall, "videos": self.videos}
+        return {"recall": self.recall, "videos": self.videos, "users": self.users}
 
     def save(self, folder: Path) -> None:
         """Write the main part and the queries."""
@@ -87,11 +96,11 @@ class Part(NamedTuple):
         from towers.index import load_index
 
         main = block_searcher(load_index(folder))
-        return cls(main, header["recall"], np.load(folder / "queries.npy"), header["videos"])
+        return cls(main, header["recall"], np.load(folder / "queries.npy"), header["videos"], header.get("users", True))
 
 
-def from_nothing(index: Index, content: Videos, queries: Float32[np.ndarray, "q d"], geometry: Geometry) -> Part:
-    """Return a main part whose lists are made for what it holds; without queries, some of its vectors ask.
+def from_nothing(index: Index, content: Videos, users: Float32[np.ndarray, "q d"], geometry: Geometry) -> Part:
+    """Return a main part whose lists are made for what it holds and for users; without users, some videos ask.
 
     There are at most as many lists as vectors: a catalogue that shrinks must not be one that cannot be built.
 
@@ -100,11 +109,12 @@ def from_nothing(index: Index, content: Videos, queries: Float32[np.ndarray, "q 
     """
     vectors, ids = content
     fitting, why = _fitting(index, len(ids))
-    main = block_searcher(fitting.build(vectors, ids, geometry, queries))
+    known = len(users) > 0
+    main = block_searcher(fitting.build(vectors, ids, geometry, users if known else None))
     main.why = why or main.why
-    if not len(queries):
-        queries = np.ascontiguousarray(vectors[:: -(-len(vectors) // QUERIES) or 1])
-    return Part(main, recall_of(Moment.of(main), queries), queries, len(ids))
+    queries = users if known else np.ascontiguousarray(vectors[:: -(-len(vectors) // QUERIES) or 1])
+    part = Part(main, 1.0, queries, len(ids), known)
+    return part._replace(recall=recall_of(Moment.of(main), part.asking))
 
 
 def rebuilt(last: Part, now: Moment, index: Index, queries: Float32[np.ndarray, "q d"], fall: float | None) -> Part:
@@ -113,9 +123,10 @@ def rebuilt(last: Part, now: Moment, index: Index, queries: Float32[np.ndarray, 
     The kind and how far it goes stay what they were, so that nothing is measured but recall. Lists stay, with new
     means, and what is new goes where the mean is nearest: a pass over the vectors. They are made anew, and Auto
     chooses anew, where recall would be lower by more than `fall` than when they were made, where there are more than
-    twice or less than half as many videos as then, or where `fall` is None.
+    twice or less than half as many videos as then, or where `fall` is None: for those who asked of late, of whom there
+    may be few, and for those for whom they were made before.
     """
-    asked = queries if len(queries) else last.queries
+    asked = queries if len(queries) else last.asking
     known = last.videos / _GROWN <= len(now) <= last.videos * _GROWN
     if isinstance(now.main, IvfSearcher) and known and fall is not None:
         main = now.main.refilled(*now.news())
@@ -125,7 +136,8 @@ def rebuilt(last: Part, now: Moment, index: Index, queries: Float32[np.ndarray, 
         exact = block_searcher(Exact(device=now.main.device).build(*now.contents(), now.main.geometry))
         exact.why = now.main.why
         return last._replace(main=exact)
-    return from_nothing(index, now.contents(), asked, now.main.geometry)
+    users = np.concatenate([last.queries, queries])[-_KEPT:] if last.users else queries
+    return from_nothing(index, now.contents(), users, now.main.geometry)
 
 
 def _fitting(index: Index, n: int) -> tuple[Index, str]:

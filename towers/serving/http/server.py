@@ -103,15 +103,18 @@ def serve(config: ServeConfig) -> None:
         TowersError: The bundle or the store cannot be opened.
     """
     gc.disable()  # until all is open, see App: what is made until then stays
-    app = make_app(config)
-    _allow_files(config.connections)
-    log_as_json()
-    # By default a thread that writes to the store may keep the one that answers waiting for 5 ms.
-    sys.setswitchinterval(0.0005)
-    server = uvicorn.Server(how_to_serve(app, config.host, config.port, config.stop_s))
-    for stop in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(stop, lambda *_: None)  # which the server raises again once it has stopped, as it was told to
-    server.run()
+    try:
+        app = make_app(config)
+        _allow_files(config.connections)
+        log_as_json()
+        # By default a thread that writes to the store may keep the one that answers waiting for 5 ms.
+        sys.setswitchinterval(0.0005)
+        server = uvicorn.Server(how_to_serve(app, config.host, config.port, config.stop_s))
+        for stop in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(stop, lambda *_: None)  # which the server raises again once it has stopped, as it was told to
+        server.run()
+    finally:
+        gc.enable()
     if app.failed is not None:
         raise app.failed
 
