@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from benchmarks.record import CHECKOUT, RESULTS, read
 
 OWN = ("ivf", "exact")
+"""Ours, which others are set beside; ivf_unasked, ours too, is one of these others."""
 RECALLS = (0.95, 0.98, 0.99)
 SHOWN_AIM = 0.98
 COLORS = {
@@ -163,7 +164,7 @@ def panel(axes: Axes, rows: Rows, mode: tuple[str, str]) -> None:
         rates = [[1e6 / point[1] for point in same] for same in zip(*every, strict=True)]
         middle = [statistics.fmean(rate) for rate in rates]
         ends = [[at - min(rate), max(rate) - at] for at, rate in zip(middle, rates, strict=True)]
-        label, mark = (f"towers {index}", "D") if index in OWN else (index, "o")
+        label, mark = (f"towers {index}", "D") if index in {*OWN, "ivf_unasked"} else (index, "o")
         axes.errorbar(recalls, middle, list(zip(*ends, strict=True)), color=COLORS.get(index), label=label, marker=mark)
     axes.set(xlabel="recall@100", yscale="log", title=f"batch {mode[0]}, {mode[1]} thread{'s' * (mode[1] != '1')}")
     axes.grid(visible=True, which="both", linewidth=0.3)
@@ -188,12 +189,12 @@ def draw_all(folder: Path = RESULTS, to: Path = CHECKOUT / "benchmarks") -> list
     for (vectors, videos, dim), rows in runs(folder).items():
         every = modes(rows)
         figure, axes = plt.subplots(
-            1, len(every), figsize=(4.2 * len(every), 4), layout="constrained", squeeze=False, sharey=True
+            1, len(every), figsize=(4.2 * len(every) + 1.3, 4), layout="constrained", squeeze=False, sharey=True
         )
         for place, mode in enumerate(every):
             panel(axes[0, place], rows, mode)
         axes[0, 0].set_ylabel("users a second")
-        axes[0, -1].legend(fontsize=8, frameon=False)
+        figure.legend(*axes[0, -1].get_legend_handles_labels(), loc="outside right upper", fontsize=8, frameon=False)
         figure.suptitle(f"{videos:,} videos, vectors {vectors}, d {dim}")
         files.append(to / picture_of((vectors, videos, dim)))
         figure.savefig(files[-1], dpi=110)

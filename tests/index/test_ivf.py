@@ -44,6 +44,7 @@ def test_recall_rises_with_reach_and_few_lists_are_enough(clusters: np.ndarray) 
     near, far = (Ivf(nlist=50, reach=reach).build(clusters, np.arange(4000), Geometry.cosine) for reach in (0.1, 4.0))
     assert 0.7 < measured_recall(near, exact, clusters[::40], 200) < 0.998
     assert measured_recall(far, exact, clusters[::40], 200) > 0.9999
+    assert measured_recall(far, exact, clusters[::40], 20) == 1
 
 
 def test_lists_formed_for_users_find_more_of_theirs(tmp_path: Path) -> None:

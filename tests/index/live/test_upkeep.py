@@ -71,6 +71,10 @@ def test_lists_that_no_longer_fit_are_made_anew(tmp_path: Path) -> None:
         assert live.health().recall > fell + 0.005
         assert live.health().recall == pytest.approx(live.health().recall_built, abs=0.01)
         assert live.health().recall == pytest.approx(recall_of_a_fresh_build(live, index, queries), abs=0.005)
+        part = live._part
+        fresh = index.build(*live._current.now.contents(), Geometry.cosine, part.queries)
+        fresh_recall = recall_of(Moment.of(fresh), part.asking)  # type: ignore[arg-type]
+        assert live.health(part.asking).recall == part.recall == fresh_recall
 
 
 def test_lists_made_anew_after_one_user_asked_are_still_for_those_of_before(tmp_path: Path) -> None:
