@@ -43,6 +43,7 @@ class Ours:
 
 
 OURS = {
+    "towers-closed": Ours(title="towers: closed form", options=("experiment=kuairand-closed",)),
     "towers-instant": Ours(title="towers: instant", options=("experiment=kuairand-instant",)),
     "towers-fast": Ours(
         title="towers: fast", options=("experiment=kuairand-fast",), of={"ml-1m": ("experiment=ml-1m-fast",)}

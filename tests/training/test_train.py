@@ -18,9 +18,9 @@ import torch
 from tests.tiny import ENCODERS, write_dataset
 from tests.worlds import Event, write_world
 from towers.cli.show import figures_of_run
-from towers.data import Dataset, Split
+from towers.data import TIME_UNKNOWN, Dataset, Split
 from towers.evaluation import EvaluationSet, validate
-from towers.features import BatchSource, Catalogue, FeatureTensors, Mixed, encode_table
+from towers.features import BatchSource, Catalogue, FeatureTensors, Mixed, encode_table, spectral_vectors
 from towers.losses import Bpr, Softmax
 from towers.models import MeanHistory, ModelConfig, PopularityTerm, RecencyHistory, TwoTower, load_towers
 from towers.training import Accelerator, OptimConfig, TrainConfig, train
@@ -100,6 +100,43 @@ def test_a_refit_begun_anew_is_a_training_on_both_splits_for_the_chosen_epochs(
 def test_a_refit_begun_anew_asks_for_a_refit(tiny_dataset: Dataset, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"refit_epochs is 0, no refit, .* set refit_afresh=false too"):
         config(tiny_dataset, tmp_path / "run", refit_afresh=True, refit_epochs=0)
+
+
+def test_in_closed_form_a_user_is_the_mean_of_what_they_watched(tiny_dataset: Dataset, tmp_path: Path) -> None:
+    options = {"closed_form": True, "model": ModelConfig(history=MeanHistory(), dim=4, window=6)}
+    run = train(config(tiny_dataset, tmp_path / "run", **options))
+    assert [(row["stage"], row["epoch"], row["loss"]) for row in journal(run.folder)] == [
+        ("fit", "0", ""),
+        ("refit", "0", ""),
+    ]
+    assert run.info["best_epoch"] == 0
+    assert run.info["config"]["model"]["features"] is False
+    assert same(run.towers, train(config(tiny_dataset, tmp_path / "again", **options)).towers)
+    both = tiny_dataset.positives(Split.train, Split.valid)
+    rows, laid = len(tiny_dataset.videos), spectral_vectors(both, len(tiny_dataset.videos), 4, 0)
+    vectors = run.towers.ids.weight.detach().numpy()
+    watched = laid.any(1)
+    assert np.allclose(vectors[watched], laid[watched], atol=1e-6)
+    start = run.towers.start.detach().numpy()
+    assert np.allclose(vectors[~watched], start)
+    usual = np.bincount(both.video_row, minlength=rows) @ laid
+    assert np.allclose(start, 0.1 * usual / np.linalg.norm(usual), atol=1e-6)
+    lately = both.of(int(np.argmax(both.counts())))[-3:]
+    events = torch.from_numpy(laid[lately])[None]
+    times = torch.full((1, 4), TIME_UNKNOWN)
+    unknown = encode_table(ENCODERS.users, tiny_dataset.user_table()).tensors(np.array([1]))
+    query = run.towers.eval().states(events, torch.tensor([[3]]), unknown, times)[0, 0].detach().numpy()
+    mean = start + laid[lately].sum(0)
+    assert np.allclose(query[:4], mean / np.linalg.norm(mean), atol=1e-6)
+
+
+def test_closed_form_refuses_what_has_to_be_trained(tiny_dataset: Dataset, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"model/history is RecencyHistory, which has to be trained, and closed_form"):
+        train(config(tiny_dataset, tmp_path / "run", closed_form=True))
+    assert not (tmp_path / "run").exists()
+    for model in (ModelConfig(history=MeanHistory(), interests=2), ModelConfig(history=MeanHistory(), id_buckets=8)):
+        with pytest.raises(ConfigError, match=r"closed_form is true, .* model\.interests or model\.id_buckets asks"):
+            config(tiny_dataset, tmp_path / "run", closed_form=True, model=model)
 
 
 KILLED = """

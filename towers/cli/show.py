@@ -77,9 +77,11 @@ def prepared(config: "PrepareConfig", dataset: "Dataset") -> None:
 def trained(config: "TrainConfig", run: "Run") -> None:
     """Print which epoch was kept, how good it was on valid, and what it took."""
     info: dict[str, Any] = run.info
-    line(f"best epoch {info['best_epoch']}, on valid: {_figures(info['valid'])}")
+    what = f"best epoch {info['best_epoch']}" if info["best_epoch"] else "nothing trained"
+    line(f"{what}, on valid: {_figures(info['valid'])}")
     cost = info["cost"]
-    line(f"{info['positions_per_second']:,.0f} positions/s, {cost['seconds']:.0f} s, {cost['peak_mb']:.0f} MB at most")
+    pace = f"{info['positions_per_second']:,.0f} positions/s, " if info["best_epoch"] else ""
+    line(f"{pace}{cost['seconds']:.0f} s, {cost['peak_mb']:.0f} MB at most")
     line(f"run: {config.run}")
 
 

@@ -52,7 +52,8 @@ def spectral_vectors(positives: Positives, rows: int, dim: int, seed: int) -> Fl
     basis = torch.randn(size[1], min(rank + SPARE, *size), generator=draw)
     for _ in range(ROUNDS):
         basis = torch.linalg.qr(transposed @ (matrix @ basis)).Q
-    turned = torch.linalg.svd(matrix @ basis, full_matrices=False).Vh.T
+    image = matrix @ basis
+    turned = torch.linalg.eigh(image.T @ image).eigenvectors.flip(1)
     leading = torch.nn.functional.normalize((basis @ turned)[:, :rank], dim=1)
     out = np.zeros((rows, dim), np.float32)
     out[watched, :rank] = leading.numpy()

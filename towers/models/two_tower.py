@@ -103,6 +103,22 @@ class TwoTower(nn.Module):
         with torch.no_grad():
             self.ids.weight.copy_(torch.where(vectors.any(1, keepdim=True), vectors, self.ids.weight))
 
+    def stand(self, vectors: Float[Tensor, "rows d"], start: Float[Tensor, " d"], lean: float) -> None:
+        """Become towers that need no training: a query is the mean of the start and of what was watched.
+
+        Args:
+            vectors: Of the videos, [rows, d]; zero for those that nobody watched, which lie at the start.
+            start: What a user without a past is, [d].
+            lean: How much every query leans on popularity.
+        """
+        with torch.no_grad():
+            self.ids.weight.copy_(torch.where(vectors.any(1, keepdim=True), vectors, start))
+            self.start.copy_(start)
+            for weight in [*self.join[-1].parameters(), *(self.lean.parameters() if self.config.leans else ())]:
+                weight.zero_()
+            if self.config.leans:
+                self.lean.bias.fill_((lean * self.scale).expm1().log())
+
     def continue_from(self, other: "TwoTower") -> None:
         """Take the weights of other towers; videos and users whose id they did not know begin as the unknown one's."""
         state = other.state_dict()

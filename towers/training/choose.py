@@ -7,7 +7,7 @@ from jaxtyping import Int64
 
 from towers.data import TIME_UNKNOWN, Dataset, Split
 from towers.features import tells_days
-from towers.models import AutoHistory, GatedHistory, PopularityTerm
+from towers.models import AutoHistory, GatedHistory, MeanHistory, ModelConfig, PopularityTerm
 from towers.training.config import TrainConfig
 from towers.types import DAY_MS, ConfigError
 
@@ -90,7 +90,10 @@ def settle(config: TrainConfig, facts: Facts) -> tuple[TrainConfig, list[str]]:
     if not model.window:
         model = replace(model, window=min(LONGEST, max(SHORTEST, -(-facts.long // 10) * 10)))
         lines.append(f"model.window={model.window}: nine in ten users have at most {facts.long} positive events")
-    if isinstance(model.history, AutoHistory):
+    if config.closed_form:
+        model = _untrained(model)
+        lines.append("model/history=mean, model.features=false: closed_form is true, and nothing is trained")
+    elif isinstance(model.history, AutoHistory):
         model = replace(model, history=model.history.choice(model.window))
         kind = "gated" if isinstance(model.history, GatedHistory) else "recency"
         lines.append(f"model/history={kind}: it suits windows of {model.window}")
@@ -103,6 +106,8 @@ def settle(config: TrainConfig, facts: Facts) -> tuple[TrainConfig, list[str]]:
         model = replace(model, popularity=PopularityTerm.recent if wanted else PopularityTerm.none)
         lines.append(f"model.popularity={model.popularity.name}: {reason}")
     half_life = config.half_life_days
+    if config.closed_form:
+        return replace(config, model=model, optim=replace(optim, epochs=1), half_life_days=half_life or 0.0), lines
     if half_life is None:
         half_life, line = _half_life(facts)
         lines.append(line)
@@ -112,6 +117,15 @@ def settle(config: TrainConfig, facts: Facts) -> tuple[TrainConfig, list[str]]:
         optim = replace(optim, epochs=epochs)
         lines.append(f"optim.epochs={epochs}, fewer if valid stands still: there are {facts.events:,} positive events")
     return replace(config, model=model, optim=optim, half_life_days=half_life), lines
+
+
+def _untrained(model: ModelConfig) -> ModelConfig:
+    if not isinstance(model.history, AutoHistory | MeanHistory):
+        raise ConfigError(
+            f"model/history is {type(model.history).__name__}, which has to be trained, and closed_form is true; "
+            "expected model/history=mean, or closed_form=false"
+        )
+    return replace(model, history=MeanHistory(), features=False)
 
 
 def _half_life(facts: Facts) -> tuple[float, str]:

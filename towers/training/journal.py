@@ -91,17 +91,18 @@ class Journal(pl.Callback):
         """Leave the terminal as it was."""
         self.close()
 
-    def add(self, epoch: int, loss: float, valid: dict[str, float]) -> None:
-        """Add the row of an epoch to the file, all or nothing, and say it."""
-        row: Row = {"stage": self.stage, "epoch": epoch, "loss": loss, **valid}
+    def add(self, epoch: int, loss: float | None, valid: dict[str, float]) -> None:
+        """Add the row of an epoch to the file, all or nothing, and say it; without a loss nothing was trained."""
+        row: Row = {"stage": self.stage, "epoch": epoch, "loss": "" if loss is None else loss, **valid}
         row |= {"seconds": round(self.spent, 3), "positions_per_s": round(self.positions / max(self.spent, 1e-9))}
         self.rows.append(row)
         if self.path is not None:
             self._write(self.path)
         figures = "".join(f"  {name} {row[name]:.4f}" for name in self.shown if name in row)
+        pace = f"  {row['positions_per_s']:>9,} examples/s" if self.positions else ""
         self.console.print(
-            f"{self.stage} {epoch:>3}  loss {row['loss']:.4f}{figures}"
-            f"  {row['positions_per_s']:>9,} examples/s  {row['seconds']:.1f} s",
+            f"{self.stage} {epoch:>3}{'' if loss is None else f'  loss {loss:.4f}'}{figures}{pace}"
+            f"  {row['seconds']:.1f} s",
             highlight=False,
             soft_wrap=True,
         )

@@ -57,9 +57,7 @@ class Stage:
         Returns:
             The journal's rows of this stage.
         """
-        path = Path(self.config.run) / "history.csv" if self.ranks.first else None
-        show, figure = self.config.progress and self.ranks.first, self.config.optim.steer
-        journal = Journal(path, self.name, self.before, show=show, figure=figure)
+        journal = self._journal()
         last = self.folder / "last.ckpt"
         begun = self.ranks.same(last.is_file(), f"the existence of {last}")
         if begun:
@@ -68,6 +66,18 @@ class Stage:
             self._fit(towers, source, journal, last if begun else None)
         self._take_up(towers, self.folder / ("best.ckpt" if self.validate else "last.ckpt"))
         return journal.rows
+
+    def measured(self, towers: TwoTower, seconds: float) -> list[Row]:
+        """Return the journal's row of towers that took so long to make and are not trained, as epoch 0."""
+        journal = self._journal()
+        journal.spent = seconds
+        journal.add(0, None, self.validate(towers) if self.validate else {})
+        return journal.rows
+
+    def _journal(self) -> Journal:
+        path = Path(self.config.run) / "history.csv" if self.ranks.first else None
+        show, figure = self.config.progress and self.ranks.first, self.config.optim.steer
+        return Journal(path, self.name, self.before, show=show, figure=figure)
 
     def _take_up(self, towers: TwoTower, path: Path) -> None:
         """Give towers the weights of a checkpoint, or their mean where one is kept."""
