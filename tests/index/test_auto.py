@@ -70,6 +70,23 @@ def test_the_curve_is_what_was_measured_and_its_choice_is_what_is_returned() -> 
     assert found(searcher) == chosen.recall
 
 
+@pytest.mark.usefixtures("impatient")
+def test_the_step_to_what_is_asked_for_is_halved() -> None:
+    less, more = built_as(1.0), built_as(1.5)
+    asked = found(less) + 0.3 * (found(more) - found(less))
+    lists = built(Auto(recall=asked)).curve[1:]
+    reaches = [float(point.options["reach"]) for point in lists]
+    assert reaches == sorted(reaches)
+    between = [point for point in lists if point.options["reach"] not in auto.REACHES]
+    assert len(between) == 3
+    assert all(1.0 < point.options["reach"] < 1.5 for point in between)
+    enough = [point.recall >= asked for point in lists]
+    first = enough.index(True)
+    assert reaches[first] - reaches[first - 1] == 0.5 / 2**3
+    for point in between:
+        assert point.recall == found(built_as(point.options["reach"]))
+
+
 @pytest.mark.parametrize(("few", "enough_us", "kinds"), [(N, 0, 1), (0, 1e9, 1), (N - 1, 0, 2)])
 def test_lists_are_tried_for_many_videos_that_take_long(
     few: int, enough_us: float, kinds: int, monkeypatch: pytest.MonkeyPatch

@@ -26,6 +26,8 @@ _MISTAKEN = 1.1
 _PROBES = ((16, 8.0), (32, 8.0), (64, 8.0), (128, 8.0), (128, 16.0), (256, 16.0))
 REACHES = (0.5, 1.0, 1.5, 2.0, 2.25, 2.5, 2.75, 3.0, 3.25, 3.5, 4.0, 5.0, 6.0)
 """How far to go with lists: in small steps where recalls of .95 to .995 mostly are."""
+_FINER = 3
+"""How often to halve the step from the last reach that finds too little to the first that finds enough."""
 _APPROXIMATE: dict[str, tuple[Index, tuple[Options, ...]]] = {
     "ivf": (Ivf(), tuple({"reach": reach} for reach in REACHES)),
     "ivf_pq": (IvfPq(), tuple({"nprobe": nprobe, "factor": factor} for nprobe, factor in _PROBES)),
@@ -40,8 +42,9 @@ class Auto(Index):
 
     Exact search is always measured: it is what recall is measured against. Where it does not hold what is asked for,
     or takes more than 0.1 ms for one user and there are more than 4,096 videos, one more index is built, our own lists
-    or, where memory forbids these, the codes of FAISS that fit, and measured at several efforts. Memory is that of an
-    index which was saved and loaded, see held_mb: its vectors stay on disk.
+    or, where memory forbids these, the codes of FAISS that fit, and measured at several efforts; of lists at the more,
+    the nearer to what is asked. Memory is that of an index which was saved and loaded, see held_mb: its vectors stay on
+    disk.
 
     Recall is that of every second of the queries given to build, up to 1,000 of them (lists are formed by the others),
     or where none are, of some of the videos' own vectors.
@@ -94,6 +97,11 @@ class Auto(Index):
             index, efforts = _APPROXIMATE[other]
             searcher, build_s = _built(index, vectors, ids, geometry, _queries)
             points += [_point(_going(searcher, effort), effort, questions, build_s) for effort in efforts]
+            for _ in range(_FINER if other == "ivf" else 0):
+                place = _first_that_finds(wish, points)
+                if place:
+                    effort = {"reach": (points[place - 1].options["reach"] + points[place].options["reach"]) / 2}
+                    points.insert(place, _point(_going(searcher, effort), effort, questions, build_s))
         best = wish.best(points)
         if best.kind != searcher.kind:
             searcher = Exact().build(vectors, ids, geometry)
@@ -137,6 +145,12 @@ def _point(searcher: Searcher, options: Options, questions: Questions, build_s: 
         memory_mb=round(held_mb(searcher), 3),
         build_s=round(build_s, 3),
     )
+
+
+def _first_that_finds(wish: Wish, points: list[Point]) -> int:
+    """Return the place of the first reach that finds enough after one that does not; 0 where there is none."""
+    found = [point.recall >= wish.recall for point in points]
+    return next((place for place in range(2, len(points)) if found[place] and not found[place - 1]), 0)
 
 
 def _worth_trying(wish: Wish, exact: Point, vectors: Float32[np.ndarray, "n d"], geometry: Geometry) -> str:
