@@ -101,7 +101,7 @@ def made(videos: int, excluded: int, users: int = 100_000, dim: int = 64, window
     names = [Vocabulary.from_ids(rng.permutation(2**60 + 7 * np.arange(count))) for count in (users, videos)]
     bundle = Bundle.__new__(Bundle)  # which is in no folder
     bundle.manifest = {"version": "made"}
-    material = Material(towers, vectors, positives, features, features, index)
+    material = Material(towers, vectors, positives, features, index)
     vars(bundle).update(vars(material), users=names[0], videos=names[1], material=material)
     hidden = rng.choice(names[1].known, excluded, replace=False)
     return Case("made", Retriever(bundle), rng.permutation(names[0].known).tolist(), hidden)

@@ -140,7 +140,7 @@ class World:
         else:
             self.every.append(video)
         self.row_of[video], self.rows = self.rows, self.rows + 1
-        self.vectors[self.row_of[video]] = arrived_vectors(self.bundle, [video], [features])[0]
+        self.vectors[self.row_of[video]] = arrived_vectors(self.bundle, self.bundle.videos.rows([video]), [features])[0]
         self.alive[self.row_of[video]] = True
         for name, value in features.items():
             for each in value if isinstance(value, list) else [value]:

@@ -1,6 +1,7 @@
 """A bundle opens as it was published, or says what is wrong with it."""
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -75,6 +76,45 @@ def test_without_verifying_sizes_are_compared_and_no_bytes(version: Path) -> Non
     reseal(version, lambda manifest: manifest.__delitem__("bytes"))
     path.write_bytes(content)
     assert Bundle.open(version, verify=False).manifest["version"] == version.name
+
+
+def test_files_that_stand_as_they_stood_when_they_were_read_are_not_read_again(
+    version: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page, path, read = tmp_path / "compared.json", version / "histories" / "weight.npy", list[str]()
+    digest = checksums.digest
+
+    def noted(file: Path) -> str:
+        read.append(file.name)
+        return digest(file)
+
+    monkeypatch.setattr(checksums, "digest", noted)
+
+    def opened() -> list[str]:
+        read.clear()
+        Bundle.open(version, compared=page)
+        return sorted(read)
+
+    files = opened()
+    assert {"vectors.npy", "weights.pt", "weight.npy", "manifest.json"} < set(files)
+    assert opened() == ["manifest.json"]
+    content, stood = path.read_bytes(), path.stat()
+    path.write_bytes(content)
+    assert opened() == ["manifest.json", "weight.npy"]
+    wrong = content[:-1] + bytes([content[-1] ^ 1])
+    (version / "other").write_bytes(wrong)
+    os.utime(version / "other", ns=(stood.st_atime_ns, path.stat().st_mtime_ns))
+    (version / "other").replace(path)
+    for _ in range(2):  # what was refused is not taken for compared
+        with pytest.raises(BundleError, match=r"histories/weight.npy is changed"):
+            opened()
+    path.write_bytes(content)
+    for damaged in ("", "[]", '{"x": 1}', json.dumps({str(version): {"vectors.npy": 7}})):
+        page.write_text(damaged)
+        assert opened() == files
+    page.unlink()
+    page.mkdir()
+    assert opened() == opened() == files
 
 
 def test_a_missing_seal_is_named(version: Path) -> None:

@@ -11,7 +11,7 @@ import torch
 
 from tests import tiny
 from towers.data import TIME_UNKNOWN, Dataset
-from towers.features import Requests
+from towers.features import FeatureTable, Requests
 from towers.index import Exact
 from towers.models import UserTower, load_towers, query_vectors, user_tower
 from towers.models.history import LastStates
@@ -21,8 +21,18 @@ from towers.types import BundleError, Hits, TowersError
 
 
 @pytest.fixture
-def material(tiny_bundle: Path) -> Material:
-    return Bundle.open(tiny_bundle).material
+def bundle(tiny_bundle: Path) -> Bundle:
+    return Bundle.open(tiny_bundle)
+
+
+@pytest.fixture
+def material(bundle: Bundle) -> Material:
+    return bundle.material
+
+
+@pytest.fixture
+def videos(bundle: Bundle) -> FeatureTable:
+    return bundle.video_features
 
 
 def test_users_without_a_history_and_with_the_longest_are_asked(material: Material) -> None:
@@ -32,29 +42,29 @@ def test_users_without_a_history_and_with_the_longest_are_asked(material: Materi
     assert counts.max() > material.towers.window
 
 
-def test_the_training_form_reads_all_positions_and_gives_the_last(material: Material) -> None:
+def test_the_training_form_reads_all_positions_and_gives_the_last(material: Material, videos: FeatureTable) -> None:
     sample = draw_sample(material)
-    queries, videos = training_form(sample, material)
+    queries, vectors = training_form(sample, material, videos)
     np.testing.assert_allclose(queries, sample.queries, atol=1e-6)
-    np.testing.assert_allclose(videos, material.vectors[sample.videos], atol=1e-6)
+    np.testing.assert_allclose(vectors, material.vectors[sample.videos], atol=1e-6)
     requests = Requests.without_times(material.requests(sample.users).history[:, 1:])
     shorter = query_vectors(material.towers, material.vectors, requests, material.users.take(sample.users))
     assert np.abs(shorter - queries).max() > 0.01
 
 
-def test_saved_towers_that_differ_are_found(material: Material, tiny_bundle: Path) -> None:
+def test_saved_towers_that_differ_are_found(material: Material, videos: FeatureTable, tiny_bundle: Path) -> None:
     other = load_towers(Bundle.open(tiny_bundle).folder / "towers")
     with torch.no_grad():
         other.ids.weight[5] += 1
     with pytest.raises(BundleError, match=r"at publishing failed: reloaded user vectors differ by 0\.\d+"):
-        prove(draw_sample(material), material, other)
+        prove(draw_sample(material), material, videos, other)
 
 
-def test_an_index_with_other_scores_is_found(material: Material) -> None:
+def test_an_index_with_other_scores_is_found(material: Material, videos: FeatureTable) -> None:
     sample = draw_sample(material)
     wrong = replace(sample, hits=Hits(sample.hits.ids, sample.hits.scores + np.float32(1e-4)))
     with pytest.raises(BundleError, match=r"index scores differ by 0\.0001, at most 1e-05 is allowed"):
-        prove(wrong, material, material.towers)
+        prove(wrong, material, videos, material.towers)
 
 
 def test_a_difference_that_is_no_number_is_found() -> None:
@@ -64,14 +74,14 @@ def test_a_difference_that_is_no_number_is_found() -> None:
 
 @pytest.mark.parametrize(("wrong", "figure"), [(1e-3, "at publishing"), (float("nan"), "the vector of user 0")])
 def test_a_form_for_requests_that_differs_is_found(
-    wrong: float, figure: str, material: Material, monkeypatch: pytest.MonkeyPatch
+    wrong: float, figure: str, material: Material, videos: FeatureTable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sample, encoder = draw_sample(material), type(material.towers.history)
     right = cast("Callable[[object], LastStates]", encoder.last_states)
-    assert prove(sample, material, material.towers)["served user vectors"] <= 1e-6
+    assert prove(sample, material, videos, material.towers)["served user vectors"] <= 1e-6
     monkeypatch.setattr(encoder, "last_states", lambda self: lambda asked: right(self)(asked) + np.float32(wrong))
     with pytest.raises(TowersError, match=figure):
-        prove(sample, material, material.towers)
+        prove(sample, material, videos, material.towers)
 
 
 def test_a_user_s_own_vector_that_requests_read_otherwise_is_found(
@@ -79,13 +89,16 @@ def test_a_user_s_own_vector_that_requests_read_otherwise_is_found(
 ) -> None:
     run = tiny.write_run(tmp_path / "run", Dataset.open(tiny_dataset), user_id=True)
     publish(PublishConfig(run=str(run), bundle=str(tmp_path / "bundle"), index=Exact()))
-    material, right = Bundle.open(tmp_path / "bundle").material, user_tower._own_lines
+    opened, right = Bundle.open(tmp_path / "bundle"), user_tower._own_lines
+    material = opened.material
     monkeypatch.setattr(user_tower, "_own_lines", lambda *those: np.roll(right(*those), 1, axis=0))
     with pytest.raises(BundleError, match=r"at publishing failed: served user vectors differ by 0\.\d+"):
-        prove(draw_sample(material), material, material.towers)
+        prove(draw_sample(material), material, opened.video_features, material.towers)
 
 
-def test_a_moment_that_requests_read_otherwise_is_found(material: Material, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_moment_that_requests_read_otherwise_is_found(
+    bundle: Bundle, material: Material, monkeypatch: pytest.MonkeyPatch
+) -> None:
     sample, right = draw_sample(material), UserTower.queries
 
     def an_hour_off(tower: UserTower, requests: Requests, users: np.ndarray) -> np.ndarray:
@@ -94,4 +107,4 @@ def test_a_moment_that_requests_read_otherwise_is_found(material: Material, monk
 
     monkeypatch.setattr(UserTower, "queries", an_hour_off)
     with pytest.raises(BundleError, match=r"at opening failed: served user vectors differ by 0\.\d+"):
-        prove_again(sample, material)
+        prove_again(sample, material, bundle.features_of(sample.videos))

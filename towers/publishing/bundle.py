@@ -1,6 +1,7 @@
 """A published version, opened for reading: verified, then asked for what it must still know."""
 
 import json
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -8,10 +9,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from jaxtyping import Float32
+from jaxtyping import Float32, Int64
 
 from towers.data import Positives, Vocabulary
-from towers.data.vocabulary import as_ids
+from towers.data.vocabulary import FIRST_ROW, as_ids
 from towers.features import FeatureTable, encode_table
 from towers.index import Searcher, load_index
 from towers.models import TwoTower, load_towers
@@ -39,7 +40,7 @@ class Bundle:
         self._users, self._videos = (_mapped(folder / f"{name}.parquet") for name in ("users", "videos"))
 
     @classmethod
-    def open(cls, folder: str | Path, verify: bool = True, threads: int = 1) -> "Bundle":
+    def open(cls, folder: str | Path, verify: bool = True, threads: int = 1, compared: Path | None = None) -> "Bundle":
         """Open the current version of a bundle, or the version whose folder is given.
 
         Args:
@@ -49,6 +50,8 @@ class Bundle:
                 sizes, where the manifest tells them: a file changed in place is not seen, and may be read wrongly. The
                 stored sample is asked for in any case.
             threads: How many read and compare.
+            compared: A page of the caller's own, made where there is none, by which files that were read before and
+                not written since are not read again; see checksums.verify.
 
         Raises:
             BundleError: There is no bundle, it has another schema, a file is missing or changed, or it does not
@@ -58,11 +61,12 @@ class Bundle:
         place = version_folder(Path(folder)).absolute()
         manifest = read_manifest(place)
         if verify:
-            checksums.verify(place, manifest["files"], threads)
+            checksums.verify(place, manifest["files"], threads, compared)
         else:
             checksums.verify_sizes(place, manifest.get("bytes") or dict.fromkeys(manifest["files"]))
         bundle = cls(place, manifest)
-        prove_again(Sample.load(place / "sample"), bundle.material)
+        sample = Sample.load(place / "sample")
+        prove_again(sample, bundle.material, bundle.features_of(sample.videos))
         return bundle
 
     @property
@@ -111,6 +115,15 @@ class Bundle:
         """Encoded features of all video rows."""
         return encode_table(self.towers.encoders.videos, self.video_table())
 
+    def features_of(self, rows: Int64[np.ndarray, " n"]) -> FeatureTable:
+        """Return the encoded features of some video rows, with these rows, [n]; row 1 is an unknown video."""
+        known = rows >= FIRST_ROW
+        encoders = self.towers.encoders.videos
+        columns = ["video_row", *(encoder.name for encoder in encoders)]
+        table = pq.read_table(pa.BufferReader(self._videos), columns=columns).take(rows[known] - FIRST_ROW)
+        lines = encode_table(encoders, table).take(np.where(known, FIRST_ROW - 1 + np.cumsum(known), rows))
+        return replace(lines, rows=rows)
+
     def user_table(self) -> pa.Table:
         """Return user_row, user_id, known and the raw features, in row order from row 2."""
         return pq.read_table(pa.BufferReader(self._users))
@@ -122,7 +135,7 @@ class Bundle:
     @cached_property
     def material(self) -> Material:
         """Everything from which answers are made."""
-        return Material(self.towers, self.vectors, self.positives, self.user_features, self.video_features, self.index)
+        return Material(self.towers, self.vectors, self.positives, self.user_features, self.index)
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:

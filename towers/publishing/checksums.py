@@ -1,10 +1,14 @@
 """SHA-256 of every file of a version, and the check that nothing has changed since."""
 
 import hashlib
-from collections.abc import Mapping
+import json
+from collections.abc import Container, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
+from towers.data import write_json
 from towers.types import BundleError
 
 MANIFEST, SEAL = "manifest.json", "manifest.sha256"
@@ -17,9 +21,9 @@ def digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def digests(folder: Path, threads: int = 1) -> dict[str, str]:
-    """Return the SHA-256 of every file below a folder, by its path in the folder."""
-    paths = _files(folder)
+def digests(folder: Path, threads: int = 1, known: Container[str] = ()) -> dict[str, str]:
+    """Return the SHA-256 of every file below a folder, by its path in the folder; of those known it is not asked."""
+    paths = [path for path in _files(folder) if path.relative_to(folder).as_posix() not in known]
     with ThreadPoolExecutor(threads) as pool:  # hashing needs no lock of Python's
         return dict(zip((path.relative_to(folder).as_posix() for path in paths), pool.map(digest, paths), strict=True))
 
@@ -46,13 +50,43 @@ def verify_seal(folder: Path) -> None:
         raise BundleError(f"bundle {folder} has changed: {MANIFEST} does not fit {SEAL}; {_REMEDY}")
 
 
-def verify(folder: Path, expected: dict[str, str], threads: int = 1) -> None:
+def verify(folder: Path, expected: dict[str, str], threads: int = 1, compared: Path | None = None) -> None:
     """Check every byte of every file that the manifest lists, several files at once where there are threads.
+
+    Args:
+        folder: Of the version.
+        expected: Each file's SHA-256.
+        threads: How many read.
+        compared: A page that says how the files stood when they were last read; a file that is the same, as large and
+            not written since, is not read again. It is written anew. Whoever may change files may change the page.
 
     Raises:
         BundleError: Files are missing, altered, or not listed; all are named.
     """
-    _compare(folder, expected, digests(folder, threads))
+    stands = {name: _stand(folder / name) for name in sizes(folder)}
+    stood = _told(compared, folder)
+    known = {name: stood[name][1] for name, stand in stands.items() if name in stood and stood[name][0] == stand}
+    found = known | digests(folder, threads, known)
+    _compare(folder, expected, found)
+    if compared is not None:
+        # Where it cannot be written, all is read again the next time.
+        with suppress(OSError):
+            write_json(compared, {str(folder): {name: [stand, found[name]] for name, stand in stands.items()}})
+
+
+def _stand(path: Path) -> list[int]:
+    """Return what of a file changes when it is written or another one takes its place."""
+    told = path.stat()
+    return [told.st_dev, told.st_ino, told.st_size, told.st_mtime_ns]
+
+
+def _told(compared: Path | None, folder: Path) -> dict[str, list[Any]]:
+    """Return what the page says of a folder; nothing where it cannot be read."""
+    try:
+        page = json.loads(compared.read_text(encoding="utf-8")) if compared is not None else {}
+        return {name: told for name, told in page.get(str(folder), {}).items() if isinstance(told, list)}
+    except (OSError, ValueError, AttributeError):
+        return {}
 
 
 def verify_sizes(folder: Path, expected: dict[str, int] | dict[str, None]) -> None:

@@ -11,7 +11,7 @@ from jaxtyping import Float, Float32, Int64
 from towers.data import TIME_UNKNOWN, Positives
 from towers.features import Batch, FeatureTable, Requests
 from towers.index import Searcher
-from towers.models import TwoTower, UserTower, query_vectors, video_vectors
+from towers.models import TwoTower, UserTower, query_vectors, vectors_of_new, video_vectors
 from towers.types import BundleError, Hits
 
 TOLERANCE = 1e-5
@@ -62,7 +62,6 @@ class Material:
         vectors: Of all video rows, [rows, d].
         positives: Histories of all user rows.
         users: Features of all user rows.
-        videos: Features of all video rows.
         index: The search over the vectors.
     """
 
@@ -70,7 +69,6 @@ class Material:
     vectors: Float32[np.ndarray, "rows d"]
     positives: Positives
     users: FeatureTable
-    videos: FeatureTable
     index: Searcher
 
     def requests(self, users: Int64[np.ndarray, " q"]) -> Requests:
@@ -104,12 +102,13 @@ def draw_sample(material: Material) -> Sample:
     return Sample(users, videos[videos > 0], queries, material.index.search(queries, _K))
 
 
-def prove(sample: Sample, trained: Material, saved: TwoTower) -> dict[str, float]:
+def prove(sample: Sample, trained: Material, videos: FeatureTable, saved: TwoTower) -> dict[str, float]:
     """Compare the towers in training form, as evaluated, as reloaded and as served, and the index with inner products.
 
     Args:
         sample: Whom and what to compare for.
         trained: The towers as trained, and what was made from them.
+        videos: Features of all video rows.
         saved: The towers as they were read back from the bundle.
 
     Returns:
@@ -118,13 +117,13 @@ def prove(sample: Sample, trained: Material, saved: TwoTower) -> dict[str, float
     Raises:
         BundleError: A difference beyond the tolerance.
     """
-    queries, videos = training_form(sample, trained)
-    reread = video_vectors(saved, trained.videos.take(_all_rows(trained)))
+    queries, vectors = training_form(sample, trained, videos)
+    reread = video_vectors(saved, videos.take(np.arange(len(videos))))
     again = query_vectors(saved, reread, trained.requests(sample.users), trained.users.take(sample.users))
     served = replace(trained, towers=saved, vectors=reread)
     figures = {
         "training form of user vectors": _difference(queries, sample.queries),
-        "training form of video vectors": _difference(videos, trained.vectors[sample.videos]),
+        "training form of video vectors": _difference(vectors, trained.vectors[sample.videos]),
         "reloaded user vectors": _difference(again, sample.queries),
         "reloaded video vectors": _difference(reread, trained.vectors),
         "served user vectors": _served_difference(sample, served),
@@ -133,19 +132,23 @@ def prove(sample: Sample, trained: Material, saved: TwoTower) -> dict[str, float
     return checked(figures, "at publishing")
 
 
-def prove_again(sample: Sample, opened: Material) -> dict[str, float]:
+def prove_again(sample: Sample, opened: Material, videos: FeatureTable) -> dict[str, float]:
     """Ask an opened bundle for the sample again.
+
+    Args:
+        sample: Whom and what to ask for.
+        opened: What answers.
+        videos: Features of the sample's videos, with their rows, [v].
 
     Raises:
         BundleError: An answer differs from the stored one beyond the tolerance.
     """
     queries = opened.queries(sample.users)
     hits = opened.index.search(sample.queries, sample.hits.ids.shape[1])
-    videos = _vectors_of(opened, sample.videos)
     figures = {
         "user vectors": _difference(queries, sample.queries),
         "served user vectors": _served_difference(sample, opened),
-        "video vectors": _difference(videos, opened.vectors[sample.videos]),
+        "video vectors": _difference(vectors_of_new(opened.towers, videos), opened.vectors[sample.videos]),
         "index scores": _difference(hits.scores, sample.hits.scores),
         "inner products": _difference(hits.scores, inner_products(sample.queries, opened.vectors, hits)),
     }
@@ -180,7 +183,7 @@ def checked(figures: dict[str, float], when: str) -> dict[str, float]:
 
 
 def training_form(
-    sample: Sample, material: Material
+    sample: Sample, material: Material, videos: FeatureTable
 ) -> tuple[Float32[np.ndarray, "s *i d"], Float32[np.ndarray, "v d"]]:
     """Return user and video vectors by the forward pass of training: all positions of a window, the last one taken."""
     requests = material.requests(sample.users)
@@ -193,7 +196,7 @@ def training_form(
     nothing = torch.zeros(before.shape, dtype=torch.int64)
     batch = Batch(
         rows=torch.from_numpy(sample.videos),
-        videos=material.videos.tensors(sample.videos),
+        videos=videos.tensors(sample.videos),
         log_q=torch.zeros(len(sample.videos)),
         history=torch.from_numpy(before),
         state=torch.from_numpy(np.minimum(places, counts[:, None])),
@@ -207,9 +210,9 @@ def training_form(
     was_training = material.towers.training
     material.towers.eval()
     with torch.inference_mode():
-        states, videos = material.towers.queries(batch)
+        states, vectors = material.towers.queries(batch)
     material.towers.train(was_training)
-    return states[:, -1].numpy(), videos.numpy()
+    return states[:, -1].numpy(), vectors.numpy()
 
 
 def inner_products(
@@ -219,15 +222,6 @@ def inner_products(
     asked = queries.reshape(len(queries), -1, queries.shape[-1]).astype(np.float64)
     scores = np.einsum("qid,qkd->qki", asked, vectors[hits.ids].astype(np.float64)).max(axis=2)
     return np.where(hits.ids >= 0, scores, -np.inf)
-
-
-def _all_rows(material: Material) -> Int64[np.ndarray, " rows"]:
-    return np.arange(len(material.vectors))
-
-
-def _vectors_of(material: Material, rows: Int64[np.ndarray, " v"]) -> Float32[np.ndarray, "v d"]:
-    with torch.inference_mode():
-        return material.towers.videos(torch.from_numpy(rows), material.videos.tensors(rows)).numpy()
 
 
 def _difference(some: np.ndarray, others: np.ndarray) -> float:

@@ -16,7 +16,7 @@ from jaxtyping import Float32, Int64
 
 from towers import __version__
 from towers.data import Dataset, Positives, Split, atomic_folder, write_json
-from towers.features import encode_table
+from towers.features import FeatureTable, encode_table
 from towers.index import INDEXES, LIBRARY, Auto, Exact, Index, measured_recall
 from towers.index.recall import to_measure
 from towers.models import Run, load_towers, open_run, query_vectors, save_towers, video_vectors
@@ -81,14 +81,14 @@ def publish(config: PublishConfig) -> Bundle:
     dataset = _dataset_of(run)
     root = Path(config.bundle).absolute()
     with versions.publishing(root):
-        material, queries = _material(config, run, dataset)
+        material, videos, queries = _material(config, run, dataset)
         name = versions.next_name(root, _content_hash(config, run))
         target = root / versions.VERSIONS / name
         with atomic_folder(target) as partial:
             sample = _write(partial, material, run, dataset)
             if isinstance(config.index, Auto) and material.index.curve:
                 draw_curve(material.index.curve, config.index.wish, partial / PICTURE)
-            figures = prove(sample, material, load_towers(partial / "towers"))
+            figures = prove(sample, material, videos, load_towers(partial / "towers"))
             manifest = _manifest(config, run, dataset, material) | {"version": name, "proof": figures}
             manifest["index"] = _index_told(config, material, queries)
             manifest["evaluated"] = (partial / "report.json").is_file()
@@ -112,8 +112,10 @@ def _dataset_of(run: Run) -> Dataset:
     return dataset
 
 
-def _material(config: PublishConfig, run: Run, dataset: Dataset) -> tuple[Material, Float32[np.ndarray, "q *i d"]]:
-    """Return what is published, and the vectors of some users by which its index was measured."""
+def _material(
+    config: PublishConfig, run: Run, dataset: Dataset
+) -> tuple[Material, FeatureTable, Float32[np.ndarray, "q *i d"]]:
+    """Return what is published, the videos' features, and vectors of some users by which the index was measured."""
     towers = run.towers
     users = encode_table(towers.encoders.users, dataset.user_table())
     videos = encode_table(towers.encoders.videos, dataset.video_table())
@@ -124,7 +126,7 @@ def _material(config: PublishConfig, run: Run, dataset: Dataset) -> tuple[Materi
     queries = query_vectors(towers, vectors, requests_of(towers, positives, asking), users.take(asking))
     rows = np.arange(_FIRST_ROW, len(vectors))
     index = config.index.build(vectors[_FIRST_ROW:], rows, towers.geometry, queries)
-    return Material(towers, vectors, positives, users, videos, index), queries
+    return Material(towers, vectors, positives, users, index), videos, queries
 
 
 def _some_users(positives: Positives) -> Int64[np.ndarray, " q"]:

@@ -6,13 +6,12 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from jaxtyping import Float32
+from jaxtyping import Float32, Int64
 
 from towers.data import Encoder, Kind
 from towers.features import FeatureTable, encode_table
 from towers.models import vectors_of_new
 from towers.publishing import Bundle
-from towers.serving.lookup import Id
 from towers.types import DataError
 
 Features = Mapping[str, Any]
@@ -40,21 +39,27 @@ def check_features(bundle: Bundle, features: Features) -> None:
             raise DataError(f"{name} is {_shown(value)}; {wrong}")
 
 
-def arrived_vectors(bundle: Bundle, ids: Sequence[Id], features: Sequence[Features]) -> Float32[np.ndarray, "n d"]:
+def arrived_vectors(
+    bundle: Bundle, rows: Int64[np.ndarray, " n"], features: Sequence[Features]
+) -> Float32[np.ndarray, "n d"]:
     """Return vectors of videos from what is said of them, and from their ids where the bundle knows them, [n, d].
 
     What does not suit this bundle's features is left out, as is what was never said: another bundle may have been
     asked.
+
+    Args:
+        bundle: Whose towers.
+        rows: The videos' rows in it, 1 where it does not hold one, [n].
+        features: What is said of each, [n].
 
     Raises:
         TowersError: A vector is not finite.
     """
     encoders = bundle.towers.encoders.videos
     columns = {encoder.name: _column(encoder, features) for encoder in encoders}
-    count = {"count": pa.nulls(len(ids))}  # a table without columns has no rows
+    count = {"count": pa.nulls(len(rows))}  # a table without columns has no rows
     encoded = encode_table(encoders, pa.table(columns | count))
-    rows = bundle.videos.rows(list(ids))
-    own = encoded.take(np.arange(_TWO_BLANKS, len(ids) + _TWO_BLANKS))
+    own = encoded.take(np.arange(_TWO_BLANKS, len(rows) + _TWO_BLANKS))
     return vectors_of_new(bundle.towers, FeatureTable(own.codes, own.bags, own.vectors, rows))
 
 

@@ -7,8 +7,9 @@ from datetime import datetime
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float32, Int64
+from jaxtyping import Float32, Int32, Int64
 
+from towers.compiled import compiled
 from towers.data import TIME_UNKNOWN
 from towers.data.vocabulary import FIRST_ROW
 from towers.index import Mask
@@ -85,7 +86,7 @@ class Version:
         Raises:
             TowersError: A vector is not finite.
         """
-        vectors = arrived_vectors(self.bundle, ids, features)
+        vectors = arrived_vectors(self.bundle, self._catalogue.lookup.rows(list(ids)), features)
         self._catalogue.show(self.place(ids, features, vectors), vectors)
 
     def place(
@@ -121,7 +122,7 @@ class Version:
             self.retriever.only(ids=history).without(ids=history).answer(Ask(user, 10, exclude=history))
             self.retriever.answer(Ask(user, 10, exclude=history, since=[(history[0], self.made_ms)]))
         rows = np.array([FIRST_ROW])
-        vectors = arrived_vectors(self.bundle, history, [{}])
+        vectors = arrived_vectors(self.bundle, rows, [{}])
         later, _ = self._catalogue.index.moment.after(Change(rows, vectors))
         for allow in (None, Mask(rows)):
             later.find(vectors, 1, [rows], allow)
@@ -142,17 +143,28 @@ class Version:
 
 def _popular_rows(bundle: Bundle) -> Int64[np.ndarray, " n"]:
     """Return the rows that were watched most in the bundle's last week, or ever where it knows no times."""
-    rows, when = np.asarray(bundle.positives.video_row), np.asarray(bundle.positives.time_ms)
-    last = when.max(initial=TIME_UNKNOWN)
-    if last != TIME_UNKNOWN:
-        rows = rows[when > last - _DAYS_MS]
-    counts = np.bincount(rows, minlength=len(bundle.vectors))
-    counts[:FIRST_ROW] = 0
+    watched, when = np.asarray(bundle.positives.video_row), np.asarray(bundle.positives.time_ms)
+    counts = _watched_since(watched, when, _DAYS_MS, len(bundle.vectors))
     # Those that may be among them first, in the order of their rows: to sort a million takes a tenth of a second.
     least = np.partition(counts, max(0, len(counts) - _POPULAR))[max(0, len(counts) - _POPULAR)]
     some = np.flatnonzero(counts >= least)
     most = some[np.argsort(-counts[some], kind="stable")[:_POPULAR]]
     return most[most >= FIRST_ROW]
+
+
+@compiled
+def _watched_since(
+    rows: Int32[np.ndarray, " n"], when: Int64[np.ndarray, " n"], last_ms: int, size: int
+) -> Int32[np.ndarray, " size"]:
+    """Return how often each row was watched in the last so many ms of a log, or ever where no times are known."""
+    last = np.int64(TIME_UNKNOWN)
+    for time_ms in when:
+        last = max(last, time_ms)
+    counts = np.zeros(size, np.int32)
+    for event in range(rows.size):
+        counts[rows[event]] += last == TIME_UNKNOWN or when[event] > last - last_ms
+    counts[:FIRST_ROW] = 0
+    return counts
 
 
 def _key(where: Where) -> object:

@@ -21,7 +21,7 @@ from towers.serving.store import Change, ChangeKind, Id, Store, StoreAwayError
 from towers.serving.version import Version
 from towers.types import BundleError, ConfigError, TowersError, UnwritableError
 
-INDEXES = "indexes"
+INDEXES, COMPARED = "indexes", "compared.json"
 _log = logging.getLogger(__name__)
 _PUT_AT_ONCE = 4096
 _PAUSE_S, _AFTER_ERROR_S, _REOPEN_S = 0.02, 1.0, 5.0
@@ -240,7 +240,7 @@ class Versions:
         def opened() -> Version:
             # Once somebody is served, one core is enough to take from those who ask.
             threads = 1 if self.adopted else len(os.sched_getaffinity(0))
-            bundle = Bundle.open(self._root / "versions" / name, threads=threads)
+            bundle = Bundle.open(self._root / "versions" / name, threads=threads, compared=self._state / COMPARED)
             folder = self._state / INDEXES / f"{name}-{secrets.token_hex(4)}"
             with ExitStack() as undo:
                 undo.callback(shutil.rmtree, folder, ignore_errors=True)
@@ -271,7 +271,9 @@ class Versions:
         if not suited:
             return
         ids, features = [change.id for change in suited], [change.features for change in suited]
-        vectors = await self._in(self._changer, lambda: arrived_vectors(version.bundle, ids, features))
+        vectors = await self._in(
+            self._changer, lambda: arrived_vectors(version.bundle, version.catalogue.lookup.rows(ids), features)
+        )
         rows = version.place(ids, features, vectors)
         await self._in(self._changer, lambda: version.catalogue.show(rows, vectors))
 
