@@ -1,4 +1,7 @@
-"""Runs the statements of `sql/` in DuckDB, out of core, and says in our words what went wrong."""
+"""Runs the statements of `sql/` in DuckDB, out of core, and says in our words what went wrong.
+
+DuckDB is loaded when it is first needed: a service that starts needs none.
+"""
 
 import errno
 import re
@@ -6,13 +9,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
-
-import duckdb
+from typing import TYPE_CHECKING, Any
 
 from towers.types import ConfigError, DataError
 
-VERSION: str = duckdb.__version__
+if TYPE_CHECKING:
+    import duckdb
+
 _STATEMENTS = files("towers.data") / "sql"
 _FULL = re.compile(r"no space left|disk.*full|max_temp_directory_size|could not allocate block", re.IGNORECASE)
 _MEMORY = re.compile(r"\d+(\.\d+)?\s?([KMGT]i?B)")
@@ -23,8 +26,6 @@ class Engine:
 
     Attributes:
         folder: Where the database and whatever spills out of memory lie; remove it afterwards.
-        error: What the database raises.
-        unreadable: Which of that it raises about the content of a file.
 
     Example:
         >>> import tempfile
@@ -34,11 +35,22 @@ class Engine:
         [(3,)]
     """
 
-    error = duckdb.Error
-    unreadable = duckdb.InvalidInputException
-
-    def __init__(self, folder: Path, connection: duckdb.DuckDBPyConnection) -> None:
+    def __init__(self, folder: Path, connection: "duckdb.DuckDBPyConnection") -> None:
         self.folder, self._connection = folder, connection
+
+    @property
+    def error(self) -> type[Exception]:
+        """What the database raises."""
+        import duckdb
+
+        return duckdb.Error
+
+    @property
+    def unreadable(self) -> type[Exception]:
+        """Which of that it raises about the content of a file."""
+        import duckdb
+
+        return duckdb.InvalidInputException
 
     @classmethod
     @contextmanager
@@ -53,6 +65,8 @@ class Engine:
         Raises:
             ConfigError: `memory` or `threads` cannot be read.
         """
+        import duckdb
+
         if _MEMORY.fullmatch(memory) is None:
             raise ConfigError(f"memory={memory}; expected a size such as 2GB or 500MB")
         if threads is not None and threads < 1:
@@ -94,6 +108,8 @@ def translated(doing: str) -> Iterator[None]:
     Raises:
         DataError: The block raised an error of DuckDB, or ran out of disk.
     """
+    import duckdb
+
     try:
         yield
     except (duckdb.Error, OSError) as error:

@@ -5,13 +5,14 @@ import logging
 import shutil
 from dataclasses import asdict, dataclass
 from enum import Enum
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from towers.data.clean import clean_events
 from towers.data.cut import Cut
 from towers.data.dataset import FILES, MANIFEST, SCHEMA_VERSION, Dataset
-from towers.data.engine import VERSION, Engine, literal, quoted, text_of, translated
+from towers.data.engine import Engine, literal, quoted, text_of, translated
 from towers.data.files import Files
 from towers.data.folder import atomic_folder, write_json
 from towers.data.kuairand import KuaiRand
@@ -101,7 +102,7 @@ def _build(engine: Engine, config: PrepareConfig, folder: Path) -> None:
     write_json(folder / "encoders.json", encoders.to_json())
     manifest = {
         "schema": SCHEMA_VERSION,
-        "engine": f"duckdb {VERSION}",
+        "engine": f"duckdb {version('duckdb')}",
         "protocol": staged.protocol,
         "source": _plain(config.data, SOURCES),
         "cut": cut,

@@ -12,7 +12,7 @@ from towers.index.index import FORMATS, Index, Searcher, check_k
 from towers.index.ivf import Ivf, IvfSearcher
 from towers.index.live import Health, Live, Recovered, Upkeep
 from towers.index.mask import Mask
-from towers.index.openmp import LIBRARY
+from towers.index.openmp import library
 from towers.index.recall import measured_recall
 from towers.index.top_k import top_k
 from towers.types import DataError
@@ -32,7 +32,6 @@ SEARCHERS: dict[str, type[Searcher]] = {
 
 __all__ = [
     "INDEXES",
-    "LIBRARY",
     "SEARCHERS",
     "Auto",
     "Exact",
@@ -51,6 +50,7 @@ __all__ = [
     "Upkeep",
     "Wish",
     "check_k",
+    "library",
     "load_index",
     "measured_recall",
     "top_k",

@@ -2,15 +2,16 @@
 
 import hashlib
 import json
+import logging
 from collections.abc import Container, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from towers.data import write_json
 from towers.types import BundleError
 
+_log = logging.getLogger(__name__)
 MANIFEST, SEAL = "manifest.json", "manifest.sha256"
 _REMEDY = "publish the run again, or copy the bundle again from where it came"
 
@@ -69,9 +70,10 @@ def verify(folder: Path, expected: dict[str, str], threads: int = 1, compared: P
     found = known | digests(folder, threads, known)
     _compare(folder, expected, found)
     if compared is not None:
-        # Where it cannot be written, all is read again the next time.
-        with suppress(OSError):
+        try:
             write_json(compared, {str(folder): {name: [stand, found[name]] for name, stand in stands.items()}})
+        except OSError as error:
+            _log.warning("%s cannot be written, so all files are read again the next time: %s", compared, error)
 
 
 def _stand(path: Path) -> list[int]:

@@ -17,7 +17,7 @@ from jaxtyping import Float32, Int64
 from towers import __version__
 from towers.data import Dataset, Positives, Split, atomic_folder, write_json
 from towers.features import FeatureTable, encode_table
-from towers.index import INDEXES, LIBRARY, Auto, Exact, Index, measured_recall
+from towers.index import INDEXES, Auto, Exact, Index, library, measured_recall
 from towers.index.recall import to_measure
 from towers.models import Run, load_towers, open_run, query_vectors, save_towers, video_vectors
 from towers.publishing import checksums, versions
@@ -161,7 +161,7 @@ def _manifest(config: PublishConfig, run: Run, dataset: Dataset, material: Mater
     return {
         "schema_version": SCHEMA,
         "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "versions": {"towers": __version__, "torch": torch.__version__, **LIBRARY},
+        "versions": {"towers": __version__, "torch": torch.__version__, **library()},
         "run": {name: run.info[name] for name in ("config", "seed", "best_epoch", "valid") if name in run.info},
         "fingerprints": {
             "dataset": dataset.fingerprint,

@@ -90,13 +90,8 @@ def settle(config: TrainConfig, facts: Facts) -> tuple[TrainConfig, list[str]]:
     if not model.window:
         model = replace(model, window=min(LONGEST, max(SHORTEST, -(-facts.long // 10) * 10)))
         lines.append(f"model.window={model.window}: nine in ten users have at most {facts.long} positive events")
-    if config.closed_form:
-        model = _untrained(model)
-        lines.append("model/history=mean, model.features=false: closed_form is true, and nothing is trained")
-    elif isinstance(model.history, AutoHistory):
-        model = replace(model, history=model.history.choice(model.window))
-        kind = "gated" if isinstance(model.history, GatedHistory) else "recency"
-        lines.append(f"model/history={kind}: it suits windows of {model.window}")
+    model, line = _with_history(model, config.closed_form)
+    lines += [line] if line else []
     if not model.dim:
         model = replace(model, dim=128 if facts.events >= MANY_EVENTS and facts.videos <= MANY_VIDEOS else 64)
         lines.append(f"model.dim={model.dim}: {facts.events:,} positive events of {facts.videos:,} videos")
@@ -119,13 +114,21 @@ def settle(config: TrainConfig, facts: Facts) -> tuple[TrainConfig, list[str]]:
     return replace(config, model=model, optim=optim, half_life_days=half_life), lines
 
 
-def _untrained(model: ModelConfig) -> ModelConfig:
-    if not isinstance(model.history, AutoHistory | MeanHistory):
-        raise ConfigError(
-            f"model/history is {type(model.history).__name__}, which has to be trained, and closed_form is true; "
-            "expected model/history=mean, or closed_form=false"
-        )
-    return replace(model, history=MeanHistory(), features=False)
+def _with_history(model: ModelConfig, closed_form: bool) -> tuple[ModelConfig, str]:
+    """Return a model whose history encoder is chosen, and why; nothing where it was."""
+    if closed_form:
+        if not isinstance(model.history, AutoHistory | MeanHistory):
+            raise ConfigError(
+                f"model/history is {type(model.history).__name__}, which has to be trained, and closed_form is true; "
+                "expected model/history=mean, or closed_form=false"
+            )
+        line = "model/history=mean, model.features=false: closed_form is true, and nothing is trained"
+        return replace(model, history=MeanHistory(), features=False), line
+    if not isinstance(model.history, AutoHistory):
+        return model, ""
+    model = replace(model, history=model.history.choice(model.window))
+    kind = "gated" if isinstance(model.history, GatedHistory) else "recency"
+    return model, f"model/history={kind}: it suits windows of {model.window}"
 
 
 def _half_life(facts: Facts) -> tuple[float, str]:

@@ -179,10 +179,7 @@ def _stage(
         began = spectral_vectors(positives, len(dataset.videos), config.model.dim, config.seed)
         model.begin_ids(torch.from_numpy(began))
     eligible = _eligible(dataset, positives)
-    trend = None
-    if config.model.leans:
-        trend = _trend(config, positives, eligible, len(dataset.videos))
-        model.tell(torch.from_numpy(trend.now))
+    trend = _told_of_trend(model, config, positives, eligible)
     source = BatchSource(
         positives,
         features[0],
@@ -212,15 +209,23 @@ def _stand(model: TwoTower, dataset: Dataset, positives: Positives, config: Trai
     usual = np.bincount(positives.video_row, minlength=rows).astype(np.float32) @ vectors
     start = usual * np.float32(START / max(float(np.linalg.norm(usual)), 1e-9))
     model.stand(torch.from_numpy(vectors), torch.from_numpy(start), LEAN)
-    if config.model.leans:
-        model.tell(torch.from_numpy(_trend(config, positives, _eligible(dataset, positives), rows).now))
+    _told_of_trend(model, config, positives, _eligible(dataset, positives))
     return time.perf_counter() - began
 
 
-def _trend(config: TrainConfig, positives: Positives, eligible: Int64[np.ndarray, " c"], rows: int) -> Trend:
+def _told_of_trend(
+    model: TwoTower, config: TrainConfig, positives: Positives, eligible: Int64[np.ndarray, " c"]
+) -> Trend | None:
+    """Tell the towers how popular videos are now, and return how they came to be; None for towers without the term."""
+    if not config.model.leans:
+        return None
+    rows = len(model.known)
     if config.model.popularity is PopularityTerm.total:
-        return Trend.total(positives, eligible, rows)
-    return Trend.of(positives, eligible, rows, config.model.popularity_days)
+        trend = Trend.total(positives, eligible, rows)
+    else:
+        trend = Trend.of(positives, eligible, rows, config.model.popularity_days)
+    model.tell(torch.from_numpy(trend.now))
+    return trend
 
 
 def _admitted(positives: Positives, rows: int, config: TrainConfig) -> Bool[np.ndarray, " rows"]:
