@@ -4,6 +4,7 @@ import asyncio
 import shutil
 import threading
 from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -384,5 +385,29 @@ def test_ids_and_features_are_checked_before_anything_is_kept(root: Path, tmp_pa
         assert NEW not in await ids(service)
         shown = await service.candidates(Ask(None, 60), "request", Shown(allow=[VIDEOS[2]], without={"tags": ["a"]}))
         assert len(shown[0]) == 0
+
+    within(root, tmp_path, work)
+
+
+def test_who_chooses_by_features_waits_until_these_are_sorted_and_nobody_else_does(root: Path, tmp_path: Path) -> None:
+    only = Shown(only={"tags": ["a"]})
+
+    async def work(service: Service) -> None:
+        version, sorted_now = service.version, Future[None]()
+        assert version.preparing is not None
+        await asyncio.wait([asyncio.wrap_future(version.preparing)])
+        expected, _ = await service.candidates(Ask(None, 60), None, only)
+        version.preparing = sorted_now
+        waiting = asyncio.create_task(service.candidates(Ask(None, 60), None, only))
+        for _ in range(20):
+            assert len(await ids(service, USERS[4])) > 0
+        assert not waiting.done()
+        impatient = asyncio.create_task(service.candidates(Ask(None, 60), None, only))
+        await asyncio.sleep(0)
+        impatient.cancel()
+        await asyncio.wait([impatient])
+        assert not sorted_now.cancelled()
+        sorted_now.set_result(None)
+        assert list((await waiting)[0].ids) == list(expected.ids)
 
     within(root, tmp_path, work)

@@ -20,6 +20,7 @@ from towers.types import ConfigError, DataError
 
 _log = logging.getLogger(__name__)
 _KEPT, _KEEP_EVERY_S = 10_000, 0.05
+_ALL = Shown()
 _DAY_MS, _MOST_DAYS, _FORGET_EVERY_S = 86_400_000, 36_500, 0.05
 
 
@@ -53,9 +54,6 @@ class Limits:
                 raise ConfigError(f"{name} is {getattr(self, name)}; give seconds above 0")
         if not 0 <= self.keep_days <= _MOST_DAYS:
             raise ConfigError(f"keep_days is {self.keep_days}; give days up to {_MOST_DAYS}, or 0 to keep all for ever")
-
-
-_ALL = Shown()
 
 
 class Service:
@@ -133,6 +131,8 @@ class Service:
             ask = replace(ask, exclude=[*ask.exclude, *(video for video, _ in since)], forgotten=forgotten)
         elif since or forgotten:
             ask = replace(ask, since=since if ask.history is None else (), forgotten=forgotten)
+        if shown.only or shown.without:
+            await self.version.prepared()
         found = await self.queue.answer(Wish(ask, shown))
         if request_id is not None:
             self._remember(ask, request_id, found)

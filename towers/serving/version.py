@@ -1,10 +1,13 @@
 """One version of a bundle as it is served: with the videos that came since, and filters that are asked for again."""
 
+import asyncio
 import shutil
 from collections import OrderedDict
 from collections.abc import Sequence
+from concurrent.futures import Future
 from datetime import datetime
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 from jaxtyping import Float32, Int32, Int64
@@ -39,6 +42,7 @@ class Version:
         retriever: Answers without filters.
         made_ms: When the bundle was made, UTC.
         applied: The number of the last change that it knows.
+        preparing: The end of `prepare`, where another thread has been asked for it.
     """
 
     def __init__(self, bundle: Bundle, folder: Path) -> None:
@@ -46,7 +50,7 @@ class Version:
         self._catalogue = LiveCatalogue(bundle, folder)
         self.retriever = Retriever(bundle, catalogue=self._catalogue)
         self.made_ms = int(datetime.fromisoformat(bundle.manifest["created_at"]).timestamp() * 1000)
-        self.applied = 0
+        self.applied, self.preparing = 0, cast("Future[None] | None", None)
         self._filters: OrderedDict[object, Retriever] = OrderedDict()
         self._popular = _popular_rows(bundle)
 
@@ -126,6 +130,17 @@ class Version:
         later, _ = self._catalogue.index.moment.after(Change(rows, vectors))
         for allow in (None, Mask(rows)):
             later.find(vectors, 1, [rows], allow)
+
+    def prepare(self) -> None:
+        """Make what the first who asks for some videos alone would wait for."""
+        self.retriever.chooser.prepare()
+        half = Mask(np.arange(FIRST_ROW, len(self.bundle.vectors), 2))
+        self._catalogue.index.search(np.asarray(self.bundle.vectors[FIRST_ROW : FIRST_ROW + 1]), 1, allow=half)
+
+    async def prepared(self) -> None:
+        """Wait for `preparing`, if it has been begun, while others are answered."""
+        if self.preparing is not None and not self.preparing.done():
+            await asyncio.wait([asyncio.wrap_future(self.preparing)])
 
     def __enter__(self) -> "Version":
         return self

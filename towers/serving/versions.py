@@ -250,7 +250,7 @@ class Versions:
             return version
 
         version = await self._in(self._opener, opened)
-        self._opener.submit(version.retriever.chooser.prepare)
+        version.preparing = self._opener.submit(version.prepare)
         return version
 
     async def _catch_up(self, version: Version) -> int | None:
