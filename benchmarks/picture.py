@@ -54,9 +54,11 @@ def panel(axes: Axes, protocol: str, metric: str, folder: Path) -> None:
     across = axes.get_yaxis_transform()
     beside = measured(protocol, metric, folder)
     for title, at in beside.items():
-        mark, color = ("D", OURS) if title.startswith("towers") else ("o", OTHERS)
-        axes.plot(*at, mark, color=color, markersize=6)
-        label(axes, title, at, color)
+        if title.startswith("towers"):
+            axes.plot(*at, "D", color=OURS, markersize=4)
+        else:
+            axes.plot(*at, "o", color=OTHERS, markersize=6)
+            label(axes, title, at, OTHERS)
     for peer in read("peers", folder):
         if (peer["protocol"], peer["metric"]) != (protocol, metric) or peer["name"].startswith(tuple(beside)):
             continue
@@ -102,7 +104,8 @@ def draw(to: Path, folder: Path = RESULTS) -> None:
     for axes, (protocol, metric) in zip(every, PANELS.items(), strict=True):
         panel(axes, protocol, metric, folder)
     figure.supxlabel(
-        "full circles: measured beside ours in one run; hollow circles and lines: taken over, sources in peers.csv",
+        "full circles: measured beside ours (small diamonds) in one run; hollow circles and lines: taken over, sources "
+        "in peers.csv",
         fontsize=8,
     )
     figure.canvas.draw()  # only what has been drawn has its place

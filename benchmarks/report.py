@@ -149,7 +149,7 @@ def peers_table(protocol: str, folder: Path) -> str:
         name: [row for row in rows if row["contender"] == name] for name in dict.fromkeys(r["contender"] for r in rows)
     }
     latest = {name: [row for row in turns if row["commit"] == turns[-1]["commit"]] for name, turns in own.items()}
-    shown = (("seconds", 0), ("fit_seconds", 0), ("examples_per_s", -3), ("peak_mb", 0))
+    shown = (("seconds", 0), ("fit_seconds", 1), ("examples_per_s", -3), ("peak_mb", 0))
 
     def cell(turns: Rows, column: str) -> str:
         values = [float(row[column]) for row in turns if row[column] and row["recall@100"]]
@@ -157,8 +157,9 @@ def peers_table(protocol: str, folder: Path) -> str:
             return "–"
         if column in PEER_METRICS:
             return f"{statistics.fmean(values):.4f}"
-        ends = [f"{round(value, dict(shown)[column]):,.0f}" for value in (min(values), max(values))]
-        return "–".join(dict.fromkeys(ends))
+        digits = dict(shown)[column]
+        ends = [f"{round(value, digits):,.{max(0, digits)}f}" for value in (min(values), max(values)) if value]
+        return "–".join(dict.fromkeys(ends)) or "–"
 
     columns = (*PEER_METRICS, *(column for column, _ in shown))
     order = sorted(latest, key=lambda name: cell(latest[name], "recall@100").replace("–", "0"), reverse=True)

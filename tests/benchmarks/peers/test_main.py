@@ -133,7 +133,7 @@ def test_the_table_and_the_picture_take_the_mean_of_the_turns_at_the_newest_comm
         how = Circumstances(command="python -m benchmarks.peers kuairand", seed=0, seconds=seconds, peak_mb=100)
         record("peers_measured", [row], how, tmp_path)
     table = report.peers_table("kuairand", tmp_path)
-    assert "| implicit ALS 0.7.3 | 0.5000 | 0.2500 | 0.1250 | 0.7500 | 3–5 | 2 | 42,000 | 100 | 2 |  |" in table
+    assert "| implicit ALS 0.7.3 | 0.5000 | 0.2500 | 0.1250 | 0.7500 | 3–5 | 2.0 | 42,000 | 100 | 2 |  |" in table
     assert "Command: `python -m benchmarks.peers kuairand`." in table
     assert picture.measured("kuairand", "recall@100", tmp_path) == {"implicit ALS 0.7.3": (4.0, 0.5)}
     assert report.peers_table("ml-1m", tmp_path) == "Not measured yet.\n"
