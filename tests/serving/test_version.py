@@ -1,5 +1,7 @@
 """A version that is served, as videos come and go and users watch: against the true best of what is there."""
 
+import gc
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,7 @@ from hypothesis import strategies as st
 
 from tests import tiny
 from towers.data import Dataset
-from towers.index import Exact, Hnsw, Ivf
+from towers.index import Exact, Hnsw, Index, Ivf
 from towers.publishing import Bundle, PublishConfig, publish
 from towers.serving import Ask, Candidates, Way
 from towers.serving.arrivals import arrived_vectors, check_features
@@ -219,3 +221,25 @@ def test_of_those_who_ask_together_only_who_asks_nonsense_is_refused(version: Ve
     wishes = [*(Wish(ask, Shown()) for ask in asks), Wish(asks[0], Shown(only={"color": "red"}))]
     found = answer_together(version, wishes)
     assert [type(each) for each in found] == [Candidates, DataError, DataError, Candidates, ConfigError]
+
+
+@pytest.mark.parametrize("index", [Exact(), Ivf(nlist=4)])
+def test_a_version_that_is_left_is_gone_at_once_with_its_files(index: Index, tmp_path: Path) -> None:
+    dataset = tiny.write_dataset(tmp_path / "dataset")
+    run = tiny.write_run(tmp_path / "run", dataset)
+    folder = publish(PublishConfig(run=str(run), bundle=str(tmp_path / "bundle"), index=index)).folder
+
+    def used() -> weakref.ref[object]:
+        with Version(Bundle.open(folder), tmp_path / "live") as version:
+            version.warm()
+            version.prepare()
+            version.filtered({"tags": ["a"]}, {}).answer(Ask(None, 5, [tiny.ids_of(tiny.VIDEOS, string=False)[0]]))
+            return weakref.ref(version.bundle.index)
+
+    used()
+    gc.collect()
+    gc.disable()  # what waits for the collector keeps files of removed versions open
+    try:
+        assert used()() is None
+    finally:
+        gc.enable()

@@ -106,7 +106,8 @@ class BlockSearcher(Searcher):
     @cached_property
     def _look(self) -> Look:
         """What answers a request."""
-        return lambda request: self._everywhere(self._stock, request)
+        everywhere, stock = self._everywhere, self._stock  # not self, which would keep itself alive
+        return lambda request: everywhere(stock, request)
 
     @cached_property
     def _everywhere(self) -> Code:

@@ -12,6 +12,7 @@ from pathlib import Path
 from unittest import mock
 
 import numpy as np
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
@@ -23,6 +24,7 @@ from towers.index.live.journal import Change, _record
 
 EXAMPLES = int(os.environ.get("TOWERS_LIVE_EXAMPLES", "200"))
 STEPS = 12
+pytestmark = pytest.mark.timeout(300 + EXAMPLES)
 SHARED = Path("/dev/shm")  # noqa: S108 - a disk in memory
 MEMORY = SHARED if SHARED.is_dir() else None
 some_ids = st.lists(st.integers(0, 40), min_size=1, max_size=6, unique=True).map(lambda ids: np.array(ids, np.int64))

@@ -58,7 +58,7 @@ class Ledger:
     """What was acknowledged, and what was asked for without an answer: either may be there then."""
 
     def __init__(self) -> None:
-        self.events: dict[int, set[int]] = {}
+        self.events: dict[int, dict[str, int]] = {}
         self.shown: dict[int, bool] = {}
         self.doubtful: set[int] = set()
 
@@ -69,9 +69,10 @@ class Ledger:
         try:
             for step in range(10_000):
                 video = chance.choice(VIDEOS)
-                event = {"event_id": f"{seed}-{step}", "user_id": user, "video_id": video, "time_ms": 10**12 + step}
+                name = f"{seed}-{step}"
+                event = {"event_id": name, "user_id": user, "video_id": video, "time_ms": 10**12 + step}
                 client.events([event])
-                self.events.setdefault(user, set()).add(video)
+                self.events.setdefault(user, {})[name] = video
                 video, shown = chance.choice(mine), chance.random() < 0.6
                 self.doubtful.add(video)
                 client.put_videos({video: {"tags": ["a"]}}) if shown else client.remove_video(video)
@@ -82,10 +83,12 @@ class Ledger:
 
     def check(self, client: Client) -> None:
         """Compare with what is served."""
-        for user, videos in self.events.items():
-            assert videos <= {each["video_id"] for each in client.user(user)["history"]}
+        for user, events in self.events.items():
+            kept = client.user(user)
+            assert events.items() <= {each["event_id"]: each["video_id"] for each in kept["events"]}.items()
+            assert set(events.values()) <= {each["video_id"] for each in kept["history"]}
             shown = set(client.candidates(user, k=1000)["video_ids"])
-            assert not videos & shown
+            assert not set(events.values()) & shown
             for video, there in self.shown.items():
                 assert video in self.doubtful or (video in shown) == there, (video, there)
 
