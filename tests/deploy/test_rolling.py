@@ -15,6 +15,7 @@ import pytest
 
 from tests import tiny
 from tests.processes import DEPLOY, Process, ended, fetch, free_port, serve, until
+from tests.stores import Server
 
 USERS, VIDEOS = tiny.ids_of(tiny.USERS, string=False), tiny.ids_of(tiny.VIDEOS, string=False)
 WATCHER = USERS[5]
@@ -25,18 +26,22 @@ pytestmark = pytest.mark.skipif(
 
 @dataclass
 class Site:
-    """The replicas by port, and the proxy before them."""
+    """The replicas by port, what they share, a file or a Redis server, and the proxy before them."""
 
     bundle: Path
     folder: Path
     url: str
     ports: list[int]
+    redis: str = ""
     replicas: dict[int, Process] = field(default_factory=dict)
 
     def start(self, port: int) -> None:
         """Start a replica and wait until it is ready."""
-        shared = f"store.path={self.folder / 'state.db'}"
-        self.replicas[port] = serve(self.bundle, self.folder / str(port), port, shared)
+        own = self.folder / str(port)
+        shared = [f"store.path={self.folder / 'state.db'}"]
+        if self.redis:
+            shared = ["store=redis", f"store.url={self.redis}", f"store.spool={own / 'spool.db'}"]
+        self.replicas[port] = serve(self.bundle, own, port, *shared)
         self.replicas[port].wait_for(f"http://127.0.0.1:{port}/readyz")
 
     def stop(self, port: int) -> int:
@@ -82,11 +87,18 @@ def proxied(folder: Path, replicas: list[int]) -> Iterator[str]:
         yield f"http://127.0.0.1:{port}"
 
 
-@pytest.fixture
-def site(tiny_bundle: Path, tmp_path: Path) -> Iterator[Site]:
-    replicas = [free_port(), free_port()]
+@pytest.fixture(params=["sqlite", "redis"])
+def site(tiny_bundle: Path, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Site]:
+    replicas, redis = [free_port(), free_port()], ""
     with ExitStack() as stack:
-        found = Site(tiny_bundle, tmp_path, stack.enter_context(proxied(tmp_path, replicas)), replicas)
+        if request.param == "redis":
+            if not shutil.which("redis-server"):
+                pytest.skip("there is no redis-server here; on Debian: apt-get install redis-server")
+            server = Server()
+            server.start()
+            stack.callback(server.stop)
+            redis = server.url
+        found = Site(tiny_bundle, tmp_path, stack.enter_context(proxied(tmp_path, replicas)), replicas, redis)
         for replica in replicas:
             stack.callback(found.stop, replica)
             found.start(replica)
