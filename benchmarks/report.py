@@ -158,7 +158,7 @@ def peers_table(protocol: str, folder: Path) -> str:
         if column in PEER_METRICS:
             return f"{statistics.fmean(values):.4f}"
         digits = dict(shown)[column]
-        ends = [f"{round(value, digits):,.{max(0, digits)}f}" for value in (min(values), max(values)) if value]
+        ends = [f"{round(value, digits):,.{max(0, digits)}f}" for value in (min(values), max(values)) if max(values)]
         return "–".join(dict.fromkeys(ends)) or "–"
 
     columns = (*PEER_METRICS, *(column for column, _ in shown))

@@ -62,3 +62,15 @@ def test_videos_of_one_circle_of_users_lie_together() -> None:
 def test_the_same_seed_gives_the_same_vectors() -> None:
     positives = log(1, users=30, videos=20, events=200)
     np.testing.assert_array_equal(spectral_vectors(positives, 22, 4, 7), spectral_vectors(positives, 22, 4, 7))
+
+
+def test_where_there_are_fewer_directions_than_were_asked_for_the_others_are_zero() -> None:
+    rows = np.concatenate([np.tile([2, 3, 4], 300), np.tile([5, 6, 7], 300)]).astype(np.int32)
+    offsets = np.concatenate([[0, 0], np.arange(0, 1801, 3)])
+    log = Positives(offsets, rows, np.zeros(1800, np.int64), np.ones(1800, np.float32))
+    vectors = spectral_vectors(log, 8, 4, 0)
+    assert np.abs(vectors[:, 2:]).max() == 0
+    near = vectors[2:] @ vectors[2:].T
+    same = np.arange(6)[:, None] // 3 == np.arange(6) // 3
+    assert near[same].min() > 0.999
+    assert np.abs(near[~same]).max() < 0.001

@@ -87,3 +87,12 @@ def test_times_that_are_not_there_are_not_asked_for(name: str) -> None:
         asked = replace(OPEN, model=replace(OPEN.model, id_expiry_days=2.0))
     with pytest.raises(ConfigError, match=rf"{name} is 2\.0, but no training event has a time; set {name}=0"):
         settle(asked, undated)
+
+
+@pytest.mark.parametrize("timed", [True, False])
+def test_where_nothing_is_trained_popularity_is_always_a_term(timed: bool) -> None:
+    facts = Facts(events=10, videos=10, long=10, timed=timed)
+    config, lines = settle(replace(OPEN, closed_form=True, loss=Contrastive()), facts)
+    wanted = PopularityTerm.recent if timed else PopularityTerm.total
+    assert (config.model.popularity, config.half_life_days, config.optim.epochs) == (wanted, 0.0, 0)
+    assert f"model.popularity={wanted.name}: events have {'their' if timed else 'no'} times" in lines

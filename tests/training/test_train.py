@@ -20,15 +20,24 @@ from tests.worlds import Event, write_world
 from towers.cli.show import figures_of_run
 from towers.data import TIME_UNKNOWN, Dataset, Split
 from towers.evaluation import EvaluationSet, validate
-from towers.features import BatchSource, Catalogue, FeatureTensors, Mixed, encode_table, spectral_vectors
+from towers.features import BatchSource, Catalogue, FeatureTensors, Mixed, Requests, encode_table, spectral_vectors
 from towers.losses import Bpr, Softmax
-from towers.models import MeanHistory, ModelConfig, PopularityTerm, RecencyHistory, TwoTower, load_towers
+from towers.models import (
+    MeanHistory,
+    ModelConfig,
+    PopularityTerm,
+    RecencyHistory,
+    TwoTower,
+    load_towers,
+    query_vectors,
+    video_vectors,
+)
 from towers.training import Accelerator, OptimConfig, TrainConfig, train
 from towers.training.checkpoint import WholeCheckpoints, read_checkpoint
 from towers.training.journal import Row
 from towers.training.module import TowersModule
 from towers.training.stage import best_epoch
-from towers.types import DAY_MS, ConfigError, DataError, RunError
+from towers.types import DAY_MS, ConfigError, DataError, Geometry, RunError
 
 
 def config(dataset: Dataset, run: Path, **options: object) -> TrainConfig:
@@ -118,11 +127,11 @@ def test_in_closed_form_a_user_is_the_mean_of_what_they_watched(tiny_dataset: Da
     watched = laid.any(1)
     assert np.allclose(vectors[watched], laid[watched], atol=1e-6)
     start = run.towers.start.detach().numpy()
-    assert np.allclose(vectors[~watched], start)
+    assert (vectors[~watched] == 0).all() if run.towers.config.leans else np.allclose(vectors[~watched], -start)
     usual = np.bincount(both.video_row, minlength=rows) @ laid
     assert np.allclose(start, 0.1 * usual / np.linalg.norm(usual), atol=1e-6)
     lately = both.of(int(np.argmax(both.counts())))[-3:]
-    events = torch.from_numpy(laid[lately])[None]
+    events = torch.from_numpy(np.pad(laid[lately], ((0, 0), (0, 1))))[None]
     times = torch.full((1, 4), TIME_UNKNOWN)
     unknown = encode_table(ENCODERS.users, tiny_dataset.user_table()).tensors(np.array([1]))
     query = run.towers.eval().states(events, torch.tensor([[3]]), unknown, times)[0, 0].detach().numpy()
@@ -131,12 +140,37 @@ def test_in_closed_form_a_user_is_the_mean_of_what_they_watched(tiny_dataset: Da
 
 
 def test_closed_form_refuses_what_has_to_be_trained(tiny_dataset: Dataset, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"model/history is RecencyHistory, which has to be trained, and closed_form"):
+    with pytest.raises(ConfigError, match=r"model/history is recency, which has to be trained, and closed_form"):
         train(config(tiny_dataset, tmp_path / "run", closed_form=True))
     assert not (tmp_path / "run").exists()
-    for model in (ModelConfig(history=MeanHistory(), interests=2), ModelConfig(history=MeanHistory(), id_buckets=8)):
-        with pytest.raises(ConfigError, match=r"closed_form is true, .* model\.interests or model\.id_buckets asks"):
-            config(tiny_dataset, tmp_path / "run", closed_form=True, model=model)
+    for name, options in (
+        ("model.interests", {"model": ModelConfig(history=MeanHistory(), interests=2)}),
+        ("model.id_buckets", {"model": ModelConfig(history=MeanHistory(), id_buckets=8)}),
+        ("model.user_id", {"model": ModelConfig(history=MeanHistory(), user_id=True)}),
+        ("half_life_days", {"half_life_days": 3.0}),
+    ):
+        with pytest.raises(ConfigError, match=rf"closed_form is true, and {name} asks for what has to be trained"):
+            config(tiny_dataset, tmp_path / "run", closed_form=True, **options)
+
+
+@pytest.mark.parametrize("popularity", [PopularityTerm.none, PopularityTerm.total])
+@pytest.mark.parametrize("geometry", [Geometry.cosine, Geometry.dot])
+def test_in_closed_form_what_nobody_watched_is_not_among_the_best(
+    tmp_path: Path, popularity: PopularityTerm, geometry: Geometry
+) -> None:
+    watched: list[Event] = [(f"u{n}", f"v{(n + step) % 9:02d}", "train") for n in range(30) for step in range(4)]
+    later: list[Event] = [(f"u{n}", f"v{(n + 5) % 9:02d}", "valid") for n in range(30)]
+    dataset = write_world(tmp_path / "world", watched + later, videos=20)
+    model = ModelConfig(history=MeanHistory(), dim=4, window=6, popularity=popularity, geometry=geometry)
+    run = train(config(dataset, tmp_path / "run", closed_form=True, model=model, refit_epochs=0))
+    features = [encode_table((), table) for table in (dataset.user_table(), dataset.video_table())]
+    vectors = video_vectors(run.towers, features[1])
+    unwatched = np.setdiff1d(np.arange(2, len(vectors)), dataset.positives(Split.train).video_row)
+    requests = Requests.without_times(np.array([[0, 0], [2, 3]]))
+    scores = query_vectors(run.towers, vectors, requests, features[0].take(np.array([1, 2]))) @ vectors.T
+    assert len(unwatched) >= 10
+    best = 2 + np.argsort(-scores[:, 2:], kind="stable")[:, :5]
+    assert not np.isin(best, unwatched).any()
 
 
 KILLED = """

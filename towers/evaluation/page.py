@@ -163,9 +163,9 @@ def _slices(report: Report) -> str:
 
 def _training(showcase: Showcase) -> str:
     epochs = training_curve(showcase.training)
-    if not plots.drawable(epochs):
-        return ""
     best = showcase.info.get("best_epoch")
+    if not plots.drawable(epochs) or best == 0:  # nothing was trained
+        return ""
     picture = plots.training_lines(epochs, best)
     told = f"The dotted line is epoch {best}, the one that was kept: best on valid." if best is not None else ""
     return f"<h2>How training went</h2><figure>{picture}<figcaption>{escape(told)}</figcaption></figure>"

@@ -14,6 +14,9 @@ ROUNDS = 6
 SPARE = 16
 """Directions beyond those asked for, so that the last of these come out right."""
 
+_LEAST = 1e-5
+"""Squares of singular values, as shares of the largest, from which on there is a direction and not a rounding error."""
+
 
 def spectral_vectors(positives: Positives, rows: int, dim: int, seed: int) -> Float32[np.ndarray, "rows dim"]:
     """Return a vector of length 1 for every video that somebody watched, [rows, dim]; the others' are zero.
@@ -53,8 +56,9 @@ def spectral_vectors(positives: Positives, rows: int, dim: int, seed: int) -> Fl
     for _ in range(ROUNDS):
         basis = torch.linalg.qr(transposed @ (matrix @ basis)).Q
     image = matrix @ basis
-    turned = torch.linalg.eigh(image.T @ image).eigenvectors.flip(1)
-    leading = torch.nn.functional.normalize((basis @ turned)[:, :rank], dim=1)
+    weights, turned = torch.linalg.eigh(image.T @ image)
+    there = weights > _LEAST * weights[-1]
+    leading = torch.nn.functional.normalize((basis @ (turned * there)).flip(1)[:, :rank], dim=1)
     out = np.zeros((rows, dim), np.float32)
     out[watched, :rank] = leading.numpy()
     return out

@@ -64,14 +64,14 @@ def verify(folder: Path, expected: dict[str, str], threads: int = 1, compared: P
     Raises:
         BundleError: Files are missing, altered, or not listed; all are named.
     """
-    stands = {name: _stand(folder / name) for name in sizes(folder)}
+    stands = {path.relative_to(folder).as_posix(): _stand(path) for path in _files(folder)}
     stood = _told(compared, folder)
-    known = {name: stood[name][1] for name, stand in stands.items() if name in stood and stood[name][0] == stand}
-    found = known | digests(folder, threads, known)
+    known = {name: digest for name, digest in expected.items() if stood.get(name) == [stands.get(name), digest]}
+    found = known | digests(folder, threads, {*known, MANIFEST, SEAL})
     _compare(folder, expected, found)
     if compared is not None:
         try:
-            write_json(compared, {str(folder): {name: [stand, found[name]] for name, stand in stands.items()}})
+            write_json(compared, {str(folder): {name: [stands[name], digest] for name, digest in found.items()}})
         except OSError as error:
             _log.warning("%s cannot be written, so all files are read again the next time: %s", compared, error)
 
@@ -86,8 +86,8 @@ def _told(compared: Path | None, folder: Path) -> dict[str, list[Any]]:
     """Return what the page says of a folder; nothing where it cannot be read."""
     try:
         page = json.loads(compared.read_text(encoding="utf-8")) if compared is not None else {}
-        return {name: told for name, told in page.get(str(folder), {}).items() if isinstance(told, list)}
-    except (OSError, ValueError, AttributeError):
+        return dict(page.get(str(folder), {}))
+    except (OSError, ValueError, TypeError, AttributeError):
         return {}
 
 

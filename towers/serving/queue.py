@@ -30,6 +30,7 @@ class Queue(Generic[Wish, Answer]):
         deadline_ms: Who has waited for longer is refused instead of answered.
 
     Attributes:
+        deadline_s: Who has waited for longer is refused.
         refused: How many were refused since the start.
     """
 
@@ -40,7 +41,7 @@ class Queue(Generic[Wish, Answer]):
             raise ConfigError(
                 f"queue={longest} and deadline_ms={deadline_ms} make no sense; give 1 or more, and above 0"
             )
-        self._answer_all, self._longest, self._deadline_s = answer_all, longest, deadline_ms / 1000
+        self._answer_all, self._longest, self.deadline_s = answer_all, longest, deadline_ms / 1000
         self._line: deque[tuple[float, Wish, asyncio.Future[Answer]]] = deque()
         self._serving = False
         self.refused = 0
@@ -70,7 +71,7 @@ class Queue(Generic[Wish, Answer]):
         turn: list[tuple[Wish, asyncio.Future[Answer]]] = []
         while self._line and len(turn) < _TURN:
             since, wish, future = self._line.popleft()
-            if now - since > self._deadline_s:
+            if now - since > self.deadline_s:
                 _settle(future, self._busy(f"this request waited for {(now - since) * 1000:.0f} ms"))
             elif not future.done():  # or whoever asked has gone
                 turn.append((wish, future))

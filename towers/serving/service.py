@@ -11,7 +11,7 @@ from zlib import crc32
 from towers.serving.arrivals import Features, check_features
 from towers.serving.asking import Ask
 from towers.serving.candidates import Candidates, Way
-from towers.serving.queue import Queue
+from towers.serving.queue import BusyError, Queue
 from towers.serving.store import Answer, Change, ChangeKind, Event, Export, Id, Store, StoreAwayError
 from towers.serving.together import Shown, Wish, answer_together
 from towers.serving.version import Version
@@ -131,8 +131,8 @@ class Service:
             ask = replace(ask, exclude=[*ask.exclude, *(video for video, _ in since)], forgotten=forgotten)
         elif since or forgotten:
             ask = replace(ask, since=since if ask.history is None else (), forgotten=forgotten)
-        if shown.only or shown.without:
-            await self.version.prepared()
+        if (shown.only or shown.without) and not await self.version.prepared(self.queue.deadline_s):
+            raise BusyError("features are being sorted, which a start begins with; ask again a moment later")
         found = await self.queue.answer(Wish(ask, shown))
         if request_id is not None:
             self._remember(ask, request_id, found)

@@ -1,13 +1,13 @@
 """One version of a bundle as it is served: with the videos that came since, and filters that are asked for again."""
 
 import asyncio
+import logging
 import shutil
 from collections import OrderedDict
 from collections.abc import Sequence
 from concurrent.futures import Future
 from datetime import datetime
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 from jaxtyping import Float32, Int32, Int64
@@ -15,7 +15,7 @@ from jaxtyping import Float32, Int32, Int64
 from towers.compiled import compiled
 from towers.data import TIME_UNKNOWN
 from towers.data.vocabulary import FIRST_ROW
-from towers.index import Mask
+from towers.index import Mask, library
 from towers.index.live import Change
 from towers.publishing import Bundle
 from towers.serving.arrivals import Features, arrived_vectors
@@ -26,6 +26,7 @@ from towers.serving.chosen import Value, Where
 from towers.serving.lookup import Id
 from towers.serving.retriever import Retriever
 
+_log = logging.getLogger(__name__)
 _FILTERS = 256
 _POPULAR, _DAYS_MS = 5000, 7 * 86_400_000
 
@@ -50,7 +51,8 @@ class Version:
         self._catalogue = LiveCatalogue(bundle, folder)
         self.retriever = Retriever(bundle, catalogue=self._catalogue)
         self.made_ms = int(datetime.fromisoformat(bundle.manifest["created_at"]).timestamp() * 1000)
-        self.applied, self.preparing = 0, cast("Future[None] | None", None)
+        self.applied = 0
+        self.preparing: Future[None] | None = None
         self._filters: OrderedDict[object, Retriever] = OrderedDict()
         self._popular = _popular_rows(bundle)
 
@@ -132,15 +134,21 @@ class Version:
             later.find(vectors, 1, [rows], allow)
 
     def prepare(self) -> None:
-        """Make what the first who asks for some videos alone would wait for."""
-        self.retriever.chooser.prepare()
-        half = Mask(np.arange(FIRST_ROW, len(self.bundle.vectors), 2))
-        self._catalogue.index.search(np.asarray(self.bundle.vectors[FIRST_ROW : FIRST_ROW + 1]), 1, allow=half)
+        """Make what the first who asks for some videos alone would wait for, and load what new lists are made with."""
+        try:
+            self.retriever.chooser.prepare()
+            half = Mask(np.arange(FIRST_ROW, len(self.bundle.vectors), 2))
+            self._catalogue.index.moment.find(np.array(self.bundle.vectors[FIRST_ROW : FIRST_ROW + 1]), 1, None, half)
+            library()
+        except Exception:
+            _log.exception("version %s was not prepared; who asks for some videos alone waits for it", self.name)
 
-    async def prepared(self) -> None:
-        """Wait for `preparing`, if it has been begun, while others are answered."""
-        if self.preparing is not None and not self.preparing.done():
-            await asyncio.wait([asyncio.wrap_future(self.preparing)])
+    async def prepared(self, most_s: float | None = None) -> bool:
+        """Wait for `preparing`, if it has been begun, while others are answered; return whether it has ended."""
+        if self.preparing is None or self.preparing.done():
+            return True
+        done, _ = await asyncio.wait([asyncio.wrap_future(self.preparing)], timeout=most_s)
+        return bool(done)
 
     def __enter__(self) -> "Version":
         return self

@@ -210,6 +210,7 @@ class Versions:
         try:
             version = await self._opened(name)
             await self._catch_up(version)  # without holding up changes of the one that is served
+            await version.prepared()
             async with self._changing:
                 await self._catch_up(version)
                 old, self.current = self.current, version

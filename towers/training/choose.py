@@ -7,7 +7,7 @@ from jaxtyping import Int64
 
 from towers.data import TIME_UNKNOWN, Dataset, Split
 from towers.features import tells_days
-from towers.models import AutoHistory, GatedHistory, MeanHistory, ModelConfig, PopularityTerm
+from towers.models import HISTORIES, AutoHistory, GatedHistory, MeanHistory, ModelConfig, PopularityTerm
 from towers.training.config import TrainConfig
 from towers.types import DAY_MS, ConfigError
 
@@ -96,13 +96,11 @@ def settle(config: TrainConfig, facts: Facts) -> tuple[TrainConfig, list[str]]:
         model = replace(model, dim=128 if facts.events >= MANY_EVENTS and facts.videos <= MANY_VIDEOS else 64)
         lines.append(f"model.dim={model.dim}: {facts.events:,} positive events of {facts.videos:,} videos")
     if model.popularity is PopularityTerm.auto:
-        wanted, times = facts.timed and config.loss.tempered, "their" if facts.timed else "no"
-        reason = f"events have {times} times" if config.loss.tempered else "the loss is about cosines"
-        model = replace(model, popularity=PopularityTerm.recent if wanted else PopularityTerm.none)
-        lines.append(f"model.popularity={model.popularity.name}: {reason}")
-    half_life = config.half_life_days
+        model, line = _with_popularity(model, config, facts)
+        lines.append(line)
     if config.closed_form:
-        return replace(config, model=model, optim=replace(optim, epochs=1), half_life_days=half_life or 0.0), lines
+        return replace(config, model=model, half_life_days=0.0), lines
+    half_life = config.half_life_days
     if half_life is None:
         half_life, line = _half_life(facts)
         lines.append(line)
@@ -118,8 +116,9 @@ def _with_history(model: ModelConfig, closed_form: bool) -> tuple[ModelConfig, s
     """Return a model whose history encoder is chosen, and why; nothing where it was."""
     if closed_form:
         if not isinstance(model.history, AutoHistory | MeanHistory):
+            kind = next(name for name, variant in HISTORIES.items() if type(model.history) is variant)
             raise ConfigError(
-                f"model/history is {type(model.history).__name__}, which has to be trained, and closed_form is true; "
+                f"model/history is {kind}, which has to be trained, and closed_form is true; "
                 "expected model/history=mean, or closed_form=false"
             )
         line = "model/history=mean, model.features=false: closed_form is true, and nothing is trained"
@@ -129,6 +128,17 @@ def _with_history(model: ModelConfig, closed_form: bool) -> tuple[ModelConfig, s
     model = replace(model, history=model.history.choice(model.window))
     kind = "gated" if isinstance(model.history, GatedHistory) else "recency"
     return model, f"model/history={kind}: it suits windows of {model.window}"
+
+
+def _with_popularity(model: ModelConfig, config: TrainConfig, facts: Facts) -> tuple[ModelConfig, str]:
+    """Return a model whose term for popularity is chosen, and why; nothing else learns it where nothing is trained."""
+    if not config.loss.tempered and not config.closed_form:
+        term, reason = PopularityTerm.none, "the loss is about cosines"
+    else:
+        untimed = PopularityTerm.total if config.closed_form else PopularityTerm.none
+        term = PopularityTerm.recent if facts.timed else untimed
+        reason = f"events have {'their' if facts.timed else 'no'} times"
+    return replace(model, popularity=term), f"model.popularity={term.name}: {reason}"
 
 
 def _half_life(facts: Facts) -> tuple[float, str]:

@@ -166,7 +166,7 @@ def best_epoch(rows: list[Row], figure: str) -> int:
     """Return the epoch with the best valid figure, the earliest of equals; 0 before the first.
 
     Args:
-        rows: Of the journal, from 1.
+        rows: Of the journal, from 1; from 0 where nothing is trained.
         figure: One of `towers.training.config.FIGURES`.
 
     Example:

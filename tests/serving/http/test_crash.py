@@ -108,7 +108,7 @@ def test_nothing_that_was_acknowledged_is_lost(tiny_bundle: Path, tmp_path: Path
     with serving(tiny_bundle, tmp_path) as (_, client):
         ledger.check(client)
     assert sum(map(len, ledger.events.values())) > 5 * CRASHES
-    assert len(ledger.shown) > 5 * CRASHES
+    assert len(ledger.shown) > min(5 * CRASHES, 200)  # of 400 that writers share
 
 
 def test_a_stop_answers_what_was_accepted(tiny_bundle: Path, tmp_path: Path) -> None:
