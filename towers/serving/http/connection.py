@@ -58,7 +58,8 @@ class Connection(HttpToolsProtocol):
         if len(self.connections) > self._door.connections:
             ours = [one for one in self.connections if isinstance(one, Connection)]
             waiting = {one: one._since for one in ours if one._since is not None}
-            longest = min(waiting, key=waiting.__getitem__)
+            # Those who came in one turn of the loop came at one time: the newest of them is this one.
+            longest = min(waiting, key=lambda one: (waiting[one], one is self))
             longest._go()  # it is lost a moment later; those who come until then are in nobody else's place
             longest.transport.abort()
 
