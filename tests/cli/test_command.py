@@ -40,7 +40,10 @@ def test_what_is_not_installed_is_named(capsys: Captured, monkeypatch: pytest.Mo
     monkeypatch.delitem(sys.modules, "towers.serving.http.server", raising=False)
     monkeypatch.setitem(sys.modules, "uvicorn", None)
     assert main(["serve", "bundle=nowhere"]) == 2
-    assert capsys.readouterr().err == "error: towers serve needs uvicorn; pip install '.[serve]' in the checkout\n"
+    assert (
+        capsys.readouterr().err
+        == "error: towers serve needs uvicorn; pip install -c requirements.lock -e '.[serve]' in the checkout\n"
+    )
 
 
 def test_version(capsys: Captured) -> None:

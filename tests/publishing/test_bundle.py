@@ -137,6 +137,11 @@ def test_a_manifest_that_is_none_is_named(version: Path) -> None:
         Bundle.open(version)
 
 
+def test_a_dataset_is_no_bundle(tiny_dataset: Path) -> None:
+    with pytest.raises(BundleError, match=r"is no version of a bundle: its manifest.json says no schema_version; give"):
+        Bundle.open(tiny_dataset)
+
+
 def test_towers_that_answer_otherwise_are_refused_with_the_figure(version: Path) -> None:
     weights = torch.load(version / "towers" / "weights.pt", weights_only=True)
     weights["start"] += 0.5

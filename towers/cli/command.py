@@ -63,7 +63,10 @@ def _run(verb: Verb, words: list[str]) -> int:
     except ModuleNotFoundError as error:
         if verb.name not in {"serve", "key"} or (error.name or "towers").startswith("towers"):
             raise
-        sys.stderr.write(f"error: towers {verb.name} needs {error.name}; pip install '.[serve]' in the checkout\n")
+        sys.stderr.write(
+            f"error: towers {verb.name} needs {error.name}; "
+            "pip install -c requirements.lock -e '.[serve]' in the checkout\n"
+        )
         return MISUSED
     if {"-h", "--help"} & set(words):
         with resources.as_file(resources.files("towers.conf")) as conf:

@@ -147,7 +147,12 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     try:
         manifest = json.loads((folder / checksums.MANIFEST).read_text(encoding="utf-8"))
         schema = manifest["schema_version"]
-    except (ValueError, KeyError, TypeError) as error:
+    except KeyError as error:
+        raise BundleError(
+            f"{folder} is no version of a bundle: its {checksums.MANIFEST} says no schema_version; "
+            "give the folder that `towers publish bundle=FOLDER` wrote"
+        ) from error
+    except (ValueError, TypeError) as error:
         raise BundleError(f"bundle {folder}: {checksums.MANIFEST} cannot be read ({error!r}); publish again") from error
     if schema != SCHEMA:
         raise BundleError(

@@ -150,11 +150,11 @@ class TrainConfig:
     optim: OptimConfig = field(default_factory=OptimConfig)
     """How the weights move."""
     closed_form: bool = False
-    """Whether nothing is trained: videos lie where the spectrum of who watched what puts them, a user is the mean of
-    what they watched and leans on popularity as all do. Takes a second, and on KuaiRand finds more than others' two
-    towers do after ten (recall@100 .339; trained .440). Features are not read, so new videos are all alike and come
-    last; loss, sampler, optim and the weights of events are of no account. For a first look, and for what has to be
-    there at once."""
+    """Whether nothing is trained: videos lie where the leading singular vectors of who watched what put them, a user is
+    the mean of what they watched and leans on popularity as all do. Takes a second, and on KuaiRand finds more than
+    other packages' two towers after ten seconds of training (recall@100 .339 and .325; ours when trained .440).
+    Features are not read, so new videos are all alike and come last; loss, sampler, optim and the weights of events are
+    of no account. For a first look, and for what has to be there at once."""
     refit_epochs: int = 2
     """Further epochs on train and valid together, from the epoch that valid chose, so that the newest events
     count too; 0 leaves them out."""
