@@ -18,9 +18,11 @@ from towers.index import Exact
 from towers.publishing import PublishConfig, current_name, publish
 from towers.publishing.versions import point_to
 from towers.serving import Ask, Retriever, Way
+from towers.serving.queue import BusyError
 from towers.serving.service import Limits, Service
 from towers.serving.store import Answer, Change, ChangeKind, Event, MemoryStore, SqliteStore, StoreAwayError
 from towers.serving.together import Shown
+from towers.serving.version import Version
 from towers.types import BundleError, ConfigError, DataError
 
 USERS, VIDEOS = tiny.ids_of(tiny.USERS, string=False), tiny.ids_of(tiny.VIDEOS, string=False)
@@ -411,3 +413,36 @@ def test_who_chooses_by_features_waits_until_these_are_sorted_and_nobody_else_do
         assert list((await waiting)[0].ids) == list(expected.ids)
 
     within(root, tmp_path, work)
+
+
+def test_a_version_is_prepared_before_it_is_adopted(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = versions(root)
+    begun, may_end = threading.Event(), threading.Event()
+
+    def prepare(_: Version) -> None:
+        begun.set()
+        assert may_end.wait(60)
+
+    async def work(service: Service) -> None:
+        monkeypatch.setattr(Version, "prepare", prepare)
+        adopting = asyncio.create_task(service.versions.adopt(first))
+        assert await asyncio.to_thread(begun.wait, 60)
+        for _ in range(20):
+            await ids(service, USERS[4])
+        assert (service.version.name, adopting.done()) == (second, False)
+        may_end.set()
+        await adopting
+        assert service.version.name == first
+
+    within(root, tmp_path, work)
+
+
+def test_at_a_start_nobody_waits_longer_for_features_than_for_anything(root: Path, tmp_path: Path) -> None:
+    async def work(service: Service) -> None:
+        service.version.preparing = Future()
+        with pytest.raises(BusyError, match="features are being sorted, which a start begins with; ask again"):
+            await service.candidates(Ask(None, 5), None, Shown(only={"tags": ["a"]}))
+
+    within(root, tmp_path, work, deadline_ms=20.0)
