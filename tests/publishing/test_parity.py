@@ -32,7 +32,7 @@ def material(bundle: Bundle) -> Material:
 
 @pytest.fixture
 def videos(bundle: Bundle) -> FeatureTable:
-    return bundle.video_features
+    return bundle.features_of(np.arange(len(bundle.vectors)))
 
 
 def test_users_without_a_history_and_with_the_longest_are_asked(material: Material) -> None:
@@ -93,7 +93,7 @@ def test_a_user_s_own_vector_that_requests_read_otherwise_is_found(
     material = opened.material
     monkeypatch.setattr(user_tower, "_own_lines", lambda *those: np.roll(right(*those), 1, axis=0))
     with pytest.raises(BundleError, match=r"at publishing failed: served user vectors differ by 0\.\d+"):
-        prove(draw_sample(material), material, opened.video_features, material.towers)
+        prove(draw_sample(material), material, opened.features_of(np.arange(len(opened.vectors))), material.towers)
 
 
 def test_a_moment_that_requests_read_otherwise_is_found(

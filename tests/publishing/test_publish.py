@@ -53,7 +53,7 @@ def test_a_bundle_says_whether_it_holds_an_evaluation(tiny_run: Path, tmp_path: 
 
 def test_what_is_in_it_is_what_the_run_gives(tiny_run: Path, tiny_bundle: Path) -> None:
     bundle, run = Bundle.open(tiny_bundle), open_run(tiny_run)
-    expected = video_vectors(run.towers, bundle.video_features)
+    expected = video_vectors(run.towers, bundle.features_of(np.arange(len(bundle.vectors))))
     np.testing.assert_array_equal(bundle.vectors, expected)
     assert not expected[0].any()
     assert bundle.user_table().equals(Dataset.open(run.dataset).user_table())

@@ -66,7 +66,13 @@ def test_with_the_past_alone_it_ranks_as_the_offline_evaluation(own: bool, tiny_
     retriever, run = Retriever.open(tmp_path / "bundle"), open_run(written)
     dataset = Dataset.open(run.dataset)
     users = EvaluationSet.of(dataset, Split.test)
-    ranked = rank(run.towers, users, retriever.bundle.user_features, retriever.bundle.video_features, depth=10)
+    ranked = rank(
+        run.towers,
+        users,
+        retriever.bundle.user_features,
+        retriever.bundle.features_of(np.arange(len(retriever.bundle.vectors))),
+        depth=10,
+    )
     assert len(users) > 15
     for place, user in enumerate(dataset.users.ids(users.users)):
         found = retriever.candidates(user, k=10)
@@ -249,7 +255,7 @@ def test_users_of_several_interests_get_the_best_of_each(tmp_path: Path) -> None
         assert list(found.ids) == np.array(VIDEOS)[np.argsort(-best)[:6]].tolist()
     users = EvaluationSet.of(dataset, Split.test)
     bundle = retriever.bundle
-    lists = rank(bundle.towers, users, bundle.user_features, bundle.video_features, 6)
+    lists = rank(bundle.towers, users, bundle.user_features, bundle.features_of(np.arange(len(bundle.vectors))), 6)
     for user, rows in zip(dataset.users.ids(users.users), lists.ids, strict=True):
         served = retriever.candidates(user, k=6)
         assert bundle.videos.rows(served.ids).tolist() == rows[rows >= 0].tolist()

@@ -143,13 +143,23 @@ def test_closed_form_refuses_what_has_to_be_trained(tiny_dataset: Dataset, tmp_p
     with pytest.raises(ConfigError, match=r"model/history is recency, which has to be trained, and closed_form"):
         train(config(tiny_dataset, tmp_path / "run", closed_form=True))
     assert not (tmp_path / "run").exists()
-    for name, options in (
-        ("model.interests", {"model": ModelConfig(history=MeanHistory(), interests=2)}),
-        ("model.id_buckets", {"model": ModelConfig(history=MeanHistory(), id_buckets=8)}),
-        ("model.user_id", {"model": ModelConfig(history=MeanHistory(), user_id=True)}),
-        ("half_life_days", {"half_life_days": 3.0}),
+    for told, options in (
+        ("model.interests is 2 .* set model.interests=1", {"model": ModelConfig(history=MeanHistory(), interests=2)}),
+        (
+            "model.id_buckets is 8 .* model.id_buckets=0, or",
+            {"model": ModelConfig(history=MeanHistory(), id_buckets=8)},
+        ),
+        (
+            "model.user_id is true .* set model.user_id=false",
+            {"model": ModelConfig(history=MeanHistory(), user_id=True)},
+        ),
+        (
+            "model.spectral is false .* model.spectral=true, or",
+            {"model": ModelConfig(history=MeanHistory(), spectral=False)},
+        ),
+        ("half_life_days is 3.0 .* set half_life_days=0, or closed_form=false", {"half_life_days": 3.0}),
     ):
-        with pytest.raises(ConfigError, match=rf"closed_form is true, and {name} asks for what has to be trained"):
+        with pytest.raises(ConfigError, match=told):
             config(tiny_dataset, tmp_path / "run", closed_form=True, **options)
 
 

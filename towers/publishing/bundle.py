@@ -110,11 +110,6 @@ class Bundle:
         """Encoded features of all user rows."""
         return encode_table(self.towers.encoders.users, self.user_table())
 
-    @cached_property
-    def video_features(self) -> FeatureTable:
-        """Encoded features of all video rows."""
-        return encode_table(self.towers.encoders.videos, self.video_table())
-
     def features_of(self, rows: Int64[np.ndarray, " n"]) -> FeatureTable:
         """Return the encoded features of some video rows, with these rows, [n]; row 1 is an unknown video."""
         known = rows >= FIRST_ROW

@@ -139,7 +139,7 @@ class Version:
             self.retriever.chooser.prepare()
             half = Mask(np.arange(FIRST_ROW, len(self.bundle.vectors), 2))
             self._catalogue.index.moment.find(np.array(self.bundle.vectors[FIRST_ROW : FIRST_ROW + 1]), 1, None, half)
-            library()
+            library()  # loads FAISS
         except Exception:
             _log.exception("version %s was not prepared; who asks for some videos alone waits for it", self.name)
 

@@ -220,15 +220,24 @@ class TrainConfig:
                 "refit_afresh and engagement.fit are both true; expected one of them: the head is learned with towers "
                 "that have not seen valid, and can read those of a refit only when it went on from there"
             )
-        asked = {
-            "engagement.fit": self.engagement.fit,
-            "half_life_days": bool(self.half_life_days),
-            "model.id_buckets": bool(self.model.id_buckets),
-            "model.interests": self.model.interests > 1,
-            "model.user_id": self.model.user_id,
+        if self.closed_form:
+            self._check_closed_form()
+
+    def _check_closed_form(self) -> None:
+        """Refuse what means nothing where nothing is trained, instead of passing it over."""
+        model = self.model
+        wanted: dict[str, tuple[object, object]] = {
+            "engagement.fit": (self.engagement.fit, False),
+            "half_life_days": (self.half_life_days or 0, 0),
+            "model.id_buckets": (model.id_buckets, 0),
+            "model.interests": (model.interests, 1),
+            "model.spectral": (model.spectral, True),
+            "model.user_id": (model.user_id, False),
         }
-        trained = [name for name, wanted in asked.items() if wanted]
-        if self.closed_form and trained:
-            raise ConfigError(
-                f"closed_form is true, and {trained[0]} asks for what has to be trained; leave one of the two"
-            )
+        for name, (value, expected) in wanted.items():
+            if value != expected:
+                value, expected = (str(each).lower() for each in (value, expected))
+                raise ConfigError(
+                    f"{name} is {value} and closed_form is true, which trains nothing; set {name}={expected}, or "
+                    "closed_form=false"
+                )
