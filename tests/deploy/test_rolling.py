@@ -117,7 +117,7 @@ class Load:
 
     async def run(self) -> None:
         async with httpx.AsyncClient(base_url=self._url, timeout=30) as client:
-            await asyncio.gather(*(self._ask(client) for _ in range(4)))
+            await asyncio.gather(*(self._ask(client) for _ in range(16)))
 
     async def _ask(self, client: httpx.AsyncClient) -> None:
         while not self.enough.is_set():

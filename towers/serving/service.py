@@ -13,14 +13,14 @@ from towers.serving.asking import Ask
 from towers.serving.candidates import Candidates, Way
 from towers.serving.queue import BusyError, Queue
 from towers.serving.store import Answer, Change, ChangeKind, Event, Export, Id, Store, StoreAwayError
+from towers.serving.store.ending import end
 from towers.serving.together import Shown, Wish, answer_together
 from towers.serving.version import Version
 from towers.serving.versions import Versions
 from towers.types import ConfigError, DataError
 
 _log = logging.getLogger(__name__)
-_KEPT, _KEEP_EVERY_S = 10_000, 0.05
-_ALL = Shown()
+_ALL, _KEPT, _KEEP_EVERY_S = Shown(), 10_000, 0.05
 _DAY_MS, _MOST_DAYS, _FORGET_EVERY_S = 86_400_000, 36_500, 0.05
 
 
@@ -103,12 +103,12 @@ class Service:
 
     async def close(self) -> None:
         """Finish what was begun, keep what was answered, and let go of all."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.wait(self._tasks)
+        await end(self._tasks)
         await self._keep_now()
-        await self.versions.close()
-        await self.store.close()
+        try:
+            await self.versions.close()
+        finally:
+            await self.store.close()
 
     @property
     def version(self) -> Version:

@@ -14,6 +14,7 @@ import pytest
 
 from tests.stores import Place, erase, event, largest_file, put
 from towers.serving.store import Answer, SqliteStore, Store, StoreAwayError
+from towers.serving.store.database import Database
 from towers.serving.store.sqlite import LAYOUT
 from towers.serving.store.watched import pack
 from towers.types import DataError
@@ -240,6 +241,21 @@ def test_a_caller_who_went_away_disturbs_nobody(place: Place) -> None:
         assert sorted(one.event_id for one in (await store.export(7)).events) == ["a", "b"]
 
     place.run(scenario)
+
+
+def test_no_cursor_leaves_the_thread_that_writes(tmp_path: Path) -> None:
+    # One that was let go of where it was not made reset a statement that the writer was just filling: SQLITE_MISUSE.
+    async def whole() -> None:
+        database = Database(tmp_path / "it.db", LAYOUT)
+        database.open()
+        try:
+            with pytest.raises(TypeError, match="a cursor must not leave the thread that writes"):
+                await database.write(lambda writer: writer.execute("INSERT INTO histories VALUES (1, x'')"))
+            assert database.read("SELECT count(*) FROM histories") == [(0,)]
+        finally:
+            await database.close()
+
+    asyncio.run(whole())
 
 
 def test_closing_writes_what_waits(place: Place) -> None:

@@ -15,7 +15,7 @@ from towers.serving.store.store import StoreAwayError
 from towers.types import DataError
 
 Work = Callable[[sqlite3.Connection], Any]
-"""What a caller wants done within a transaction."""
+"""What a caller wants done within a transaction. It returns no cursor, which belongs to the writing thread."""
 
 GROUP = 512
 """How many callers at most share a transaction."""
@@ -237,7 +237,7 @@ class Database:
         error: Exception | None = None
         try:
             writer.execute("BEGIN IMMEDIATE")
-            results = [job.work(writer) for job in jobs]
+            results = [_done(job.work(writer)) for job in jobs]
             writer.execute("COMMIT")
         except Exception as problem:
             error = self._away(problem) if isinstance(problem, sqlite3.Error) else problem
@@ -267,6 +267,13 @@ class Database:
             (what for begin, what in ADVICE.items() if name.startswith(begin)), "look at the file and its disk"
         )
         return StoreAwayError(f"{self.path}: {error}; {advice}")
+
+
+def _done(result: Any) -> Any:  # noqa: ANN401  it is what work returned
+    # Let go of in the caller's thread it would reset its statement while this thread fills that again: SQLITE_MISUSE.
+    if isinstance(result, sqlite3.Cursor):
+        raise TypeError("a cursor must not leave the thread that writes; return what it found")
+    return result
 
 
 def _write_the_same(writer: sqlite3.Connection) -> None:

@@ -114,7 +114,7 @@ class SqliteStore(Store):
         """Keep what was shown, see Store."""
         now_ms = time.time_ns() // 1_000_000
         rows = [(_whom(answer.user_id), ANSWER, answer.request_id, pack(answer), now_ms) for answer in answers]
-        await self._database.write(lambda writer: writer.executemany(LOG, rows))
+        await self._database.write(lambda writer: writer.executemany(LOG, rows).rowcount)
 
     async def log(self, after: str = "", most: int = 1000) -> tuple[list[Event | Answer], str]:
         """Return what came after a mark, see Store."""
