@@ -13,6 +13,8 @@ from selenium.webdriver.support.ui import WebDriverWait
 from tests import tiny
 from tests.serving.http.conftest import running
 from tests.serving.page.conftest import Chrome, resized
+from towers.index import Exact
+from towers.publishing import PublishConfig, publish
 from towers.serving.http.keys import KeyConfig, add_key
 from towers.serving.http.server import ServeConfig, make_app
 from towers.serving.store import MemoryState
@@ -206,5 +208,43 @@ def test_with_keys_on_the_page_asks_for_one_and_shows_what_it_may(
         assert driver.find_element(By.ID, "user").is_enabled()
         kept = driver.execute_script("return [sessionStorage.getItem('key'), localStorage.length, document.cookie]")
         assert kept == [keys["owner"], 0, ""]
+        driver.execute_script("sessionStorage.clear()")
+        driver.get("about:blank")
+
+
+def test_versions_are_changed_by_those_who_may(driver: Chrome, tmp_path: Path) -> None:
+    run = tiny.write_run(tmp_path / "run", tiny.write_dataset(tmp_path / "dataset"))
+    root, file = tmp_path / "bundle", str(tmp_path / "keys.json")
+    older, newer = (publish(PublishConfig(run=str(run), bundle=str(root), index=Exact())).version for _ in range(2))
+    key = add_key(KeyConfig(file=file, name="owner", scopes=["read", "write", "admin"]))
+    config = ServeConfig(bundle=str(root), state=str(tmp_path / "state"), store=MemoryState(), keys=file)
+    headers = {"Authorization": f"Bearer {key}"}
+
+    def pressed(button: str, sure: bool) -> None:
+        wait(driver, lambda driver: driver.find_element(By.XPATH, button).is_enabled())
+        driver.find_element(By.XPATH, button).send_keys(Keys.ENTER)  # the page still grows, and a click may miss
+        alert = driver.switch_to.alert
+        assert "to everybody from now on?" in alert.text
+        alert.accept() if sure else alert.dismiss()
+
+    def serves(version: str) -> bool:
+        return "serves now" in words(driver, "#versions-list article:has(.badge) h3") and version in words(
+            driver, "#versions-list article:has(.badge) h3"
+        )
+
+    with running(make_app(config)) as url, httpx.Client(base_url=url, headers=headers, timeout=WAIT_S) as asks:
+        driver.get(f"{url}/")
+        wait(driver, lambda driver: driver.find_element(By.ID, "door").is_displayed())
+        driver.find_element(By.ID, "key").send_keys(key, Keys.ENTER)
+        wait(driver, lambda _: serves(newer))
+        pressed("//button[@id='roll-back']", sure=False)
+        assert asks.get("/v1/bundle").json()["version"] == newer
+        pressed("//button[@id='roll-back']", sure=True)
+        wait(driver, lambda _: serves(older))
+        assert asks.get("/v1/bundle").json()["version"] == older
+        wait(driver, lambda driver: not driver.find_element(By.ID, "roll-back").is_enabled())
+        pressed("//button[text()='Serve this version']", sure=True)
+        wait(driver, lambda _: serves(newer))
+        assert asks.get("/v1/bundle").json()["version"] == newer
         driver.execute_script("sessionStorage.clear()")
         driver.get("about:blank")
