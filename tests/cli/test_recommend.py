@@ -137,6 +137,10 @@ def test_only_videos_of_some_features_are_printed(tiny_bundle: Path, capsys: Cap
     assert main(["recommend", f"bundle={tiny_bundle}", "user=7", "k=3", "where={tags:a}"]) == 0
     assert len(re.findall(r" a(?:, b)? *$", capsys.readouterr().out, re.MULTILINE)) == 3
     assert main(["recommend", f"bundle={tiny_bundle}", "user=7", "where={tags:[5,7]}"]) == 0
-    assert "of 40 videos 0 may be shown" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "no video has tags 5, nor tags 7\n" in said
+    assert "of 40 videos 0 may be shown" in said
+    assert main(["recommend", f"bundle={tiny_bundle}", "user=7", "k=3", "where={tags:[a,z]}"]) == 0
+    assert "no video has tags 'z'\n" in capsys.readouterr().out
     assert main(["recommend", f"bundle={tiny_bundle}", "user=7", "where={genre:[1,2]}"]) == 2
     assert "videos have no feature 'genre' to choose by; there are: tags" in capsys.readouterr().err

@@ -82,6 +82,8 @@ def recommend(config: RecommendConfig) -> Shelf:
     ]
     above = [f"{_origin(bundle, user, watched)}; bundle version {found.bundle_version}"]
     above += [] if watched is None else _strangers(bundle, watched)
+    unmet = retriever.chooser.unmet(config.where)
+    above += [f"no video has {', nor '.join(unmet)}"] if unmet else []
     notes = ["\n".join(above), *([found.short_because] if found.short_because else [])]
     return Shelf(config.user or "without an id", ["rank", "video", "score", *facts.names], rows, notes)
 

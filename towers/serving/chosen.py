@@ -88,14 +88,17 @@ class Chooser:
         if feature not in self.features:
             there = ", ".join(self.features) or "none"
             raise ConfigError(f"videos have no feature {feature!r} to choose by; there are: {there}")
-        several: list[Any] = (
-            list(values) if isinstance(values, list | tuple | set | frozenset | np.ndarray) else [values]
-        )
+        several = _several(values)
         masks = [self._one(feature, value) for value in several]
         for value, mask in zip(several, masks, strict=True):
             if certain and mask is _NOTHING:
                 raise ConfigError(f"no video has {feature} {value!r}, so nothing would be hidden; it is mistyped")
         return masks[0] if len(masks) == 1 else Mask.any_of(masks)
+
+    def unmet(self, where: Where) -> list[str]:
+        """Return in words the values that no video has."""
+        asked = [(feature, value) for feature, values in where.items() for value in _several(values)]
+        return [f"{feature} {value!r}" for feature, value in asked if self._one(feature, value) is _NOTHING]
 
     def _one(self, feature: str, value: Value) -> Mask:
         if isinstance(value, bool) or not isinstance(value, str | int | np.integer):
@@ -116,6 +119,10 @@ class Chooser:
         if feature not in self._columns:
             self._columns[feature] = _Column.of(self._bundle.video_table()[feature], self.features[feature])
         return self._columns[feature]
+
+
+def _several(values: Value | Sequence[Value]) -> list[Any]:
+    return list(values) if isinstance(values, list | tuple | set | frozenset | np.ndarray) else [values]
 
 
 class _Column:
