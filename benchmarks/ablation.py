@@ -40,6 +40,11 @@ CHANGES: dict[str, list[str]] = {
     "sampler inbatch": ["sampler=inbatch"],
     "sampler uniform": ["sampler=uniform"],
     "sampler catalogue": ["sampler=catalogue"],
+    "sampler popularity": ["sampler=popularity"],
+    "sampler queued": ["sampler=queued"],
+    "sampler hard": ["sampler=hard"],
+    "label smoothing .1": ["loss.label_smoothing=0.1"],
+    "passed over weighs 10": ["passed_weight=10", "passed_each=4"],
     "geometry dot": ["model.geometry=dot"],
     "temperature .05, fixed": ["model.temperature=0.05", "model.learn_temperature=false"],
     "no id dropout": ["model.id_dropout=0"],
@@ -62,9 +67,9 @@ CHANGES: dict[str, list[str]] = {
 }
 
 
-TIMELESS = {"no features", "no popularity", "no ageing", "no id dropout", "no history dropout"}
+TIMELESS = {"no features", "no popularity", "no ageing", "no id dropout", "no history dropout", "passed over weighs 10"}
 """Off already in the recipes of logs that have no times and no features."""
-SAMPLERS = {"sampler inbatch", "sampler uniform", "sampler catalogue"}
+SAMPLERS = {name for name in CHANGES if name.startswith("sampler ")}
 """None for a recipe that says how many candidates its own draws."""
 LEFT_OUT = {
     "kuairand": {"encoder recency"},

@@ -10,6 +10,7 @@ Rows go to benchmarks/results/quality.csv, one for each metric of each seed, and
 import argparse
 import json
 import os
+import shlex
 import subprocess
 import sys
 import time
@@ -71,6 +72,8 @@ TABLES = {
 }
 
 
+DEFAULTS = "nothing set"
+"""Stands for no recipe: training chooses by itself."""
 Figures = Mapping[str, Mapping[str, float] | float]
 """Metrics by name, with an interval where one was drawn."""
 
@@ -101,14 +104,16 @@ def measure(name: str, seed: int, arguments: argparse.Namespace) -> dict[str, An
     table = TABLES[name]
     recipe = arguments.recipe or table.recipe
     work = work_folder(Path(arguments.work), name)
-    dataset, run, report = work / "dataset", work / f"run-{recipe}-{seed}", work / f"report-{recipe}-{seed}"
+    name_of = recipe.replace(" ", "-")
+    dataset, run, report = work / "dataset", work / f"run-{name_of}-{seed}", work / f"report-{name_of}-{seed}"
     if (run / "run.json").exists():
         raise SystemExit(f"{run} is a finished run, so nothing would be measured; remove it, or choose another --work")
     if not dataset.exists():
         work.mkdir(parents=True, exist_ok=True)
         spend([TOWERS, "prepare", *table.options(Path(arguments.data), work), f"dataset={dataset}"])
-    trained = spend([TOWERS, "train", f"experiment={recipe}", f"dataset={dataset}", f"run={run}", f"seed={seed}"])
-    lists = work / f"lists-{recipe}-{seed}.parquet"
+    chosen = [] if recipe == DEFAULTS else [f"experiment={recipe}"]
+    trained = spend([TOWERS, "train", *chosen, f"dataset={dataset}", f"run={run}", f"seed={seed}"])
+    lists = work / f"lists-{name_of}-{seed}.parquet"
     judged = spend([TOWERS, "evaluate", f"run={run}", f"report={report}", f"lists={lists}"])
     content: dict[str, Any] = json.loads((report / "report.json").read_text(encoding="utf-8"))
     if arguments.referee:
@@ -119,7 +124,7 @@ def measure(name: str, seed: int, arguments: argparse.Namespace) -> dict[str, An
     how = Circumstances(
         command=" ".join([
             f"python -m benchmarks.quality {name}",
-            *([f"--recipe {recipe}"] if arguments.recipe else []),
+            *([f"--recipe {shlex.quote(recipe)}"] if arguments.recipe else []),
             *(["--referee referee.py"] if arguments.referee else []),
         ]),
         seed=seed,
@@ -178,7 +183,7 @@ def main(words: list[str]) -> None:
     parser.add_argument("table", choices=TABLES)
     parser.add_argument("--data", default="../shared/data", help="folder of the raw data sets; kuairand needs none")
     parser.add_argument("--referee", help="referee.py; when given, our numbers must be its numbers")
-    parser.add_argument("--recipe", help="another experiment of conf/experiment than the table's own")
+    parser.add_argument("--recipe", help=f"another experiment of conf/experiment than the table's own, or {DEFAULTS!r}")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--work", default="runs/quality", help="folder for datasets and runs")
     arguments = parser.parse_args(words)

@@ -14,7 +14,8 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.record import CHECKOUT, usable_threads
-from benchmarks.training import SETTINGS, Some, World, loss_of
+from benchmarks.training import SETTINGS, Some, loss_of
+from benchmarks.worlds import MADE, World
 from towers.models import HISTORIES, ModelConfig, TwoTower
 from towers.training.adam import RowAdamW, shorten
 
@@ -61,15 +62,15 @@ def main() -> None:
     """Profile one encoder."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("name", choices=list(SETTINGS), help="which settings")
-    parser.add_argument("--dataset", help="folder that `towers prepare` wrote; not for large")
+    parser.add_argument("--dataset", help="folder that `towers prepare` wrote; not for logs that are made up")
     parser.add_argument("--encoder", choices=[name for name in HISTORIES if name != "auto"], default="gated")
     parser.add_argument("--dim", type=int, default=64)
     parser.add_argument("--steps", type=int, default=10)
     arguments = parser.parse_args()
-    if (arguments.name == "large") == bool(arguments.dataset):
-        parser.error("--dataset FOLDER goes with every name but large")
+    if (arguments.name in MADE) == bool(arguments.dataset):
+        parser.error(f"--dataset FOLDER goes with every name but {', '.join(MADE)}")
     torch.set_num_threads(usable_threads())
-    world = World.large() if arguments.name == "large" else World.of(arguments.dataset)
+    world = World.named(arguments.name, arguments.dataset)
     window, positions, sampler = SETTINGS[arguments.name]
     candidates = np.arange(2, len(world.videos))
     source = Some(

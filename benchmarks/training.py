@@ -10,8 +10,10 @@ longer they took than the loop's. Work is counted by torch's own counter of prod
 of all of it over that of one large product in the same precision, measured between the turns. `share_of_bandwidth`
 is the same of the bytes that forward and backward read and write, each operation as if nothing stayed in a cache, over
 the rate of copying a block larger than the caches: above 1 means that caches did serve.
-`large` makes 2 million videos and 50 million events. Each row has a process of its own; `peak_mb` is its largest
-memory after a first turn of the package, the log included, before the loop adds an optimiser of its own.
+`large` makes 2 million videos and 50 million events; `videos-20k`, `videos-200k` and `videos-2m` ten million events of
+as many videos, to see that a step takes as long whatever the catalogue's size. Each row has a process of its own;
+`peak_mb` is its largest memory after a first turn of the package, the log included, before the loop adds an optimiser
+of its own.
 With `--device cuda` all rows come from one process and `peak_mb` is the most that tensors took of the card's memory in
 that turn; the loop has its batches put together ahead, as the package has.
 
@@ -40,8 +42,8 @@ from benchmarks.ablation import RECIPES
 from benchmarks.ceilings import ByteCounter, copy_rate, now, product_rate
 from benchmarks.quality import TOWERS, Cost, spend
 from benchmarks.record import Circumstances, record, usable_threads
-from towers.data import Dataset, Encoders, Positives, Split
-from towers.features import Batch, BatchSource, Catalogue, FeatureTable, Mixed, Uniform, encode_table
+from benchmarks.worlds import MADE, World
+from towers.features import Batch, BatchSource, Catalogue, Mixed, Uniform
 from towers.losses import CandidateSet, Softmax, candidate_loss
 from towers.models import HISTORIES, ModelConfig, TwoTower
 from towers.training.adam import RowAdamW, shorten
@@ -61,39 +63,13 @@ SETTINGS = {
     "ml-1m": (200, 8192, Catalogue()),
     "ml-1m-fast": (200, 8192, Uniform(count=512)),
     "large": (50, 4096, Mixed()),
+    "videos-20k": (50, 4096, Uniform(count=512)),
+    "videos-200k": (50, 4096, Uniform(count=512)),
+    "videos-2m": (50, 4096, Uniform(count=512)),
     "ml-1m-wide": (200, 65_536, Catalogue()),
     "kuairand-wide": (50, 65_536, Mixed(count=4096)),
 }
 """Window, positions of a step, sampler: as the recipes have them, as fast as they go, and as wide as a GPU likes."""
-
-
-@dataclass(frozen=True)
-class World:
-    """What is trained on."""
-
-    positives: Positives
-    users: FeatureTable
-    videos: FeatureTable
-    encoders: Encoders
-
-    @classmethod
-    def of(cls, folder: str) -> "World":
-        """Return the train split of a dataset."""
-        dataset = Dataset.open(folder)
-        users = encode_table(dataset.encoders.users, dataset.user_table())
-        videos = encode_table(dataset.encoders.videos, dataset.video_table())
-        return cls(dataset.positives(Split.train), users, videos, dataset.encoders)
-
-    @classmethod
-    def large(cls, users: int = 1_000_000, videos: int = 2_000_000, each: int = 50) -> "World":
-        """Return a made-up log: as many events of each user, of videos whose popularity falls as 1/rank."""
-        rng = np.random.default_rng(0)
-        rows = np.exp(rng.random(users * each, np.float32) * np.float32(np.log(videos))).astype(np.int32) + 1
-        offsets = np.concatenate([[0, 0], np.arange(0, users * each + 1, each)])
-        times = np.arange(users * each)
-        positives = Positives(offsets, rows, times, np.ones(users * each, np.float32))
-        of_users, of_videos = (FeatureTable(np.zeros((count + 2, 0), np.int32)) for count in (users, videos))
-        return cls(positives, of_users, of_videos, Encoders((), ()))
 
 
 @dataclass(frozen=True)
@@ -263,7 +239,7 @@ def main() -> None:
     """Measure what is asked for, each encoder and width in a process of its own, and record a row for each."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("name", choices=list(SETTINGS), help="which settings")
-    parser.add_argument("--dataset", help="folder that `towers prepare` wrote; not for large")
+    parser.add_argument("--dataset", help="folder that `towers prepare` wrote; not for logs that are made up")
     parser.add_argument("--encoders", nargs="+", default=[name for name in HISTORIES if name != "auto"])
     parser.add_argument("--dims", nargs="+", type=int, help="widths; 64 and 128 where left out, 64 with --to-best")
     parser.add_argument("--steps", type=int, default=20, help="batches of a turn")
@@ -273,8 +249,8 @@ def main() -> None:
     if arguments.to_best and arguments.name not in RECIPES:
         parser.error(f"--to-best goes with {' and '.join(name for name in SETTINGS if name in RECIPES)}")
     arguments.dims = arguments.dims or ([64] if arguments.to_best else [64, 128])
-    if (arguments.name == "large") == bool(arguments.dataset):
-        parser.error("--dataset FOLDER goes with every name but large")
+    if (arguments.name in MADE) == bool(arguments.dataset):
+        parser.error(f"--dataset FOLDER goes with every name but {', '.join(MADE)}")
     pairs = [(dim, kind) for dim in arguments.dims for kind in arguments.encoders]
     if arguments.to_best:
         for dim, kind in pairs:
@@ -287,7 +263,7 @@ def main() -> None:
             spend([sys.executable, "-m", "benchmarks.training", *common, "--encoders", kind, "--dims", str(dim)])
         return
     torch.set_num_threads(usable_threads())
-    world = World.large() if arguments.name == "large" else World.of(arguments.dataset)
+    world = World.named(arguments.name, arguments.dataset)
     for dim, kind in pairs:
         measured(arguments.name, world, kind, dim, arguments.steps, arguments.device)
 

@@ -91,6 +91,23 @@ def test_rows_say_whether_the_referee_was_asked(tmp_path: Path, monkeypatch: pyt
     assert recorded == [said, f"{said} --referee referee.py"]
 
 
+@pytest.mark.parametrize(
+    ("recipe", "told", "said"), [(None, ["experiment=ml-1m"], ""), ("nothing set", [], " --recipe 'nothing set'")]
+)
+def test_training_is_told_the_recipe_or_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, recipe: str | None, told: list[str], said: str
+) -> None:
+    commands: list[list[str]] = []
+    recorded: list[str] = []
+    monkeypatch.setattr("benchmarks.quality.spend", lambda command: (commands.append(command), _pretend(command))[1])
+    monkeypatch.setattr("benchmarks.quality.record", lambda _name, _rows, how: recorded.append(how.command))
+    arguments = argparse.Namespace(work=str(tmp_path), data="", recipe=recipe, referee=None, seeds=[0])
+    (work_folder(tmp_path, "ml-1m") / "dataset").mkdir(parents=True)
+    measure("ml-1m", 0, arguments)
+    assert [word for word in commands[0] if word.startswith("experiment=")] == told
+    assert recorded == [f"python -m benchmarks.quality ml-1m{said}"]
+
+
 def _pretend(command: list[str]) -> Cost:
     for word in command:
         if word.startswith("report="):

@@ -3,7 +3,8 @@ from pathlib import Path
 import pytest
 
 from benchmarks import training
-from benchmarks.training import World, measure, to_best
+from benchmarks.training import measure, to_best
+from benchmarks.worlds import World
 from towers.features import Mixed
 
 
@@ -20,7 +21,7 @@ def test_a_row_is_of_one_encoder_at_one_width(kind: str, tiny_dataset: Path, mon
 
 
 def test_the_large_log_has_the_events_it_says_and_a_heavy_head() -> None:
-    world = World.large(users=50, videos=1000, each=40)
+    world = World.made_up(users=50, videos=1000, each=40)
     assert len(world.positives) == 2000
     assert world.positives.counts().tolist() == [0, 0, *[40] * 50]
     assert world.positives.video_row.min() >= 2
