@@ -99,7 +99,12 @@ def test_training_is_told_the_recipe_or_nothing(
 ) -> None:
     commands: list[list[str]] = []
     recorded: list[str] = []
-    monkeypatch.setattr("benchmarks.quality.spend", lambda command: (commands.append(command), _pretend(command))[1])
+
+    def spend(command: list[str]) -> Cost:
+        commands.append(command)
+        return _pretend(command)
+
+    monkeypatch.setattr("benchmarks.quality.spend", spend)
     monkeypatch.setattr("benchmarks.quality.record", lambda _name, _rows, how: recorded.append(how.command))
     arguments = argparse.Namespace(work=str(tmp_path), data="", recipe=recipe, referee=None, seeds=[0])
     (work_folder(tmp_path, "ml-1m") / "dataset").mkdir(parents=True)

@@ -4,7 +4,10 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
+from threading import current_thread, main_thread
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +16,7 @@ import torch
 from tests.tiny import ENCODERS
 from towers.data import Dataset, Split
 from towers.features import FeatureTable, Hard, Queued, Requests, Sampler, Step, encode_table
+from towers.index import Exact
 from towers.losses import Softmax
 from towers.models import MeanHistory, ModelConfig, TwoTower, query_vectors, video_vectors
 from towers.training import Accelerator, OptimConfig, TrainConfig, train
@@ -66,15 +70,52 @@ def test_asks_for_some_when_not_for_all(tiny_dataset: Dataset) -> None:
     assert np.array_equal(mine(step, askers=3, each=2, afresh=False), every[[0, 3, 6]])
 
 
-def test_vectors_are_those_of_the_last_call_that_wanted_new_ones(tiny_dataset: Dataset) -> None:
+def test_vectors_are_asked_from_the_next_call_on_that_wants_new_ones_and_made_ready_beside_training(
+    tiny_dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
     towers = towers_of(tiny_dataset)
     mine, _, _ = miner_of(tiny_dataset, towers)
-    step = step_of(tiny_dataset, np.arange(2, 26))
-    before = mine(step, 24, 3, afresh=True)
-    torch.nn.init.normal_(towers.ids.weight)
-    torch.nn.init.normal_(next(towers.video_features.parameters()))
-    assert np.array_equal(mine(step, 24, 3, afresh=False), before)
-    assert not np.array_equal(mine(step, 24, 3, afresh=True), before)
+    first = step_of(tiny_dataset, np.arange(2, 26))
+    later = replace(first, number=7)
+    built: list[bool] = []
+    plain = Exact.build
+
+    def build(*those: Any) -> Any:  # noqa: ANN401 - what build takes and gives
+        built.append(current_thread() is main_thread())
+        return plain(*those)
+
+    monkeypatch.setattr(Exact, "build", build)
+
+    def other() -> None:
+        torch.nn.init.normal_(towers.ids.weight)
+
+    def found(step: Step, afresh: bool = True) -> list[list[int]]:
+        return mine(step, 24, 3, afresh).tolist()
+
+    def told(vectors: np.ndarray) -> list[list[int]]:
+        _, users, _ = miner_of(tiny_dataset, towers)
+        queries = query_vectors(towers, vectors, Requests.without_times(first.history), users.take(first.users))
+        known = [tiny_dataset.positives(Split.train).of(user).astype(np.int64) for user in first.users]
+        return (
+            plain(Exact(), vectors[ELIGIBLE], ELIGIBLE, towers.geometry).search(queries, 3, exclude=known).ids.tolist()
+        )
+
+    videos = encode_table(ENCODERS.videos, tiny_dataset.video_table())
+    one = video_vectors(towers, videos)
+    assert found(first) == told(one)
+    other()
+    two = video_vectors(towers, videos)
+    assert found(later, afresh=False) == told(one)
+    assert found(later) == told(one) != told(two)
+    other()
+    three = video_vectors(towers, videos)
+    assert found(later, afresh=False) == told(one)
+    assert found(later) == told(two)
+    assert found(first) == told(three) != told(two)  # another epoch begins
+    other()
+    assert found(later) == told(three)
+    assert built.count(True) == 2
+    assert False in built
 
 
 def test_towers_that_have_diverged_are_told_of(tiny_dataset: Dataset) -> None:

@@ -202,7 +202,8 @@ class Hard(Mixed):
     each: int = 8
     """How many videos for each of them."""
     every: int = 100
-    """Steps after which the videos' vectors that are searched are made anew; at an epoch's first step they are."""
+    """Steps after which the videos' vectors are taken anew, to be searched from as many steps later on, once a thread
+    beside training has made them ready; at an epoch's first step they are taken and searched at once."""
 
     @property
     def asks(self) -> bool:

@@ -1,5 +1,6 @@
 """Asks the towers in training for hard candidates."""
 
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -11,14 +12,18 @@ from towers.index import Exact, Searcher
 from towers.models import TwoTower, query_vectors, video_vectors
 from towers.types import RunError, TowersError
 
+Index = tuple[Float32[np.ndarray, "rows d"], Searcher]
+"""Vectors of all video rows, and what searches those that may be found."""
+
 
 @dataclass
 class Miner:
     """Finds the videos that the towers rank first for a step's users: a `towers.features.Hardest`.
 
-    A user's vector is that of now, before the window's last target; the videos' are as old as the
-    last call with `afresh`. Nothing else is kept, and every epoch begins with such a call: a resumed
-    run finds what an unbroken one finds.
+    A user's vector is that of now, before the window's last target. The videos' are taken at a call with
+    `afresh`, and what searches them is made in a thread while training goes on; from the next such call on
+    they are asked, at whatever moment the thread was done. An epoch's first call waits for its own, and nothing
+    else is kept: a resumed run finds what an unbroken one finds.
 
     Attributes:
         towers: In training; used for inference only, and left in the mode they are in.
@@ -33,7 +38,11 @@ class Miner:
     users: FeatureTable
     videos: FeatureTable
     eligible: Int64[np.ndarray, " c"]
-    _taken: tuple[Float32[np.ndarray, "rows d"], Searcher] | None = field(default=None, init=False, repr=False)
+    _asked: Index | None = field(default=None, init=False, repr=False)
+    _coming: "Future[Index] | None" = field(default=None, init=False, repr=False)
+    _worker: ThreadPoolExecutor = field(
+        default_factory=lambda: ThreadPoolExecutor(1, "towers-miner"), init=False, repr=False
+    )
 
     def __call__(self, step: Step, askers: int, each: int, afresh: bool) -> Int64[np.ndarray, "a each"]:
         """Return rows for some of the step's windows, evenly spread over them; see `towers.features.Hardest`.
@@ -45,9 +54,9 @@ class Miner:
         asking = np.arange(min(askers, count)) * count // min(askers, count)
         users = step.users[asking]
         try:
-            if afresh or self._taken is None:
-                self._taken = self._take()
-            vectors, searcher = self._taken
+            if afresh or self._asked is None:
+                self._asked = self._renewed(step.number == 0)
+            vectors, searcher = self._asked
             requests = Requests.without_times(step.history[asking])
             queries = query_vectors(self.towers, vectors, requests, self.users.take(users))
         except TowersError as error:
@@ -55,7 +64,14 @@ class Miner:
         known = [self.positives.of(user).astype(np.int64) for user in users]
         return searcher.search(queries, each, exclude=known).ids
 
-    def _take(self) -> tuple[Float32[np.ndarray, "rows d"], Searcher]:
-        """Return the videos' vectors as the towers are now, and what searches them."""
-        vectors = video_vectors(self.towers, self.videos)
+    def _renewed(self, at_once: bool) -> Index:
+        """Take the videos' vectors as the towers are now; return those of the last time, unless it must be at once."""
+        vectors, asked, coming = video_vectors(self.towers, self.videos), self._asked, self._coming
+        if at_once or asked is None:
+            self._coming = None
+            return self._made(vectors)
+        self._coming = self._worker.submit(self._made, vectors)
+        return asked if coming is None else coming.result()
+
+    def _made(self, vectors: Float32[np.ndarray, "rows d"]) -> Index:
         return vectors, Exact().build(vectors[self.eligible], self.eligible, self.towers.geometry)
