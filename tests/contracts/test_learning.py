@@ -1,4 +1,4 @@
-"""Every loss, and every sampler, finds a taste that popularity does not see; own vectors one that windows hide."""
+"""Every loss, sampler and encoder finds a taste that popularity does not see; own vectors one that windows hide."""
 
 import csv
 from pathlib import Path
@@ -11,7 +11,7 @@ from tests.worlds import Event, write_world
 from towers.data import Dataset, Split
 from towers.features import SAMPLERS, Catalogue, Sampler
 from towers.losses import LOSSES, Loss, Softmax
-from towers.models import MeanHistory, ModelConfig
+from towers.models import HISTORIES, MeanHistory, ModelConfig
 from towers.training import Accelerator, OptimConfig, TrainConfig, train
 
 TASTES, VIDEOS, USERS, WATCHED = 4, 100, 80, 12
@@ -44,11 +44,17 @@ def popular(world: Dataset) -> float:
 
 def recall(world: Dataset, run: Path, loss: Loss, sampler: Sampler, **shape: Any) -> float:  # noqa: ANN401 - a model's
     """What the towers of the last epoch recall in their first 20."""
-    common = {"window": 12, "temperature": 0.2, "id_dropout": 0.0, "spectral": False}
+    common: dict[str, Any] = {
+        "history": MeanHistory(),
+        "window": 12,
+        "temperature": 0.2,
+        "id_dropout": 0.0,
+        "spectral": False,
+    }
     config = TrainConfig(
         dataset=str(world.folder),
         run=str(run),
-        model=ModelConfig(history=MeanHistory(), dim=16, **(common | shape)),
+        model=ModelConfig(dim=16, **(common | shape)),
         loss=loss,
         sampler=sampler,
         optim=OptimConfig(epochs=6, patience=6, positions=64, learning_rate=0.02),
@@ -73,6 +79,12 @@ def test_every_sampler_teaches(kind: str, world: Dataset, popular: float, tmp_pa
     variant = SAMPLERS[kind]
     few = {"count": 20} if "count" in vars(variant()) else {}
     found = recall(world, tmp_path / "run", Softmax(), variant(**few))
+    assert found > 2 * popular, (found, popular)
+
+
+@pytest.mark.parametrize("kind", [kind for kind in HISTORIES if kind != "auto"])
+def test_every_encoder_learns(kind: str, world: Dataset, popular: float, tmp_path: Path) -> None:
+    found = recall(world, tmp_path / "run", Softmax(), Catalogue(), history=HISTORIES[kind]())
     assert found > 2 * popular, (found, popular)
 
 
