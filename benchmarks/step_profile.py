@@ -14,10 +14,12 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.record import CHECKOUT, usable_threads
-from benchmarks.training import SETTINGS, Some, loss_of
+from benchmarks.training import SETTINGS, Some, is_low, loss_of
 from benchmarks.worlds import MADE, World
+from towers.losses import Softmax
 from towers.models import HISTORIES, ModelConfig, TwoTower
 from towers.training.adam import RowAdamW, shorten
+from towers.training.config import TrainConfig
 
 SHOWN = 14
 PRODUCTS = (
@@ -79,8 +81,11 @@ def main() -> None:
     )
     model = ModelConfig(history=HISTORIES[arguments.encoder](), dim=arguments.dim, window=window)
     towers = TwoTower(model, world.encoders, torch.ones(len(world.videos), dtype=torch.bool))
-    found = shares(towers, source, low=False)
-    title = f"{arguments.name}, {arguments.encoder}, d {arguments.dim}, window {window}, {usable_threads()} threads"
+    low = is_low(TrainConfig(dataset="", run="", model=model, loss=Softmax(), sampler=sampler))
+    found = shares(towers, source, low)
+    kind = "bfloat16" if low else "float32"
+    title = f"{arguments.name}, {arguments.encoder}, d {arguments.dim}, window {window}, {kind}"
+    title += f", {usable_threads()} threads"
     draw(found, title, CHECKOUT / "benchmarks" / f"profile-{arguments.name}-{arguments.encoder}.png")
     print(", ".join(f"{name} {share:.1%}" for name, share in list(found.items())[:SHOWN]))
 

@@ -88,6 +88,11 @@ class Some(BatchSource):
         return min(self.limit, super().length(seed, number))
 
 
+def is_low(config: TrainConfig) -> bool:
+    """Return whether training takes its products in bfloat16 here."""
+    return type(precision_of(config)).__name__ == Products.bfloat16.name.title()
+
+
 def loss_of(towers: TwoTower, batch: Batch, low: bool) -> torch.Tensor:
     """Return the loss of a batch, its products in bfloat16 if asked."""
     with torch.autocast(batch.rows.device.type, torch.bfloat16, enabled=low):
@@ -129,7 +134,7 @@ def measure(
     optim = OptimConfig(positions=positions, epochs=1)
     config = TrainConfig(dataset="", run="", model=model, loss=Softmax(), sampler=sampler, optim=optim, progress=False)
     config.accelerator = Accelerator.cpu if device == "cpu" else Accelerator.gpu
-    low = type(precision_of(config)).__name__ == Products.bfloat16.name.title()
+    low = is_low(config)
     source = Some(
         *(world.positives, world.users, world.videos, np.arange(2, rows), config.sampler, window, positions),
         limit=steps,

@@ -42,18 +42,25 @@ class ModelConfig:
     """Whether ids begin near those that the same users watched, instead of anywhere: saves several epochs. Ids that
     share tables (id_buckets) begin anywhere."""
     features: bool = True
-    """Whether the towers read the features of users and videos; without them a new video is like any other new one."""
+    """Whether the towers read the features of users and videos; without them a new video is like any other new one.
+    Recommendation: true; on KuaiRand worth .415 against .401 (recall@100, dim 64). Source: Covington et al. 2016, Deep
+    Neural Networks for YouTube Recommendations, section 3.3: a vector for each value, the mean of several."""
     id_buckets: int = 0
     """Size of each of two tables whose sum of two rows is a video's id, no two ids alike: for catalogues of which a
-    table would be too large. 0 gives each video a row of its own."""
+    table would be too large. 0 gives each video a row of its own. Recommendation: 0 as long as memory allows. Source:
+    Shi et al. 2020, Compositional Embeddings Using Complementary Partitions."""
     id_min_count: int = 1
     """Positive events of training from which on a video has an id; rarer ones share that of unknown videos, and are
-    told apart by their features alone."""
+    told apart by their features alone. Recommendation: 1, more where most of a table would be rows of a few events.
+    Source: Liu et al. 2022, Monolith: ids are let into its hash table by their frequency."""
     id_expiry_days: float = 0.0
     """Days after its last positive event, counted back from the newest of all, from which on a video has no id of its
-    own any more, as if it were rare; 0 keeps all. Events without a time keep theirs."""
+    own any more, as if it were rare; 0 keeps all. Events without a time keep theirs. Recommendation: 0, days where old
+    videos stay in the catalogue but are hardly watched. Source: Liu et al. 2022, Monolith, whose ids expire."""
     id_dropout: float = 0.1
-    """Share of a batch's videos that must do without their id, so that features alone can carry one."""
+    """Share of a batch's videos that must do without their id, so that features alone can carry one. Recommendation:
+    .1 where videos come new and have features, else 0: on KuaiRand 0 has recall@100 .422, .1 has .415 (dim 64), but
+    tells new videos apart less well. Source: Volkovs et al. 2017, DropoutNet."""
     user_id: bool = False
     """Whether a user who was met in training has a vector of their own, added to the state of their history; all
     others share that of the unknown user, so who came a second ago is served as before. Recommendation: false where
@@ -80,13 +87,16 @@ class ModelConfig:
     interests: int = 1
     """Queries of each user; a video's score is the best of them, and each target trains the one that scores it best.
     Recommendation: 1. On KuaiRand 4 recall .444 of valid in the first 100 where 1 recalls .452 (dim 64, three epochs),
-    for a third more processor time; try more where users' tastes are too many for one vector of the given dim."""
+    for a third more processor time; try more where users' tastes are too many for one vector of the given dim.
+    Source: Cen et al. 2020, Controllable Multi-Interest Framework for Recommendation, section 3.2."""
     popularity: PopularityTerm = PopularityTerm.auto
     """Whether scores have a term for popularity: auto, none, recent or total. Users lean on it as their state asks."""
     popularity_days: float = 4.0
     """After how many days a view counts half towards the popularity of late."""
     popularity_strength: float = 1.0
-    """By how much the trained term is multiplied when vectors are made: below 1 holds back what everybody watches."""
+    """By how much the trained term is multiplied when vectors are made: below 1 holds back what everybody watches.
+    Recommendation: 1 to find what will be watched, less to show more of the catalogue. Source: Zhang et al. 2021,
+    Causal Intervention for Leveraging Popularity Bias in Recommendation: learned with it, shown as one likes."""
 
     def __post_init__(self) -> None:
         """Check the options."""

@@ -74,7 +74,8 @@ class OptimConfig:
     learning_rate: float = 3e-3
     """Step size of AdamW, at its highest."""
     find: bool = False
-    """Whether to look for the learning rate first: 200 steps with a rising one, drawn in learning_rate.png."""
+    """Whether to look for the learning rate first: 200 steps with a rising one, drawn in learning_rate.png.
+    Recommendation: once, for a log of a new kind. Source: Smith 2017, Cyclical learning rates, section 3.3."""
     schedule: Schedule = Schedule.cosine
     """How the step size goes: constant or cosine."""
     warm_up: int = 50
@@ -94,10 +95,12 @@ class OptimConfig:
     clip: float = 1.0
     """Largest norm of a step's gradient; a longer one is shortened. 0 leaves it."""
     tables: Tables = Tables.auto
-    """Which rows of an embedding table a step moves: auto, dense or sparse."""
+    """Which rows of an embedding table a step moves: auto, dense or sparse. Recommendation: auto, which takes sparse
+    above some 20,000 rows. Source: torch.optim.SparseAdam, moments of untouched rows standing still."""
     average: float = 0.0
     """Decay of the running mean of the weights that is validated and kept in their place, as .999; 0 keeps the
-    weights themselves."""
+    weights themselves. Recommendation: 0, under a cosine it gained nothing: recall@100 .414 (.415 without) on KuaiRand,
+    .669 (.670) on MovieLens, .351 (.354) on Gowalla. Source: Polyak and Juditsky 1992; Kingma and Ba 2015, 7.2."""
 
     def __post_init__(self) -> None:
         """Check the options."""
