@@ -54,7 +54,7 @@ from towers.training.precision import precision_of
 from towers.training.stage import Stage
 from towers.types import peak_mb
 
-TURNS = 3
+TURNS, STEPS = 3, 20
 LARGE = {"cpu": (2048, 256), "cuda": (8192, 4096)}
 """Side of a product, and megabytes of a copy, that show what a device can do."""
 SETTINGS = {
@@ -183,7 +183,8 @@ def measured(name: str, world: World, kind: str, dim: int, steps: int, device: s
     row, peak = measure(name, world, kind, dim, steps, device)
     spent = time.perf_counter() - began
     command = f"python -m benchmarks.training {name} --encoders {kind} --dims {dim}"
-    command += "" if device == "cpu" else f" --device {device} --steps {steps}"
+    command += "" if device == "cpu" else f" --device {device}"
+    command += "" if steps == STEPS else f" --steps {steps}"
     card = device if device == "cpu" else torch.cuda.get_device_name()
     record("training", [row], Circumstances(command=command, seed=0, seconds=spent, peak_mb=peak, device=card))
     print(", ".join(f"{key} {value}" for key, value in row.items()), flush=True)
@@ -247,7 +248,7 @@ def main() -> None:
     parser.add_argument("--dataset", help="folder that `towers prepare` wrote; not for logs that are made up")
     parser.add_argument("--encoders", nargs="+", default=[name for name in HISTORIES if name != "auto"])
     parser.add_argument("--dims", nargs="+", type=int, help="widths; 64 and 128 where left out, 64 with --to-best")
-    parser.add_argument("--steps", type=int, default=20, help="batches of a turn")
+    parser.add_argument("--steps", type=int, default=STEPS, help="batches of a turn")
     parser.add_argument("--device", choices=list(LARGE), default="cpu")
     parser.add_argument("--to-best", action="store_true", help="train until valid's best epoch instead")
     arguments = parser.parse_args()
