@@ -132,12 +132,11 @@ def ablation_table(protocol: str, folder: Path) -> str:
         value, low, high = (float(newest[change, metric][name]) for name in ("value", "low", "high"))
         return f"{value:.4f} ± {(high - low) / 2:.4f}"
 
-    lines = [f"| {protocol} | {' | '.join(metrics)} | seconds |", f"|---|{'--:|' * (len(metrics) + 1)}"]
+    lines = [f"| {protocol} | {' | '.join(metrics)} | seconds | commit |", f"|---|{'--:|' * (len(metrics) + 1)}---|"]
     for change in changes:
-        cells = [cell(change, metric) for metric in metrics]
-        lines.append(f"| {change} | {' | '.join(cells)} | {float(newest[change, metrics[0]]['seconds']):.0f} |")
-    last = rows[-1]
-    return "\n".join([*lines, "", f"One seed each, ± half the 95% interval over users. Commit: {last['commit']}.", ""])
+        cells, row = [cell(change, metric) for metric in metrics], newest[change, metrics[0]]
+        lines.append(f"| {change} | {' | '.join(cells)} | {float(row['seconds']):.0f} | {row['commit'][:7]} |")
+    return "\n".join([*lines, "", "One seed each, ± half the 95% interval over users.", ""])
 
 
 def peers_table(protocol: str, folder: Path) -> str:
