@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import report
-from benchmarks.record import Circumstances, read, record
+from benchmarks.record import Circumstances, read, record, surroundings
 
 PAGE = "before\n<!-- table: quality-kuairand -->\nold\n<!-- end of table -->\nafter\n"
 
