@@ -84,7 +84,7 @@ def test_ablations_are_a_line_for_each_change_best_first(tmp_path: Path) -> None
         row = {"protocol": "kuairand", "recipe": change, "metric": "recall@100", "value": value}
         record("ablations", [row | {"low": value - 0.01, "high": value + 0.01}], how, tmp_path)
     lines = report.ablation_table("kuairand", tmp_path).splitlines()
-    commit = surroundings()["commit"][:7]
+    commit = str(surroundings()["commit"])[:7]
     assert lines[2:5] == [
         f"| dim 256 | 0.4100 ± 0.0100 | 70 | {commit} |",
         f"| as it is | 0.4000 ± 0.0100 | 70 | {commit} |",
