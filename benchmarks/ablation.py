@@ -68,7 +68,7 @@ CHANGES: dict[str, list[str]] = {
 
 
 TIMELESS = {"no features", "no popularity", "no ageing", "no id dropout", "no history dropout", "passed over weighs 10"}
-"""Off already in the recipes of logs that have no times and no features."""
+"""Off already in the recipes of logs that have no times, no features and nothing passed over."""
 SAMPLERS = {name for name in CHANGES if name.startswith("sampler ")}
 """None for a recipe that says how many candidates its own draws."""
 LEFT_OUT = {

@@ -11,7 +11,7 @@ of all of it over that of one large product in the same precision, measured betw
 is the same of the bytes that forward and backward read and write, each operation as if nothing stayed in a cache, over
 the rate of copying a block larger than the caches: above 1 means that caches did serve.
 `large` makes 2 million videos and 50 million events; `videos-20k`, `videos-200k` and `videos-2m` ten million events of
-as many videos, to see that a step takes as long whatever the catalogue's size. Each row has a process of its own;
+as many videos, to see how a step grows with the catalogue. Each row has a process of its own;
 `peak_mb` is its largest memory after a first turn of the package, the log included, before the loop adds an optimiser
 of its own.
 With `--device cuda` all rows come from one process and `peak_mb` is the most that tensors took of the card's memory in

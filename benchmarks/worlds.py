@@ -34,9 +34,9 @@ class World:
         return cls(dataset.positives(Split.train), users, videos, dataset.encoders)
 
     @classmethod
-    def named(cls, name: str, dataset: str) -> "World":
+    def named(cls, name: str, dataset: str | None) -> "World":
         """Return what a name of SETTINGS is measured on."""
-        return cls.made_up(*MADE[name]) if name in MADE else cls.of(dataset)
+        return cls.made_up(*MADE[name]) if name in MADE else cls.of(str(dataset))
 
     @classmethod
     def made_up(cls, users: int, videos: int, each: int = 50) -> "World":

@@ -72,6 +72,7 @@ def shipped(folder: Path, port: int, replicas: list[int]) -> Path:
     }.items():
         assert text.count(old) == 1, old
         text = text.replace(old, new)
+    assert "zone towers " in text  # or each of nginx's workers knows the replicas by itself
     path = folder / "nginx.conf"
     path.write_text(text)
     return path

@@ -32,7 +32,7 @@ Hardest = Callable[[Step, int, int, bool], Int64[np.ndarray, "a each"]]
 
 At most `askers` users are asked for; those they are known to like are left out; -1 fills a short list, [a, each].
 `afresh` has the videos' vectors taken from the towers as they are now, at an epoch's first step to be asked at once,
-else from the next such call on. The answer must follow from these arguments and the towers alone.
+else from the next such call on. The answer must follow from the calls since the epoch's first and the towers alone.
 """
 
 

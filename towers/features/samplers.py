@@ -183,7 +183,7 @@ class Queued(Mixed):
 
 @dataclass(kw_only=True)
 class Hard(Mixed):
-    """As :class:`Mixed`, and the videos that the towers, as they are, rank first for some of the batch's users.
+    """As :class:`Mixed`, and the videos that the towers of late rank first for some of the batch's users.
 
     These are a stratum taken whole: given the users they are in for certain, so their log q is 0, and
     the rest stand for the rest of the catalogue as before. The sum over the candidates stays an

@@ -44,3 +44,9 @@ class Candidates:
 
     def __len__(self) -> int:
         return len(self.ids)
+
+
+def path_of(way: Way) -> str:
+    """Return what an answer calls the way it was found: personal, new_user, popular or similar."""
+    names = {Way.history: "personal", Way.popular: "popular", Way.video: "similar"}
+    return names.get(way, "new_user")

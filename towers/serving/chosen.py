@@ -90,9 +90,8 @@ class Chooser:
             raise ConfigError(f"videos have no feature {feature!r} to choose by; there are: {there}")
         several = _several(values)
         masks = [self._one(feature, value) for value in several]
-        for value, mask in zip(several, masks, strict=True):
-            if certain and mask is _NOTHING:
-                raise ConfigError(f"no video has {feature} {value!r}, so nothing would be hidden; it is mistyped")
+        if certain and (unmet := self.unmet({feature: several})):
+            raise ConfigError(f"no video has {unmet[0]}, so nothing would be hidden; it is mistyped")
         return masks[0] if len(masks) == 1 else Mask.any_of(masks)
 
     def unmet(self, where: Where) -> list[str]:

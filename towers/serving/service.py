@@ -10,17 +10,18 @@ from zlib import crc32
 
 from towers.serving.arrivals import Features, check_features
 from towers.serving.asking import Ask
-from towers.serving.candidates import Candidates, Way
+from towers.serving.candidates import Candidates, path_of
 from towers.serving.queue import BusyError, Queue
 from towers.serving.store import Answer, Change, ChangeKind, Event, Export, Id, Store, StoreAwayError
-from towers.serving.store.ending import end
+from towers.serving.store.ending import end_tasks
 from towers.serving.together import Shown, Wish, answer_together
 from towers.serving.version import Version
 from towers.serving.versions import Versions
 from towers.types import ConfigError, DataError
 
 _log = logging.getLogger(__name__)
-_ALL, _KEPT, _KEEP_EVERY_S = Shown(), 10_000, 0.05
+_KEPT, _KEEP_EVERY_S = 10_000, 0.05
+_ALL = Shown()
 _DAY_MS, _MOST_DAYS, _FORGET_EVERY_S = 86_400_000, 36_500, 0.05
 
 
@@ -103,7 +104,7 @@ class Service:
 
     async def close(self) -> None:
         """Finish what was begun, keep what was answered, and let go of all."""
-        await end(self._tasks)
+        await end_tasks(self._tasks)
         await self._keep_now()
         try:
             await self.versions.close()
@@ -264,6 +265,9 @@ class Service:
             return
         try:
             await self.store.answered(answers)
+        except asyncio.CancelledError:  # by a stop, which tries once more; what is kept twice is kept once
+            self._answers = answers + self._answers
+            raise
         except Exception as error:  # or no answer was kept from then on
             self.unkept += len(answers)
             _log.warning("%d answers were not kept: %s", len(answers), error)
@@ -292,9 +296,3 @@ class Service:
 def now_ms() -> int:
     """Return the time, ms UTC."""
     return time.time_ns() // 1_000_000
-
-
-def path_of(way: Way) -> str:
-    """Return what an answer calls the way it was found: personal, new_user, popular or similar."""
-    names = {Way.history: "personal", Way.popular: "popular", Way.video: "similar"}
-    return names.get(way, "new_user")

@@ -12,15 +12,15 @@ from towers.index import Exact, Searcher
 from towers.models import TwoTower, query_vectors, video_vectors
 from towers.types import RunError, TowersError
 
-Index = tuple[Float32[np.ndarray, "rows d"], Searcher]
-"""Vectors of all video rows, and what searches those that may be found."""
+Taken = tuple[Float32[np.ndarray, "rows d"], Searcher]
+"""Vectors of all video rows at a moment, and what searches those that may be found."""
 
 
 @dataclass
 class Miner:
     """Finds the videos that the towers rank first for a step's users: a `towers.features.Hardest`.
 
-    A user's vector is that of now, before the window's last target. The videos' are taken at a call with
+    A user's vector is that of now, before the window's last target, over videos' vectors that are taken at a call with
     `afresh`, and what searches them is made in a thread while training goes on; from the next such call on
     they are asked, at whatever moment the thread was done. An epoch's first call waits for its own, and nothing
     else is kept: a resumed run finds what an unbroken one finds.
@@ -38,8 +38,8 @@ class Miner:
     users: FeatureTable
     videos: FeatureTable
     eligible: Int64[np.ndarray, " c"]
-    _asked: Index | None = field(default=None, init=False, repr=False)
-    _coming: "Future[Index] | None" = field(default=None, init=False, repr=False)
+    _asked: Taken | None = field(default=None, init=False, repr=False)
+    _coming: "Future[Taken] | None" = field(default=None, init=False, repr=False)
     _worker: ThreadPoolExecutor = field(
         default_factory=lambda: ThreadPoolExecutor(1, "towers-miner"), init=False, repr=False
     )
@@ -64,14 +64,17 @@ class Miner:
         known = [self.positives.of(user).astype(np.int64) for user in users]
         return searcher.search(queries, each, exclude=known).ids
 
-    def _renewed(self, at_once: bool) -> Index:
+    def _renewed(self, at_once: bool) -> Taken:
         """Take the videos' vectors as the towers are now; return those of the last time, unless it must be at once."""
-        vectors, asked, coming = video_vectors(self.towers, self.videos), self._asked, self._coming
+        asked, self._asked = self._asked, None  # so that at most two are in memory at once
+        vectors = video_vectors(self.towers, self.videos)
         if at_once or asked is None:
             self._coming = None
             return self._made(vectors)
+        if self._coming is not None:
+            asked = self._coming.result()
         self._coming = self._worker.submit(self._made, vectors)
-        return asked if coming is None else coming.result()
+        return asked
 
-    def _made(self, vectors: Float32[np.ndarray, "rows d"]) -> Index:
+    def _made(self, vectors: Float32[np.ndarray, "rows d"]) -> Taken:
         return vectors, Exact().build(vectors[self.eligible], self.eligible, self.towers.geometry)

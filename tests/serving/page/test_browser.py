@@ -6,6 +6,7 @@ from typing import Any
 
 import httpx
 import pytest
+from selenium.common.exceptions import NoSuchElementException, StaleElementReferenceException
 from selenium.webdriver import ActionChains, Keys
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
@@ -221,16 +222,21 @@ def test_versions_are_changed_by_those_who_may(driver: Chrome, tmp_path: Path) -
     headers = {"Authorization": f"Bearer {key}"}
 
     def pressed(button: str, sure: bool) -> None:
-        wait(driver, lambda driver: driver.find_element(By.XPATH, button).is_enabled())
-        driver.find_element(By.XPATH, button).send_keys(Keys.ENTER)  # the page still grows, and a click may miss
+        def enter(driver: Chrome) -> bool:
+            found = driver.find_element(By.XPATH, button)
+            if enabled := found.is_enabled():
+                found.send_keys(Keys.ENTER)  # the page still grows, and a click may miss
+            return enabled
+
+        # The list is made anew every few seconds, and then the button is another.
+        WebDriverWait(driver, WAIT_S, 0.05, [NoSuchElementException, StaleElementReferenceException]).until(enter)
         alert = driver.switch_to.alert
         assert "to everybody from now on?" in alert.text
         alert.accept() if sure else alert.dismiss()
 
     def serves(version: str) -> bool:
-        return "serves now" in words(driver, "#versions-list article:has(.badge) h3") and version in words(
-            driver, "#versions-list article:has(.badge) h3"
-        )
+        head = words(driver, "#versions-list article:has(.badge) h3")
+        return "serves now" in head and version in head
 
     with running(make_app(config)) as url, httpx.Client(base_url=url, headers=headers, timeout=WAIT_S) as asks:
         driver.get(f"{url}/")

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from towers.serving.store.ending import end
+from towers.serving.store.ending import end_tasks
 
 
 @pytest.mark.parametrize("deaf", [0, 1, 2])
@@ -23,7 +23,7 @@ def test_a_task_that_forgets_that_it_was_cancelled_ends(deaf: int) -> None:
         beside: list[int] = []
         tasks = [asyncio.create_task(goes_on(told, deaf)), asyncio.create_task(goes_on(beside, 0))]
         await asyncio.sleep(0)
-        await asyncio.wait_for(end(tasks), 30)
+        await asyncio.wait_for(end_tasks(tasks), 30)
         return tasks[0].cancelled(), tasks[1].cancelled(), len(told), len(beside)
 
     assert asyncio.run(whole()) == (True, True, deaf + 1, 1)
@@ -36,8 +36,8 @@ def test_tasks_that_have_ended_are_no_trouble() -> None:
     async def whole() -> bool:
         task = asyncio.create_task(fails())
         await asyncio.wait([task])
-        await end([task])
-        await end([])
+        await end_tasks([task])
+        await end_tasks([])
         return isinstance(task.exception(), ValueError)
 
     assert asyncio.run(whole())

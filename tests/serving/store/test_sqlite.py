@@ -249,8 +249,14 @@ def test_no_cursor_leaves_the_thread_that_writes(tmp_path: Path) -> None:
         database = Database(tmp_path / "it.db", LAYOUT)
         database.open()
         try:
-            with pytest.raises(TypeError, match="a cursor must not leave the thread that writes"):
+            with pytest.raises(TypeError, match="a cursor must not leave the thread that writes") as refused:
                 await database.write(lambda writer: writer.execute("INSERT INTO histories VALUES (1, x'')"))
+            frames = [each.frame.f_locals for each in refused.traceback]
+            (cursor,) = {
+                id(one): one for own in frames for one in own.values() if isinstance(one, sqlite3.Cursor)
+            }.values()
+            with pytest.raises(sqlite3.ProgrammingError, match="closed cursor"):
+                cursor.fetchone()
             assert database.read("SELECT count(*) FROM histories") == [(0,)]
         finally:
             await database.close()

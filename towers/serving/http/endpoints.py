@@ -9,10 +9,10 @@ import numpy as np
 
 from towers.publishing import version_names
 from towers.serving.asking import Ask, Watched
-from towers.serving.candidates import Candidates
+from towers.serving.candidates import Candidates, path_of
 from towers.serving.http import messages as said
 from towers.serving.http.routes import Call, Reply
-from towers.serving.service import Service, now_ms, path_of
+from towers.serving.service import Service, now_ms
 from towers.serving.store import Event, Id
 from towers.serving.together import Shown
 from towers.types import DataError

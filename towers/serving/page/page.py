@@ -13,6 +13,7 @@ from towers.data import TIME_UNKNOWN
 from towers.data.vocabulary import FIRST_ROW
 from towers.models import likeness_queries
 from towers.serving.asking import Ask
+from towers.serving.candidates import path_of
 from towers.serving.facts import Facts
 from towers.serving.http.endpoints import listed, user_of, video_of
 from towers.serving.http.keys import Keys, Scope
@@ -24,7 +25,7 @@ from towers.serving.page.judged import told_versions
 from towers.serving.page.live import told_live
 from towers.serving.page.maps import Map, Pace, draw
 from towers.serving.page.why import most_alike
-from towers.serving.service import Service, now_ms, path_of
+from towers.serving.service import Service, now_ms
 from towers.serving.store import Id, StoreAwayError
 from towers.serving.version import Version
 

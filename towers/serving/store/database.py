@@ -199,6 +199,7 @@ class Database:
 
         Raises:
             StoreAwayError: The file cannot be written; nothing was.
+            TypeError: The work returned a cursor; nothing was written.
         """
         if not self._loop:
             raise StoreAwayError(f"{self.path} is not open; open it first")
@@ -272,6 +273,7 @@ class Database:
 def _done(result: Any) -> Any:  # noqa: ANN401  it is what work returned
     # Let go of in the caller's thread it would reset its statement while this thread fills that again: SQLITE_MISUSE.
     if isinstance(result, sqlite3.Cursor):
+        result.close()  # the error's own frames keep it
         raise TypeError("a cursor must not leave the thread that writes; return what it found")
     return result
 

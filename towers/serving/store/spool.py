@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from towers.serving.store.ending import end
+from towers.serving.store.ending import end_tasks
 from towers.serving.store.known import Known, merged
 from towers.serving.store.store import (
     Answer,
@@ -81,7 +81,7 @@ class SpooledStore(Store):
 
     async def close(self) -> None:
         """Stop delivering, and let go; what waits is delivered when it is opened again."""
-        await end([self._task])
+        await end_tasks([self._task])
         await self._store.close()
         await self._waiting.close()
 
