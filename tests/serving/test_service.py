@@ -446,3 +446,63 @@ def test_at_a_start_nobody_waits_longer_for_features_than_for_anything(root: Pat
             await service.candidates(Ask(None, 5), None, Shown(only={"tags": ["a"]}))
 
     within(root, tmp_path, work, deadline_ms=20.0)
+
+
+class Forgetful(MemoryStore):
+    """Forgets once that it was cancelled, as asyncio.wait_for may, and takes long to keep what comes first."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked, self.keeping = asyncio.Event(), asyncio.Event()
+        self.slow, self.forgot, self.closed = False, False, False
+        self.kept: list[str] = []
+
+    async def changes(self, after: int, most: int = 10_000) -> list[Change]:
+        if self.slow and not self.forgot:
+            self.asked.set()
+            try:
+                await asyncio.sleep(3600)
+            except asyncio.CancelledError:
+                self.forgot = True
+        return await super().changes(after, most)
+
+    async def answered(self, answers: Sequence[Answer]) -> None:
+        if not self.keeping.is_set():
+            self.keeping.set()
+            await asyncio.sleep(3600)
+        self.kept += [answer.request_id for answer in answers]
+
+    async def close(self) -> None:
+        self.closed = True
+        await super().close()
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_stop_ends_who_forgets_that_it_was_told_to_keeps_what_was_being_kept_and_closes_the_store(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails: bool
+) -> None:
+    async def main() -> Forgetful:
+        store = Forgetful()
+        service = Service(root, store, tmp_path / "state", Limits(remember=1.0))
+        await service.open()
+        store.slow = True
+        await ids(service)
+        await asyncio.gather(store.asked.wait(), store.keeping.wait())
+        if not fails:
+            await asyncio.wait_for(service.close(), 60)
+            return store
+        close = service.versions.close
+
+        async def closed() -> None:
+            await close()
+            raise OSError("the disk is gone")
+
+        monkeypatch.setattr(service.versions, "close", closed)
+        with pytest.raises(OSError, match="the disk is gone"):
+            await asyncio.wait_for(service.close(), 60)
+        return store
+
+    store = asyncio.run(main())
+    assert store.forgot
+    assert store.kept == ["request"]
+    assert store.closed
