@@ -104,8 +104,8 @@ def measure(name: str, seed: int, arguments: argparse.Namespace) -> dict[str, An
     table = TABLES[name]
     recipe = arguments.recipe or table.recipe
     work = work_folder(Path(arguments.work), name)
-    name_of = recipe.replace(" ", "-")
-    dataset, run, report = work / "dataset", work / f"run-{name_of}-{seed}", work / f"report-{name_of}-{seed}"
+    called = recipe.replace(" ", "-")
+    dataset, run, report = work / "dataset", work / f"run-{called}-{seed}", work / f"report-{called}-{seed}"
     if (run / "run.json").exists():
         raise SystemExit(f"{run} is a finished run, so nothing would be measured; remove it, or choose another --work")
     if not dataset.exists():
@@ -113,7 +113,7 @@ def measure(name: str, seed: int, arguments: argparse.Namespace) -> dict[str, An
         spend([TOWERS, "prepare", *table.options(Path(arguments.data), work), f"dataset={dataset}"])
     chosen = [] if recipe == DEFAULTS else [f"experiment={recipe}"]
     trained = spend([TOWERS, "train", *chosen, f"dataset={dataset}", f"run={run}", f"seed={seed}"])
-    lists = work / f"lists-{name_of}-{seed}.parquet"
+    lists = work / f"lists-{called}-{seed}.parquet"
     judged = spend([TOWERS, "evaluate", f"run={run}", f"report={report}", f"lists={lists}"])
     content: dict[str, Any] = json.loads((report / "report.json").read_text(encoding="utf-8"))
     if arguments.referee:

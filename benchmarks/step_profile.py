@@ -14,7 +14,7 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.record import CHECKOUT, usable_threads
-from benchmarks.training import SETTINGS, Some, is_low, loss_of
+from benchmarks.training import SETTINGS, Some, loss_of, takes_bfloat16
 from benchmarks.worlds import MADE, World
 from towers.losses import Softmax
 from towers.models import HISTORIES, ModelConfig, TwoTower
@@ -81,7 +81,7 @@ def main() -> None:
     )
     model = ModelConfig(history=HISTORIES[arguments.encoder](), dim=arguments.dim, window=window)
     towers = TwoTower(model, world.encoders, torch.ones(len(world.videos), dtype=torch.bool))
-    low = is_low(TrainConfig(dataset="", run="", model=model, loss=Softmax(), sampler=sampler))
+    low = takes_bfloat16(TrainConfig(dataset="", run="", model=model, loss=Softmax(), sampler=sampler))
     found = shares(towers, source, low)
     kind = "bfloat16" if low else "float32"
     title = f"{arguments.name}, {arguments.encoder}, d {arguments.dim}, window {window}, {kind}"

@@ -88,7 +88,7 @@ class Some(BatchSource):
         return min(self.limit, super().length(seed, number))
 
 
-def is_low(config: TrainConfig) -> bool:
+def takes_bfloat16(config: TrainConfig) -> bool:
     """Return whether training takes its products in bfloat16 here."""
     return type(precision_of(config)).__name__ == Products.bfloat16.name.title()
 
@@ -134,7 +134,7 @@ def measure(
     optim = OptimConfig(positions=positions, epochs=1)
     config = TrainConfig(dataset="", run="", model=model, loss=Softmax(), sampler=sampler, optim=optim, progress=False)
     config.accelerator = Accelerator.cpu if device == "cpu" else Accelerator.gpu
-    low = is_low(config)
+    low = takes_bfloat16(config)
     source = Some(
         *(world.positives, world.users, world.videos, np.arange(2, rows), config.sampler, window, positions),
         limit=steps,

@@ -20,10 +20,10 @@ Taken = tuple[Float32[np.ndarray, "rows d"], Searcher]
 class Miner:
     """Finds the videos that the towers rank first for a step's users: a `towers.features.Hardest`.
 
-    A user's vector is that of now, before the window's last target, over videos' vectors that are taken at a call with
-    `afresh`, and what searches them is made in a thread while training goes on; from the next such call on
-    they are asked, at whatever moment the thread was done. An epoch's first call waits for its own, and nothing
-    else is kept: a resumed run finds what an unbroken one finds.
+    A user is read by the encoder of now, before the window's last target; the videos' vectors, those of the user's
+    history too, are older. They are taken at a call with `afresh`, a thread builds what searches them while training
+    goes on, and the next such call begins to use both, whenever the thread was done. An epoch's first call waits for
+    its own, and nothing else is kept: a resumed run finds what an unbroken one finds.
 
     Attributes:
         towers: In training; used for inference only, and left in the mode they are in.

@@ -238,7 +238,7 @@ class Database:
         error: Exception | None = None
         try:
             writer.execute("BEGIN IMMEDIATE")
-            results = [_done(job.work(writer)) for job in jobs]
+            results = [_without_cursor(job.work(writer)) for job in jobs]
             writer.execute("COMMIT")
         except Exception as problem:
             error = self._away(problem) if isinstance(problem, sqlite3.Error) else problem
@@ -270,7 +270,7 @@ class Database:
         return StoreAwayError(f"{self.path}: {error}; {advice}")
 
 
-def _done(result: Any) -> Any:  # noqa: ANN401  it is what work returned
+def _without_cursor(result: Any) -> Any:  # noqa: ANN401  it is what work returned
     # Let go of in the caller's thread it would reset its statement while this thread fills that again: SQLITE_MISUSE.
     if isinstance(result, sqlite3.Cursor):
         result.close()  # the error's own frames keep it
