@@ -24,7 +24,7 @@ HEADLINES = {
     "gowalla-m1": ("recall@20", "ndcg@20", "precision@20", "f1@20", "hit@20", "coverage@100"),
     "ml-1m": ("hit@10", "ndcg@10", "recall@100", "precision@10", "f1@10", "mrr@100"),
 }
-COLD = ("cold users: recall@100", "cold videos: recall@100", "cold videos: auc")
+COLD = ("cold users: recall@100", "cold videos: recall@100", "cold videos: auc", "cold videos alone: recall@100")
 """Of users without a past, of videos that nobody had watched, and of the latter among themselves."""
 Rows = list[dict[str, str]]
 ALIKE = {"ml-1m": ("17cf73f043", "3fc16948db", "caa31c8768")}

@@ -13,7 +13,7 @@ import torch
 
 from tests.training.test_parts import NO_DROPOUT
 from towers.data import Dataset
-from towers.features import Mixed
+from towers.features import Hard, Mixed
 from towers.losses import Softmax
 from towers.models import ModelConfig, RecencyHistory, Run, open_run
 from towers.training import OptimConfig, TrainConfig, launch, train
@@ -121,6 +121,15 @@ def test_processes_learn_where_things_have_no_features(tiny_dataset: Dataset, tm
     two = TrainerConfig(devices=2)
     run = train(config(tiny_dataset, tmp_path / "two", model=bare, trainer=two))
     check_equal(run, train(config(tiny_dataset, tmp_path / "one", model=bare)))
+
+
+def test_processes_find_the_same_hard_candidates(tiny_dataset: Dataset, tmp_path: Path) -> None:
+    # Their vectors are renewed within an epoch, from a table that is dealt out by rows, too.
+    hard: dict[str, Any] = {"sampler": Hard(count=8, askers=4, each=3, every=3)}
+    one = train(config(tiny_dataset, tmp_path / "one", **hard))
+    for strategy in Strategy:
+        two = TrainerConfig(devices=2, strategy=strategy)
+        check_equal(train(config(tiny_dataset, tmp_path / strategy.name, **hard, trainer=two)), one)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")

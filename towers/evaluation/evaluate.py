@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from towers.data import Dataset, Split
-from towers.evaluation.cold import cold_auc
+from towers.evaluation.cold import among_new
 from towers.evaluation.config import EvaluateConfig, Judged
 from towers.evaluation.engaged import engagement_of
 from towers.evaluation.evaluation_set import EvaluationSet
@@ -78,7 +78,7 @@ def evaluate(config: EvaluateConfig) -> Report:
     past = Past.of(dataset, split)
     background = _background(dataset, users, past, split)
     measured = measure([ours], users, background.new_video, config.draws, config.seed)
-    measured.figures.update(cold_auc(run.towers, users, tables, background.new_video, config.draws, config.seed))
+    measured.figures.update(among_new(run.towers, users, tables, background.new_video, config.draws, config.seed))
     rivals = _rivals(config, past, users, background)
     report = replace(_report(config, dataset, users, measured, rivals, background), engagement=engaged)
     folder = Path(config.report) if config.report else run.folder / "report"

@@ -146,9 +146,13 @@ def _cold(report: Report) -> str:
         )
         told.append(f"{number:,} {who}, recall@100 over these: {figures}.")
     if "cold videos: auc" in report.metrics:
-        share = value_of(report.metrics, "cold videos: auc")
+        share, recalled, new = (
+            value_of(report.metrics, name)
+            for name in ("cold videos: auc", "cold videos alone: recall@100", "cold videos: in all")
+        )
         told.append(
-            f"Among new videos alone, the towers put those watched above {share:.0%} of the others (chance: 50%)."
+            f"Among the {new:,.0f} new videos alone, the towers put those watched above {share:.0%} of the others "
+            f"(chance: 50%), and {recalled:.0%} of them into the first hundred (chance: {min(1, 100 / new):.0%})."
         )
     return f"<p>{escape(' '.join(told))}</p>" if told else ""
 
