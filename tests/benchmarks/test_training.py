@@ -4,7 +4,7 @@ import pytest
 
 from benchmarks import training
 from benchmarks.training import measure, to_best
-from benchmarks.worlds import World
+from benchmarks.worlds import MADE, World
 from towers.features import Mixed
 
 
@@ -44,3 +44,7 @@ def test_a_training_that_failed_has_no_row(tmp_path: Path, capfd: pytest.Capture
     with pytest.raises(SystemExit, match=r"towers train .* ended with 2; nothing recorded"):
         to_best("kuairand", [f"dataset={tmp_path / 'none'}"])
     assert "none" in capfd.readouterr().err
+
+
+def test_every_made_world_has_its_settings() -> None:
+    assert set(MADE) <= set(training.SETTINGS)
