@@ -193,6 +193,39 @@ def test_a_version_is_closed_also_when_whoever_waits_is_told_to_stop(root: Path,
     asyncio.run(main())
 
 
+def test_a_version_is_closed_that_was_opened_for_who_was_told_to_stop_meanwhile(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = versions(root)
+    warming, told = asyncio.Event(), threading.Event()
+    warm, close, closed = Version.warm, Version.close, list[str]()
+
+    def close_and_say(self: Version) -> None:
+        close(self)
+        closed.append(self.name)
+
+    async def work(service: Service) -> None:
+        loop = asyncio.get_running_loop()
+
+        def warm_late(self: Version) -> None:
+            loop.call_soon_threadsafe(warming.set)
+            told.wait()
+            warm(self)
+
+        monkeypatch.setattr(Version, "warm", warm_late)
+        monkeypatch.setattr(Version, "close", close_and_say)
+        adopting = asyncio.create_task(service.versions.adopt(first))
+        await warming.wait()
+        adopting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await adopting
+        told.set()
+
+    within(root, tmp_path, work)
+    assert closed == [first, second]
+    assert not list((tmp_path / "state" / "indexes").iterdir())
+
+
 def test_no_answer_waits_or_fails_while_versions_change(root: Path, tmp_path: Path) -> None:
     names = versions(root)
     alone = {name: list(Retriever.open(root / "versions" / name).candidates(USERS[4], 60).ids) for name in names}

@@ -8,7 +8,7 @@ import secrets
 import shutil
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -250,7 +250,12 @@ class Versions:
                 undo.pop_all()
             return version
 
-        version = await self._in(self._opener, opened)
+        opening = self._opener.submit(opened)
+        try:
+            version = await asyncio.wrap_future(opening)
+        except asyncio.CancelledError:
+            opening.add_done_callback(_closed_unused)
+            raise
         version.preparing = self._opener.submit(version.prepare)
         return version
 
@@ -280,6 +285,12 @@ class Versions:
 
     async def _in(self, pool: ThreadPoolExecutor, work: Callable[[], Got]) -> Got:
         return await asyncio.get_running_loop().run_in_executor(pool, work)
+
+
+def _closed_unused(opening: Future[Version]) -> None:
+    """Close a version that was opened, at the last moment perhaps, for somebody who was told to stop."""
+    if not opening.cancelled() and opening.exception() is None:
+        opening.result().close()
 
 
 def _locked(state: Path) -> IO[bytes]:
