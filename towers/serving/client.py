@@ -16,6 +16,7 @@ import httpx
 from towers.types import TowersError
 
 Id = int | str
+_Got = httpx.Response | httpx.TransportError
 _BUSY = {429, 502, 503, 504}
 _PAUSE_S = 0.05
 
@@ -36,37 +37,39 @@ class AnswerError(TowersError):
 class _Budget:
     """How long requests may be tried again, in all: a service in trouble is not asked more for it.
 
-    Each success earns a tenth of a try, each try again costs one; at most ten are saved.
+    Each answer earns a tenth of a try, each try again costs one; at most ten are saved.
     """
 
     def __init__(self, most: int) -> None:
         self._most, self._saved = most, 10.0
 
-    def earn(self) -> None:
-        """Count a success."""
-        self._saved = min(10.0, self._saved + 0.1)
-
-    def pause(self, attempt: int, after: float) -> float | None:
-        """Return how long to wait before trying again, None to give up."""
+    def judge(self, attempt: int, got: _Got) -> float | None:
+        """Return how long to wait before trying again, None to be content with what came."""
+        if isinstance(got, httpx.Response) and got.status_code not in _BUSY:
+            self._saved = min(10.0, self._saved + 0.1)
+            return None
         if attempt >= self._most or self._saved < 1:
             return None
         self._saved -= 1
+        after = _after(got) if isinstance(got, httpx.Response) else 0.0
         return max(after, _PAUSE_S * 2**attempt * (0.5 + random.random() / 2))  # noqa: S311 - spreads load, hides nothing
 
 
-def _decoded(response: httpx.Response) -> Any:  # noqa: ANN401
+def _decoded(url: str, got: _Got) -> Any:  # noqa: ANN401
     """Return what was answered.
 
     Raises:
-        AnswerError: It was refused.
+        AnswerError: It was refused, or nothing came.
     """
-    if response.is_success:
-        return response.json() if response.content else None
+    if isinstance(got, httpx.TransportError):
+        raise AnswerError(0, f"{url} gave no answer: {type(got).__name__}: {got}") from got
+    if got.is_success:
+        return got.json() if got.content else None
     try:
-        fault = response.json()
-        raise AnswerError(response.status_code, fault["error"], fault["request_id"])
+        fault = got.json()
+        raise AnswerError(got.status_code, fault["error"], fault["request_id"])
     except (ValueError, KeyError, TypeError) as error:
-        raise AnswerError(response.status_code, response.text[:200] or response.reason_phrase) from error
+        raise AnswerError(got.status_code, got.text[:200] or got.reason_phrase) from error
 
 
 def _headers(key: str | None) -> dict[str, str]:
@@ -191,17 +194,14 @@ class Client(_Asking):
 
     def _ask(self, method: str, path: str, body: object = None) -> Any:  # noqa: ANN401
         for attempt in count():
+            got: _Got
             try:
-                response = self._http.request(method, path, json=body)
-                pause = self._budget.pause(attempt, _after(response)) if response.status_code in _BUSY else None
+                got = self._http.request(method, path, json=body)
             except httpx.TransportError as error:
-                pause = self._budget.pause(attempt, 0.0)
-                if pause is None:
-                    raise _unanswered(self.url, error) from error
-            else:
-                if pause is None:
-                    self._budget.earn()
-                    return _decoded(response)
+                got = error
+            pause = self._budget.judge(attempt, got)
+            if pause is None:
+                return _decoded(self.url, got)
             time.sleep(pause)
         return None
 
@@ -227,17 +227,14 @@ class AsyncClient(_Asking):
 
     async def _ask(self, method: str, path: str, body: object = None) -> Any:  # noqa: ANN401
         for attempt in count():
+            got: _Got
             try:
-                response = await self._http.request(method, path, json=body)
-                pause = self._budget.pause(attempt, _after(response)) if response.status_code in _BUSY else None
+                got = await self._http.request(method, path, json=body)
             except httpx.TransportError as error:
-                pause = self._budget.pause(attempt, 0.0)
-                if pause is None:
-                    raise _unanswered(self.url, error) from error
-            else:
-                if pause is None:
-                    self._budget.earn()
-                    return _decoded(response)
+                got = error
+            pause = self._budget.judge(attempt, got)
+            if pause is None:
+                return _decoded(self.url, got)
             await asyncio.sleep(pause)
         return None
 
@@ -246,7 +243,3 @@ def _after(response: httpx.Response) -> float:
     """Return how long the service asks to wait."""
     text = response.headers.get("retry-after", "0")
     return float(text) if text.isdigit() else 0.0
-
-
-def _unanswered(url: str, error: httpx.TransportError) -> AnswerError:
-    return AnswerError(0, f"{url} gave no answer: {type(error).__name__}: {error}")

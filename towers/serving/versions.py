@@ -1,7 +1,6 @@
 """Which version of a bundle is served: adopted between two requests, or refused with a reason."""
 
 import asyncio
-import fcntl
 import logging
 import os
 import secrets
@@ -17,11 +16,12 @@ from typing import IO, TypeVar
 
 from towers.publishing import Bundle, current_name, point_to, version_names
 from towers.serving.arrivals import arrived_vectors
+from towers.serving.folder import INDEXES, locked
 from towers.serving.store import Change, ChangeKind, Id, Store, StoreAwayError
 from towers.serving.version import Version
-from towers.types import BundleError, ConfigError, TowersError, UnwritableError
+from towers.types import BundleError, TowersError, UnwritableError
 
-INDEXES, COMPARED = "indexes", "compared.json"
+COMPARED = "compared.json"
 _log = logging.getLogger(__name__)
 _PUT_AT_ONCE = 4096
 _PAUSE_S, _AFTER_ERROR_S, _REOPEN_S = 0.02, 1.0, 5.0
@@ -80,7 +80,7 @@ class Versions:
             BundleError: It cannot be opened.
             ConfigError: Its index cannot live, or another process uses the state's folder.
         """
-        self._lock = _locked(self._state)
+        self._lock = locked(self._state)
         try:
             self.current = await self._opened(current_name(self._root))
             try:
@@ -291,19 +291,3 @@ def _closed_unused(opening: Future[Version]) -> None:
     """Close a version that was opened, at the last moment perhaps, for somebody who was told to stop."""
     if not opening.cancelled() and opening.exception() is None:
         opening.result().close()
-
-
-def _locked(state: Path) -> IO[bytes]:
-    """Return the lock of a state's folder, emptied of what a killed process left there."""
-    state.mkdir(parents=True, exist_ok=True)
-    lock = (state / "lock").open("ab")
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        lock.close()
-        raise ConfigError(
-            f"{state} is used by another process that serves; give each a folder of its own, state=FOLDER, and a port"
-        ) from error
-    shutil.rmtree(state / INDEXES, ignore_errors=True)
-    (state / INDEXES).mkdir()
-    return lock

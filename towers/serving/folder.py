@@ -1,0 +1,30 @@
+"""The folder where a service keeps its indexes: one process at a time."""
+
+import fcntl
+import shutil
+from pathlib import Path
+from typing import IO
+
+from towers.types import ConfigError
+
+INDEXES = "indexes"
+
+
+def locked(state: Path) -> IO[bytes]:
+    """Return the lock of a state's folder, emptied of what a killed process left there; it is held until closed.
+
+    Raises:
+        ConfigError: Another process holds it.
+    """
+    state.mkdir(parents=True, exist_ok=True)
+    lock = (state / "lock").open("ab")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        lock.close()
+        raise ConfigError(
+            f"{state} is used by another process that serves; give each a folder of its own, state=FOLDER, and a port"
+        ) from error
+    shutil.rmtree(state / INDEXES, ignore_errors=True)
+    (state / INDEXES).mkdir()
+    return lock
