@@ -185,7 +185,7 @@ PLAIN = {
     "training": (
         ("protocol", "encoder", "dim", "device"),
         (
-            *("positions_per_s", "overhead", "gflops", "share_of_ceiling", "share_of_bandwidth"),
+            *("positions_per_s", "overhead", "gflops", "share_of_ceiling", "share_of_sgemm", "share_of_bandwidth"),
             *("peak_mb", "threads", "precision"),
         ),
     ),

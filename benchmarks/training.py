@@ -150,14 +150,15 @@ def measure(
     peak = peak_mb() if device == "cpu" else torch.cuda.max_memory_allocated() / 1e6
     towers.to(device)
     bare(module, replace(source, limit=3), low)
-    ours, loops, ceilings, copies = [], [], [], []
+    ours, loops, ceilings, full, copies = [], [], [], [], []
     for _ in range(TURNS):
         ours.append(packaged(config, towers, source))
         towers.to(device)
         loops.append(bare(module, source, low))
         ceilings.append(product_rate(torch.bfloat16 if low else torch.float32, LARGE[device][0], device))
+        full.append(product_rate(torch.float32, LARGE[device][0], device))
         copies.append(copy_rate(LARGE[device][1], device))
-    rate, ceiling, bandwidth = (statistics.median(values) for values in (ours, ceilings, copies))
+    rate, ceiling, sgemm, bandwidth = (statistics.median(values) for values in (ours, ceilings, full, copies))
     row: dict[str, object] = {
         "protocol": name,
         "encoder": kind,
@@ -171,6 +172,8 @@ def measure(
         "gb_per_s": f"{rate * traffic / 1e9:.2f}",
         "ceiling_gb_per_s": f"{bandwidth:.1f}",
         "share_of_bandwidth": f"{rate * traffic / 1e9 / bandwidth:.3f}",
+        "sgemm_gflops": f"{sgemm:.0f}",
+        "share_of_sgemm": f"{rate * each / 1e9 / sgemm:.3f}",
     }
     return row, peak
 
