@@ -1,4 +1,7 @@
 import resource
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -44,3 +47,24 @@ def test_training_is_a_process_of_its_own(tmp_path: Path, capfd: pytest.CaptureF
 def test_no_epochs_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["demo", "epochs=0"]) == 2
     assert capsys.readouterr().err == "error: epochs is 0; expected at least 1\n"
+
+
+WAITING = """
+import subprocess, sys
+from towers.cli.demo import ending_together
+with ending_together():
+    subprocess.run([sys.executable, "-c", "import os; print(os.getpid(), flush=True); os.read(0, 1)"])
+"""
+
+
+def test_who_is_told_to_end_leaves_nobody_at_work() -> None:
+    waiting = subprocess.Popen([sys.executable, "-c", WAITING], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert waiting.stdin is not None
+    assert waiting.stdout is not None
+    assert int(waiting.stdout.readline()) != waiting.pid
+    waiting.terminate()
+    # Nothing more comes once nobody holds the other end, and the one within would wait for ever.
+    assert waiting.stdout.read() == b""
+    assert waiting.wait() == 128 + signal.SIGTERM
+    waiting.stdin.close()
+    waiting.stdout.close()

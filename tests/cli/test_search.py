@@ -139,3 +139,9 @@ def test_towers_are_searched_for_and_finished_trials_are_not_trained_again(tmp_p
     assert [row["job"] for row in rows] == ["0", "1"]
     assert {float(row["valid recall@100"]) > 0 for row in rows} == {True}
     assert (tmp_path / "sweep" / "1" / "run.json").is_file()
+
+
+def test_a_space_to_search_wants_a_sweep(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert main(["train", "dataset=there", f"run={tmp_path / 'run'}", "sweep=recipe"]) == 2
+    expected = "error: sweep=recipe names a space to search, and this is one run; add -m, or leave it out\n"
+    assert capsys.readouterr().err == expected

@@ -49,7 +49,7 @@ def test_lines_with_another_number_of_cells_are_rejected_as_they_stand(
     counts = dataset.manifest["events"]
     assert counts["rejected"] == {"too few cells": 2, "too many cells": 1}
     assert (counts["rows"], counts["kept"]) == (6, 3)
-    told = f"data.events: 3 lines are no rows, the first, line 3 of {log}: too few cells; they are in rejected.parquet"
+    told = f"data.events: 3 lines are no rows, the first, line 3 of {log}: too few cells; they go to rejected.parquet"
     assert told in caplog.text
 
 

@@ -202,9 +202,17 @@ train(config(Dataset.open({dataset!r}), Path({run!r})))
 """
 
 
-@pytest.mark.parametrize("when", [("fit", 1), ("fit", 2), ("fit", 3), ("refit", 1)])
-def test_a_killed_run_goes_on_and_ends_where_an_unbroken_one_ends(
-    when: tuple[str, int], tiny_dataset: Dataset, tmp_path: Path
+@pytest.mark.parametrize(
+    ("when", "told"),
+    [
+        (("fit", 1), []),
+        (("fit", 2), ["fit goes on after epoch 1"]),
+        (("fit", 3), ["fit goes on after epoch 2"]),
+        (("refit", 1), ["fit had ended after epoch 3"]),
+    ],
+)
+def test_a_killed_run_goes_on_says_where_and_ends_where_an_unbroken_one_ends(
+    when: tuple[str, int], told: list[str], tiny_dataset: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     whole = train(config(tiny_dataset, tmp_path / "whole"))
     script = KILLED.format(
@@ -213,7 +221,9 @@ def test_a_killed_run_goes_on_and_ends_where_an_unbroken_one_ends(
     killed = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env=os.environ, check=False)
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     assert not (tmp_path / "killed" / "run.json").exists()
-    resumed = train(config(tiny_dataset, tmp_path / "killed"))
+    capsys.readouterr()
+    resumed = train(config(tiny_dataset, tmp_path / "killed", progress=True))
+    assert [line for line in capsys.readouterr().err.splitlines() if "after epoch" in line] == told
     assert same(resumed.towers, whole.towers)
     assert journal(resumed.folder) == journal(whole.folder)
 

@@ -64,8 +64,14 @@ def run_hydra(verb: Verb, schema: Schema, words: list[str], job: Callable[[DictC
         schema: What it can be told.
         words: What the user typed after it.
         job: Called with the composed configuration.
+
+    Raises:
+        ConfigError: A space to search is named where one run is asked for.
     """
     options = prepared(verb, schema, words)
+    searched = [option for option in options if option.startswith("sweep=")]
+    if searched and not set(SWEEPS) & set(options):
+        raise ConfigError(f"{searched[0]} names a space to search, and this is one run; add -m, or leave it out")
     application = hydra.main(version_base="1.3", config_path="pkg://towers.conf", config_name=verb.name)(job)
     with (
         stored(verb, schema),

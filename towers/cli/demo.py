@@ -3,9 +3,12 @@
 import logging
 import os
 import resource
+import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -86,9 +89,24 @@ def apart(verb: str, options: list[str]) -> None:
     sys.stdout.flush()  # what was printed so far stands before what that process prints
     paths = os.pathsep.join(filter(None, sys.path))
     command = [sys.executable, "-c", "import sys; from towers.cli import main; sys.exit(main())", verb, *options]
-    status = subprocess.run(command, env=os.environ | {"PYTHONPATH": paths}, check=False).returncode  # noqa: S603
+    with ending_together():
+        status = subprocess.run(command, env=os.environ | {"PYTHONPATH": paths}, check=False).returncode  # noqa: S603
     if status:
         raise RunError(f"towers {verb} ended with status {status}; what it said stands above")
+
+
+@contextmanager
+def ending_together() -> Iterator[None]:
+    """Have SIGTERM end this process as an interrupt does, so that what it waits for does not go on without it."""
+
+    def end(number: int, _frame: object) -> None:
+        raise SystemExit(128 + number)
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _steps(config: DemoConfig) -> list[tuple[str, list[str]]]:

@@ -44,4 +44,4 @@ def warn_of_malformed(engine: Engine, name: str, option: str) -> None:
     """Say that some lines of a table could not be read, and where the first of them stands."""
     for file, line, reason, count in engine.select("first_malformed", source=source_of(name)):
         lines = "1 line is no row" if count == 1 else f"{count:,} lines are no rows, the first"
-        _log.warning("%s: %s, line %d of %s: %s; they are in rejected.parquet", option, lines, line, file, reason)
+        _log.warning("%s: %s, line %d of %s: %s; they go to rejected.parquet", option, lines, line, file, reason)

@@ -62,6 +62,8 @@ class Stage:
         begun = self.ranks.same(last.is_file(), f"the existence of {last}")
         if begun:
             journal.rows = read_checkpoint(last)["callbacks"][journal.state_key]["rows"]
+            how = "had ended" if self.finished(journal.rows) else "goes on"
+            journal.console.print(f"{self.name} {how} after epoch {len(journal.rows)}", highlight=False)
         if not self.finished(journal.rows):
             self._fit(towers, source, journal, last if begun else None)
         self._take_up(towers, self.folder / ("best.ckpt" if self.validate else "last.ckpt"))
