@@ -58,11 +58,11 @@ TURNS, STEPS = 3, 20
 LARGE = {"cpu": (2048, 256), "cuda": (8192, 4096)}
 """Side of a product, and megabytes of a copy, that show what a device can do."""
 SETTINGS = {
-    "kuairand": (50, 1024, Mixed()),
+    "kuairand": (50, 1024, Mixed(count=512)),
     "kuairand-fast": (50, 4096, Uniform(count=512)),
     "ml-1m": (200, 8192, Catalogue()),
     "ml-1m-fast": (200, 8192, Uniform(count=512)),
-    "large": (50, 4096, Mixed()),
+    "large": (50, 4096, Mixed(count=512)),
     "videos-20k": (50, 4096, Uniform(count=512)),
     "videos-200k": (50, 4096, Uniform(count=512)),
     "videos-2m": (50, 4096, Uniform(count=512)),

