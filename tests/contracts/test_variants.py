@@ -3,7 +3,7 @@
 import pytest
 
 from towers.cli.schema import field_texts
-from towers.features import SAMPLERS
+from towers.features import SAMPLERS, Uniform
 from towers.losses import LOSSES, Softmax
 from towers.models import HISTORIES, ModelConfig
 from towers.training import OptimConfig, TrainConfig
@@ -17,6 +17,7 @@ OPTIONS: dict[type, list[str]] = {
     OptimConfig: ["find", "tables", "average"],
     Softmax: ["label_smoothing"],
     TrainConfig: ["passed_weight"],
+    Uniform: ["count"],
 }
 
 

@@ -75,11 +75,11 @@ def test_hard_without_towers_is_refused() -> None:
 @pytest.mark.parametrize(
     ("variant", "options", "message"),
     [
-        (Uniform, {"count": 0}, r"sampler\.count is 0; expected at least 1"),
+        (Uniform, {"count": -1}, r"sampler\.count is -1; expected at least 1, or 0 for a tenth of the catalogue"),
         (Popularity, {"count": 0}, r"sampler\.count is 0; expected at least 1"),
         (Popularity, {"power": 1.5}, r"sampler\.power is 1\.5; expected from 0 to 1"),
         (Queued, {"batches": 0}, r"sampler\.batches is 0; expected at least 1"),
-        (Queued, {"count": 0}, r"sampler\.count is 0; expected at least 1"),
+        (Queued, {"count": -1}, r"sampler\.count is -1; expected at least 1"),
         (Hard, {"each": 0}, r"sampler\.each is 0; expected at least 1"),
         (Hard, {"every": -1}, r"sampler\.every is -1; expected at least 1"),
     ],

@@ -17,22 +17,26 @@ OPEN = TrainConfig(dataset="d", run="r", model=ModelConfig(history=AutoHistory()
 
 
 @pytest.mark.parametrize(
-    ("facts", "window", "kind", "dim", "epochs"),
+    ("facts", "window", "kind", "dim", "epochs", "count"),
     [
-        (Facts(events=425_000, videos=7_583, long=41, timed=True, days=6.0), 50, RecencyHistory, 128, 5),
-        (Facts(events=987_529, videos=3_416, long=390, timed=False), 200, GatedHistory, 128, 15),
-        (Facts(events=9_000, videos=800, long=3, timed=True), 20, RecencyHistory, 64, 20),
-        (Facts(events=50_000_000, videos=2_000_000, long=30, timed=True), 30, RecencyHistory, 64, 5),
+        (Facts(events=425_000, videos=7_583, long=41, timed=True, days=6.0), 50, RecencyHistory, 128, 5, 758),
+        (Facts(events=987_529, videos=3_416, long=390, timed=False), 200, GatedHistory, 128, 15, 512),
+        (Facts(events=9_000, videos=800, long=3, timed=True), 20, RecencyHistory, 64, 20, 512),
+        (Facts(events=50_000_000, videos=2_000_000, long=30, timed=True), 30, RecencyHistory, 64, 5, 4096),
     ],
     ids=["a short-video log", "long histories", "a small log", "a large catalogue"],
 )
-def test_facts_settle_what_is_open(facts: Facts, window: int, kind: type, dim: int, epochs: int) -> None:
+def test_facts_settle_what_is_open(facts: Facts, window: int, kind: type, dim: int, epochs: int, count: int) -> None:
     config, lines = settle(OPEN, facts)
     assert (config.model.window, config.model.dim, config.optim.epochs) == (window, dim, epochs)
     assert type(config.model.history) is kind
     assert config.model.popularity is (PopularityTerm.recent if facts.timed else PopularityTerm.none)
     assert config.half_life_days == facts.days / 2
-    names = ["model.window", "model/history", "model.dim", "model.popularity", "half_life_days", "optim.epochs"]
+    assert config.sampler == Mixed(count=count)
+    names = [
+        *("model.window", "model/history", "model.dim", "model.popularity", "half_life_days", "optim.epochs"),
+        "sampler.count",
+    ]
     assert [line.partition("=")[0] for line in lines] == names
 
 
@@ -53,6 +57,7 @@ def test_what_was_asked_for_stays() -> None:
     asked = replace(
         OPEN,
         model=ModelConfig(history=MeanHistory(), dim=5, window=7, popularity=PopularityTerm.none),
+        sampler=Mixed(count=9),
         optim=OptimConfig(epochs=3),
         half_life_days=0.0,
     )

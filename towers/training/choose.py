@@ -8,7 +8,7 @@ from jaxtyping import Int64
 from towers.data import TIME_UNKNOWN, Dataset, Split
 from towers.features import Sampler, Uniform, tells_days
 from towers.models import HISTORIES, AutoHistory, GatedHistory, MeanHistory, ModelConfig, PopularityTerm
-from towers.training.config import TrainConfig
+from towers.training.config import OptimConfig, TrainConfig
 from towers.types import DAY_MS, ConfigError
 
 SHORTEST, LONGEST = 20, 200
@@ -106,10 +106,8 @@ def settle(config: TrainConfig, facts: Facts) -> tuple[TrainConfig, list[str]]:
         half_life, line = _half_life(facts)
         lines.append(line)
     if not optim.epochs:
-        slow = 3 if isinstance(model.history, GatedHistory) else 1
-        epochs = slow * min(20, max(5, round(ENOUGH / max(1, facts.events))))
-        optim = replace(optim, epochs=epochs)
-        lines.append(f"optim.epochs={epochs}, fewer if valid stands still: there are {facts.events:,} positive events")
+        optim, line = _with_epochs(optim, model, facts)
+        lines.append(line)
     sampler, line = _with_count(config.sampler, facts)
     lines += [line] if line else []
     return replace(config, model=model, sampler=sampler, optim=optim, half_life_days=half_life), lines
@@ -142,6 +140,14 @@ def _with_popularity(model: ModelConfig, config: TrainConfig, facts: Facts) -> t
         term = PopularityTerm.recent if facts.timed else untimed
         reason = f"events have {'their' if facts.timed else 'no'} times"
     return replace(model, popularity=term), f"model.popularity={term.name}: {reason}"
+
+
+def _with_epochs(optim: OptimConfig, model: ModelConfig, facts: Facts) -> tuple[OptimConfig, str]:
+    """Return how long to train, and why."""
+    slow = 3 if isinstance(model.history, GatedHistory) else 1
+    epochs = slow * min(20, max(5, round(ENOUGH / max(1, facts.events))))
+    reason = f"fewer if valid stands still: there are {facts.events:,} positive events"
+    return replace(optim, epochs=epochs), f"optim.epochs={epochs}, {reason}"
 
 
 def _with_count(sampler: Sampler, facts: Facts) -> tuple[Sampler, str]:
