@@ -88,6 +88,20 @@ class Some(BatchSource):
         return min(self.limit, super().length(seed, number))
 
 
+@dataclass(frozen=True)
+class Asked:
+    """What may be asked for beside an encoder and a width."""
+
+    steps: int = STEPS
+    precision: Products = Products.auto
+    device: str = "cpu"
+
+    def options(self) -> list[str]:
+        """Return the options that say it, without those left out."""
+        given = {name: value for name, value in vars(self).items() if value != getattr(Asked(), name)}
+        return [word for name, value in given.items() for word in (f"--{name}", str(getattr(value, "name", value)))]
+
+
 def takes_bfloat16(config: TrainConfig) -> bool:
     """Return whether training takes its products in bfloat16 here."""
     return type(precision_of(config)).__name__ == Products.bfloat16.name.title()
@@ -124,20 +138,19 @@ def packaged(config: TrainConfig, towers: TwoTower, source: Some) -> float:
     return float(row["positions_per_s"])
 
 
-def measure(
-    name: str, world: World, kind: str, dim: int, steps: int, device: str = "cpu"
-) -> tuple[dict[str, object], float]:
+def measure(name: str, world: World, kind: str, dim: int, asked: Asked) -> tuple[dict[str, object], float]:
     """Return the row of an encoder at a width, and the package's peak memory in MB."""
     window, positions, sampler = SETTINGS[name]
     rows = len(world.videos)
     model = ModelConfig(history=HISTORIES[kind](), dim=dim, window=window)
     optim = OptimConfig(positions=positions, epochs=1)
     config = TrainConfig(dataset="", run="", model=model, loss=Softmax(), sampler=sampler, optim=optim, progress=False)
+    device, config.precision = asked.device, asked.precision
     config.accelerator = Accelerator.cpu if device == "cpu" else Accelerator.gpu
     low = takes_bfloat16(config)
     source = Some(
         *(world.positives, world.users, world.videos, np.arange(2, rows), config.sampler, window, positions),
-        limit=steps,
+        limit=asked.steps,
     )
     towers = TwoTower(model, world.encoders, torch.ones(rows, dtype=torch.bool)).to(device)
     module = TowersModule(towers, config.loss, optim, 0, lambda *_: False)
@@ -178,16 +191,15 @@ def measure(
     return row, peak
 
 
-def measured(name: str, world: World, kind: str, dim: int, steps: int, device: str) -> None:
+def measured(name: str, world: World, kind: str, dim: int, asked: Asked) -> None:
     """Measure an encoder at a width and record the row."""
-    began = time.perf_counter()
+    began, device = time.perf_counter(), asked.device
     if device != "cpu":
         torch.cuda.reset_peak_memory_stats()
-    row, peak = measure(name, world, kind, dim, steps, device)
+    row, peak = measure(name, world, kind, dim, asked)
     spent = time.perf_counter() - began
     command = f"python -m benchmarks.training {name} --encoders {kind} --dims {dim}"
-    command += "" if device == "cpu" else f" --device {device}"
-    command += "" if steps == STEPS else f" --steps {steps}"
+    command = " ".join([command, *asked.options()])
     card = device if device == "cpu" else torch.cuda.get_device_name()
     record("training", [row], Circumstances(command=command, seed=0, seconds=spent, peak_mb=peak, device=card))
     print(", ".join(f"{key} {value}" for key, value in row.items()), flush=True)
@@ -252,6 +264,7 @@ def main() -> None:
     parser.add_argument("--encoders", nargs="+", default=[name for name in HISTORIES if name != "auto"])
     parser.add_argument("--dims", nargs="+", type=int, help="widths; 64 and 128 where left out, 64 with --to-best")
     parser.add_argument("--steps", type=int, default=STEPS, help="batches of a turn")
+    parser.add_argument("--precision", choices=[each.name for each in Products], default="auto", help="of products")
     parser.add_argument("--device", choices=list(LARGE), default="cpu")
     parser.add_argument("--to-best", action="store_true", help="train until valid's best epoch instead")
     arguments = parser.parse_args()
@@ -265,8 +278,9 @@ def main() -> None:
         for dim, kind in pairs:
             record_to_best(arguments.name, arguments.dataset, kind, dim, arguments.device)
         return
+    asked = Asked(arguments.steps, Products[arguments.precision], arguments.device)
     if len(pairs) > 1 and arguments.device == "cpu":
-        common = [arguments.name, "--steps", str(arguments.steps)]
+        common = [arguments.name, *asked.options()]
         common += ["--dataset", arguments.dataset] if arguments.dataset else []
         for dim, kind in pairs:
             spend([sys.executable, "-m", "benchmarks.training", *common, "--encoders", kind, "--dims", str(dim)])
@@ -274,7 +288,7 @@ def main() -> None:
     torch.set_num_threads(usable_threads())
     world = World.named(arguments.name, arguments.dataset)
     for dim, kind in pairs:
-        measured(arguments.name, world, kind, dim, arguments.steps, arguments.device)
+        measured(arguments.name, world, kind, dim, asked)
 
 
 if __name__ == "__main__":

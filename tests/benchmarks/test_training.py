@@ -3,21 +3,29 @@ from pathlib import Path
 import pytest
 
 from benchmarks import training
-from benchmarks.training import measure, to_best
+from benchmarks.training import Asked, measure, to_best
 from benchmarks.worlds import MADE, World
 from towers.features import Mixed
+from towers.training.config import Products
 
 
 @pytest.mark.parametrize("kind", ["mean", "gated"])
 def test_a_row_is_of_one_encoder_at_one_width(kind: str, tiny_dataset: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(training.SETTINGS, "kuairand", (5, 32, Mixed()))
-    row, peak = measure("kuairand", World.of(str(tiny_dataset)), kind, 8, 2)
+    row, peak = measure("kuairand", World.of(str(tiny_dataset)), kind, 8, Asked(2, Products.bfloat16))
     assert peak > 50
     assert (row["protocol"], row["encoder"], row["dim"]) == ("kuairand", kind, 8)
+    assert row["precision"] == "bfloat16"
     assert int(str(row["positions_per_s"])) > 0
     assert float(str(row["share_of_ceiling"])) < 1
     assert float(str(row["gflops"])) < float(str(row["ceiling_gflops"]))
     assert float(str(row["ceiling_gb_per_s"])) > float(str(row["gb_per_s"])) >= 0
+
+
+def test_a_row_names_the_options_that_were_given() -> None:
+    assert Asked().options() == []
+    given = Asked(7, Products.float32, "cuda").options()
+    assert given == ["--steps", "7", "--precision", "float32", "--device", "cuda"]
 
 
 def test_the_large_log_has_the_events_it_says_and_a_heavy_head() -> None:

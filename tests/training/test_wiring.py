@@ -91,11 +91,31 @@ def known(rows: int) -> torch.Tensor:
 def test_products_are_in_what_was_asked_for(
     has_it: bool, tiny_dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(precision, "_cpu_has_bfloat16", lambda: has_it)
+    monkeypatch.setattr(precision, "_cpu_gains_by_bfloat16", lambda: has_it)
     asked = one_stage(tiny_dataset, tmp_path / "run")
     found = {p: type(precision.precision_of(replace(asked, precision=p))).__name__ for p in Products}
     auto = "Bfloat16" if has_it else "Precision"
     assert found == {Products.auto: auto, Products.float32: "Precision", Products.bfloat16: "Bfloat16"}
+
+
+AMX = {"cpu_name": "Intel Xeon", "avx512_bf16": True, "amx_bf16": True}
+
+
+@pytest.mark.parametrize(
+    ("able", "gains"),
+    [
+        (AMX, True),
+        (AMX | {"amx_bf16": False}, False),
+        ({"cpu_name": "AMD EPYC", "avx512_bf16": True, "amx_bf16": False}, True),
+        ({"cpu_name": "AMD EPYC", "avx512_bf16": False}, False),
+        ({"architecture": "aarch64"}, False),
+    ],
+)
+def test_bfloat16_is_for_processors_that_gain_by_it(
+    able: dict[str, bool | str], gains: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: able)
+    assert precision._cpu_gains_by_bfloat16() is gains
 
 
 def test_popularity_is_told_to_batches_and_ages_as_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

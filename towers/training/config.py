@@ -25,7 +25,7 @@ class Products(Enum):
     """In what the products of training are taken; weights and sums stay in float32."""
 
     auto = "auto"
-    """bfloat16 where the machine has instructions for it, else float32."""
+    """bfloat16 where the machine is faster by it, else float32."""
     float32 = "float32"
     """32 bits throughout."""
     bfloat16 = "bfloat16"
