@@ -5,7 +5,8 @@
 
 First batches of 64 users among 100,000 videos of 64 dimensions on all cores, in turns with one large product of bytes
 and one large copy: `limit_us` is the longer of the time that the product of a search takes at the first rate and its
-bytes at the second, `share` that over the time of the search. With a bundle also what an evaluation ranks: all its
+bytes at the second, `share` that over the time of the search; `share_of_sgemm` is the time of the product alone at the
+rate of a large one in float32, as a BLAS has it, over the same. With a bundle also what an evaluation ranks: all its
 users, those of its videos, a hundred each, what they have watched left out, 1,024 users at a time. Rows go to
 benchmarks/results/exact.csv.
 """
@@ -17,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from benchmarks.ceilings import copy_rate
+from benchmarks.ceilings import copy_rate, product_rate
 from benchmarks.record import Circumstances, record, usable_threads
 from benchmarks.vectors import LIKE, drawn
 from towers.index import Exact
@@ -25,6 +26,7 @@ from towers.serving import Retriever
 from towers.types import Geometry, peak_mb
 
 K, BATCH, AT_ONCE = 100, 64, 1024
+LIMITS = ("gigaops_int8", "gb_per_s", "limit_us", "share", "sgemm_gflops", "share_of_sgemm")
 
 
 def byte_rate(size: int = 2048) -> float:
@@ -43,16 +45,18 @@ def batches(videos: int, dim: int, rounds: int) -> list[dict[str, object]]:
     searcher = Exact().build(np.concatenate(list(blocks)), np.arange(videos), Geometry.cosine)
     rows = []
     for turn in range(rounds):
-        operations, copied, spent = byte_rate(), copy_rate(), []
+        operations, sgemm, copied, spent = byte_rate(), product_rate(torch.float32), copy_rate(), []
         for start in range(0, len(users), BATCH):
             began = time.perf_counter()
             searcher.search(users[start : start + BATCH], K)
             spent.append((time.perf_counter() - began) * 1e6)
         middle = float(np.median(spent))
-        limit = max(2 * BATCH * videos * dim / operations, videos * dim / copied) / 1e3
+        work = 2 * BATCH * videos * dim
+        limit = max(work / operations, videos * dim / copied) / 1e3
         rows.append(row_of("batch of users", (BATCH, videos, dim), turn, spent))
         rows[-1] |= {"gigaops_int8": f"{operations:.0f}", "gb_per_s": f"{copied:.1f}"}
         rows[-1] |= {"limit_us": f"{limit:.0f}", "share": f"{limit / middle:.3f}"}
+        rows[-1] |= {"sgemm_gflops": f"{sgemm:.0f}", "share_of_sgemm": f"{work / sgemm / 1e3 / middle:.3f}"}
     return rows
 
 
@@ -61,7 +65,7 @@ def row_of(what: str, sizes: tuple[int, int, int], turn: int, spent: list[float]
     row: dict[str, object] = {"what": what, **dict(zip(("users", "videos", "dim"), sizes, strict=True)), "round": turn}
     row |= {"p50_us": f"{np.median(spent):.0f}", "p99_us": f"{np.percentile(spent, 99):.0f}"}
     row["users_per_s"] = f"{sizes[0] * len(spent) / sum(spent) * 1e6:.0f}"
-    return row | dict.fromkeys(("gigaops_int8", "gb_per_s", "limit_us", "share"), "")
+    return row | dict.fromkeys(LIMITS, "")
 
 
 def evaluation(bundle: Path, rounds: int) -> list[dict[str, object]]:

@@ -201,7 +201,10 @@ PLAIN = {
     "neighbourhoods": (("like", "videos", "what"), ("served", "real", "made")),
     "exact": (
         ("what", "users", "videos", "dim", "round"),
-        ("p50_us", "p99_us", "users_per_s", "gigaops_int8", "gb_per_s", "limit_us", "share", "threads"),
+        (
+            *("p50_us", "p99_us", "users_per_s", "gigaops_int8", "gb_per_s", "limit_us", "share"),
+            *("sgemm_gflops", "share_of_sgemm", "threads"),
+        ),
     ),
     "filters": (
         ("videos", "filter", "share", "excluded"),

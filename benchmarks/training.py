@@ -50,7 +50,7 @@ from towers.training.adam import RowAdamW, shorten
 from towers.training.ahead import ahead
 from towers.training.config import Accelerator, OptimConfig, Products, TrainConfig
 from towers.training.module import TowersModule
-from towers.training.precision import precision_of
+from towers.training.precision import products_of
 from towers.training.stage import Stage
 from towers.types import peak_mb
 
@@ -69,7 +69,7 @@ SETTINGS = {
     "ml-1m-wide": (200, 65_536, Catalogue()),
     "kuairand-wide": (50, 65_536, Mixed(count=4096)),
 }
-"""Window, positions of a step, sampler: as the recipes have them, as fast as they go, and as wide as a GPU likes."""
+"""Window, positions of a step, sampler: as recipes have them or had, as fast as they go, as wide as a GPU likes."""
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ class Asked:
 
 def takes_bfloat16(config: TrainConfig) -> bool:
     """Return whether training takes its products in bfloat16 here."""
-    return type(precision_of(config)).__name__ == Products.bfloat16.name.title()
+    return products_of(config) is Products.bfloat16
 
 
 def loss_of(towers: TwoTower, batch: Batch, low: bool) -> torch.Tensor:
@@ -168,8 +168,8 @@ def measure(name: str, world: World, kind: str, dim: int, asked: Asked) -> tuple
         ours.append(packaged(config, towers, source))
         towers.to(device)
         loops.append(bare(module, source, low))
-        ceilings.append(product_rate(torch.bfloat16 if low else torch.float32, LARGE[device][0], device))
         full.append(product_rate(torch.float32, LARGE[device][0], device))
+        ceilings.append(product_rate(torch.bfloat16, LARGE[device][0], device) if low else full[-1])
         copies.append(copy_rate(LARGE[device][1], device))
     rate, ceiling, sgemm, bandwidth = (statistics.median(values) for values in (ours, ceilings, full, copies))
     row: dict[str, object] = {
@@ -268,6 +268,8 @@ def main() -> None:
     parser.add_argument("--device", choices=list(LARGE), default="cpu")
     parser.add_argument("--to-best", action="store_true", help="train until valid's best epoch instead")
     arguments = parser.parse_args()
+    if arguments.to_best and (arguments.precision, arguments.steps) != ("auto", STEPS):
+        parser.error("--to-best trains as the recipe does; leave out --precision and --steps")
     if arguments.to_best and arguments.name not in RECIPES:
         parser.error(f"--to-best goes with {' and '.join(name for name in SETTINGS if name in RECIPES)}")
     arguments.dims = arguments.dims or ([64] if arguments.to_best else [64, 128])

@@ -51,9 +51,11 @@ def test_no_epochs_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
 
 WAITING = """
 import subprocess, sys
-from towers.cli.demo import ending_together
-with ending_together():
-    subprocess.run([sys.executable, "-c", "import os; print(os.getpid(), flush=True); os.read(0, 1)"])
+from towers.cli import demo
+run = subprocess.run
+words = [sys.executable, "-c", "import os; print(os.getpid(), flush=True); os.read(0, 1)"]
+subprocess.run = lambda _command, **options: run(words, **options)
+demo.apart("train", [])
 """
 
 

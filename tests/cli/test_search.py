@@ -145,3 +145,6 @@ def test_a_space_to_search_wants_a_sweep(capsys: pytest.CaptureFixture[str], tmp
     assert main(["train", "dataset=there", f"run={tmp_path / 'run'}", "sweep=recipe"]) == 2
     expected = "error: sweep=recipe names a space to search, and this is one run; add -m, or leave it out\n"
     assert capsys.readouterr().err == expected
+    for words in (["sweep=null"], ["sweep=recipe", "--cfg", "job"]):
+        main(["train", f"dataset={tmp_path}", f"run={tmp_path / 'run'}", *words])
+        assert "names a space to search" not in capsys.readouterr().err

@@ -115,5 +115,5 @@ def test_a_service_in_trouble_is_not_asked_more_than_ten_times_more(ask: Any) ->
     assert len(given) == 20 + 10
     with server(*[503] * 14, *[200] * 10, 503) as (url, given):
         ask(url, 25, tries=1)
-    # Ten tries are spent on the first four requests and what follows; ten answers earn one.
+    # Seven requests and a try of each meet the fourteen; ten answers earn one more, and the last eight use up the four.
     assert len(given) == 25 + 10 + 1

@@ -15,7 +15,7 @@ from towers.losses import Softmax
 from towers.models import MeanHistory, ModelConfig, PopularityTerm, RecencyHistory, TwoTower
 from towers.training import OptimConfig, TrainConfig, precision, train
 from towers.training.adam import RowAdamW
-from towers.training.config import Products, Schedule, Tables
+from towers.training.config import Accelerator, Products, Schedule, Tables
 from towers.training.journal import Row
 from towers.training.module import TowersModule, cosine
 from towers.training.stage import Stage
@@ -96,6 +96,19 @@ def test_products_are_in_what_was_asked_for(
     found = {p: type(precision.precision_of(replace(asked, precision=p))).__name__ for p in Products}
     auto = "Bfloat16" if has_it else "Precision"
     assert found == {Products.auto: auto, Products.float32: "Precision", Products.bfloat16: "Bfloat16"}
+
+
+def test_a_run_says_what_its_products_were_and_may_go_on_in_others(
+    tiny_dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(precision, "_cpu_gains_by_bfloat16", lambda: True)
+    caplog.set_level("INFO")
+    auto = one_stage(tiny_dataset, tmp_path / "run", precision=Products.auto, accelerator=Accelerator.cpu)
+    assert train(auto).info["config"]["precision"] == "bfloat16"
+    assert "chosen: precision=bfloat16: it is the faster one here" in caplog.messages
+    monkeypatch.setattr(precision, "_cpu_gains_by_bfloat16", lambda: False)
+    assert train(auto).info["config"]["precision"] == "bfloat16"
+    assert "had already finished" in caplog.messages[-1]
 
 
 AMX = {"cpu_name": "Intel Xeon", "avx512_bf16": True, "amx_bf16": True}

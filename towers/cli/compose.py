@@ -21,7 +21,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from towers.cli.options import SWEEPS, prepared
+from towers.cli.options import SHOWS, SWEEPS, prepared
 from towers.cli.schema import Schema, schema_of
 from towers.cli.search import register
 from towers.cli.verbs import Verb
@@ -69,8 +69,8 @@ def run_hydra(verb: Verb, schema: Schema, words: list[str], job: Callable[[DictC
         ConfigError: A space to search is named where one run is asked for.
     """
     options = prepared(verb, schema, words)
-    searched = [option for option in options if option.startswith("sweep=")]
-    if searched and not set(SWEEPS) & set(options):
+    searched = [option for option in options if option.startswith("sweep=") and option != "sweep=null"]
+    if searched and verb.name == "train" and not any(option.startswith((*SWEEPS, *SHOWS)) for option in options):
         raise ConfigError(f"{searched[0]} names a space to search, and this is one run; add -m, or leave it out")
     application = hydra.main(version_base="1.3", config_path="pkg://towers.conf", config_name=verb.name)(job)
     with (

@@ -9,8 +9,9 @@ from towers.cli.verbs import Verb
 from towers.types import ConfigError
 
 SWEEPS = ("-m", "--multirun")
+SHOWS = ("-c", "--cfg", "-i", "--info")
 FLAGS = (*SWEEPS, "--resolve")
-VALUED_FLAGS = ("-c", "--cfg", "-p", "--package", "-cd", "--config-dir", "-i", "--info")
+VALUED_FLAGS = (*SHOWS, "-p", "--package", "-cd", "--config-dir")
 """Hydra's flags that make sense here, without and with a value; `--help` and `--debug` are ours."""
 
 

@@ -90,7 +90,9 @@ class ModelConfig:
     for a third more processor time; try more where users' tastes are too many for one vector of the given dim.
     Source: Cen et al. 2020, Controllable Multi-Interest Framework for Recommendation, section 3.2."""
     popularity: PopularityTerm = PopularityTerm.auto
-    """Whether scores have a term for popularity: auto, none, recent or total. Users lean on it as their state asks."""
+    """Whether scores have a term for popularity: auto, none, recent or total. Users lean on it as their state asks.
+    Recommendation: auto; on KuaiRand recall@100 is .419 with it and .406 without (dim 64, one seed). Source: as of
+    popularity_strength."""
     popularity_days: float = 4.0
     """After how many days a view counts half towards the popularity of late."""
     popularity_strength: float = 1.0

@@ -77,11 +77,13 @@ class OptimConfig:
     """Whether to look for the learning rate first: 200 steps with a rising one, drawn in learning_rate.png.
     Recommendation: once, for a log of a new kind. Source: Smith 2017, Cyclical learning rates, section 3.3."""
     schedule: Schedule = Schedule.cosine
-    """How the step size goes: constant or cosine."""
+    """How the step size goes: constant or cosine. Recommendation: cosine; constant where the end is not known, as when
+    each day's log is learned on top. Source: Loshchilov and Hutter 2017, SGDR, section 3, without restarts."""
     warm_up: int = 50
-    """Steps over which the step size rises under cosine, at most a tenth of all."""
+    """Steps over which the step size rises under cosine, at most a tenth of all. Recommendation: more for transformers
+    that diverge at first. Source: Vaswani et al. 2017, Attention is all you need, section 5.3."""
     weight_decay: float = 0.0
-    """Decoupled weight decay of AdamW."""
+    """Decoupled weight decay of AdamW. Source: Loshchilov and Hutter 2019, Decoupled weight decay regularization."""
     epochs: int = 0
     """Passes over the training events, at most; 0 lets training choose by their number."""
     steer: str = "recall@100"
@@ -91,9 +93,11 @@ class OptimConfig:
     positions: int = 1024
     """Targets of one batch, padding included."""
     accumulate: int = 1
-    """Batches that make one step: their gradients are averaged, their memory is that of one."""
+    """Batches that make one step: their gradients are averaged, their memory is that of one. Recommendation: 1, and
+    more only where a batch of the wanted size does not fit: each batch has candidates of its own."""
     clip: float = 1.0
-    """Largest norm of a step's gradient; a longer one is shortened. 0 leaves it."""
+    """Largest norm of a step's gradient; a longer one is shortened. 0 leaves it. Recommendation: 1. Source: Pascanu et
+    al. 2013, On the difficulty of training recurrent neural networks, section 3.2."""
     tables: Tables = Tables.auto
     """Which rows of an embedding table a step moves: auto, dense or sparse. Recommendation: auto, which takes sparse
     above some 20,000 rows. Source: torch.optim.SparseAdam, moments of untouched rows standing still."""
@@ -167,7 +171,8 @@ class TrainConfig:
     twice the time, no number to guess, and better where events have no order or old ones count like new ones."""
     half_life_days: float | None = None
     """Days after which a training event counts half of what the newest of its batch counts; 0 lets all count the same.
-    null lets training choose: half of the days that train's events with a time span where valid comes later, else 0."""
+    null lets training choose: half of the days that train's events with a time span where valid comes later, else 0.
+    Source: Ding and Li 2005, Time weight collaborative filtering."""
     passed_weight: float = 1.0
     """How many others a video counts for among the candidates of a user who was shown it and passed it over; above 0.
     Only a video that is among the candidates counts: see passed_each. Recommendation: 1, as they weigh anyway; on
@@ -188,7 +193,8 @@ class TrainConfig:
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
     """Over how many processes."""
     precision: Products = Products.auto
-    """In what the products of training are taken: auto, float32 or bfloat16."""
+    """In what the products of training are taken: auto, float32 or bfloat16. Recommendation: auto, which takes bfloat16
+    on GPUs and on processors where it is the faster. Source: Kalamkar et al. 2019, A study of BFLOAT16."""
     threads: int = 0
     """CPU threads of a process; 0 leaves it to torch, and to several processes an equal part of the cores."""
     progress: bool = True

@@ -66,13 +66,11 @@ class Miner:
 
     def _renewed(self, at_once: bool) -> Taken:
         """Take the videos' vectors as the towers are now; return those of the last time, unless it must be at once."""
-        asked, self._asked = self._asked, None  # so that at most two are in memory at once
+        asked = None if at_once else self._asked if self._coming is None else self._coming.result()
+        self._asked = self._coming = None  # so that, with the new ones, at most two are in memory at once
         vectors = video_vectors(self.towers, self.videos)
-        if at_once or asked is None:
-            self._coming = None
+        if asked is None:
             return self._made(vectors)
-        if self._coming is not None:
-            asked = self._coming.result()
         self._coming = self._worker.submit(self._made, vectors)
         return asked
 

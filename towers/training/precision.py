@@ -22,22 +22,32 @@ class Bfloat16(MixedPrecision):
         Precision.clip_gradients(self, optimizer, *arguments, **named)  # type: ignore[arg-type]
 
 
+def products_of(config: TrainConfig) -> Products:
+    """Return what was asked for; for auto bfloat16 where it is faster, else float32."""
+    if config.precision is not Products.auto:
+        return config.precision
+    faster = torch.cuda.is_bf16_supported(including_emulation=False) if _on_gpu(config) else _cpu_gains_by_bfloat16()
+    return Products.bfloat16 if faster else Products.float32
+
+
 def precision_of(config: TrainConfig) -> Precision:
-    """Return the precision that was asked for; auto is bfloat16 where it is faster."""
-    on_gpu = config.accelerator is not Accelerator.cpu and torch.cuda.is_available()
-    if config.precision is Products.auto:
-        fast = torch.cuda.is_bf16_supported(including_emulation=False) if on_gpu else _cpu_gains_by_bfloat16()
-    else:
-        fast = config.precision is Products.bfloat16
-    return Bfloat16("cuda" if on_gpu else "cpu") if fast else Precision()
+    """Return Lightning's plugin for it."""
+    if products_of(config) is Products.float32:
+        return Precision()
+    return Bfloat16("cuda" if _on_gpu(config) else "cpu")
+
+
+def _on_gpu(config: TrainConfig) -> bool:
+    return config.accelerator is not Accelerator.cpu and torch.cuda.is_available()
 
 
 def _cpu_gains_by_bfloat16() -> bool:
-    """Return whether products in bfloat16 outrun float32's here: by the processor's kind, so that a resumed run agrees.
+    """Return whether products in bfloat16 outrun float32's here, by the processor's kind: see benchmarks/README.md.
 
-    Measured (benchmarks/README.md): five times as fast with AMX and nearly twice with an EPYC's avx512_bf16, but half
-    as fast with that of an Intel Xeon whose AMX a hypervisor hides.
+    They do with AMX and with an EPYC's avx512_bf16, not with that of an Intel Xeon whose AMX a hypervisor hides.
     """
-    able = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}  # old torch: float32
+    if not hasattr(torch.cpu, "get_capabilities"):  # torch before 2026 does not tell whose processor it is
+        return torch.cpu._is_amx_tile_supported()
+    able = torch.cpu.get_capabilities()
     with_avx = able.get("avx512_bf16", False) and "Intel" not in able.get("cpu_name", "")
     return bool(able.get("amx_bf16", False) or with_avx)

@@ -30,6 +30,7 @@ from towers.training.find import found
 from towers.training.journal import Row
 from towers.training.launch import launch
 from towers.training.miner import Miner
+from towers.training.precision import products_of
 from towers.training.ranks import Ranks, joined, launched
 from towers.training.stage import Stage, best_epoch
 from towers.types import DAY_MS, ConfigError, DataError, peak_mb
@@ -84,6 +85,9 @@ def _train(config: TrainConfig, ranks: Ranks) -> None:
     if config.accelerator is Accelerator.gpu and not torch.cuda.is_available():
         raise ConfigError("accelerator is gpu, and torch finds none here; auto takes one where there is one, else cpu")
     config, lines = settle(config, Facts.of(dataset))
+    products = ranks.gather(products_of(config))[0]  # hosts may differ in what is faster
+    if config.precision is not products and not config.closed_form:
+        lines.append(f"precision={products.name}: it is the faster one here")
     for line in lines if ranks.first else []:
         _log.info("chosen: %s", line)
     users = EvaluationSet.of(dataset, Split.valid)
@@ -96,7 +100,8 @@ def _train(config: TrainConfig, ranks: Ranks) -> None:
         if ranks.same((folder / RUN).is_file(), f"the existence of {folder / RUN}"):
             _log.info("%s had already finished; nothing was trained", folder)
         else:
-            _learn(config, dataset, users, plain, ranks)
+            told = plain | {"precision": products.name}  # of the run; config.json keeps auto: it may go on elsewhere
+            _learn(dataclasses.replace(config, precision=products), dataset, users, told, ranks)
         if config.engagement.fit:
             ranks.once(partial(add_engagement, config.engagement, folder, dataset, config.seed))
 
