@@ -1,9 +1,11 @@
 """The words that every room shares: geometry, hits and errors. Imports numpy alone."""
 
+import fcntl
 import resource
 import sys
 from dataclasses import dataclass
 from enum import Enum
+from typing import IO, Any
 
 import numpy as np
 from jaxtyping import Float32, Int64
@@ -79,6 +81,19 @@ class UnknownIdError(TowersError, KeyError):
     def __str__(self) -> str:
         """Return the message as written; KeyError would show it quoted."""
         return str(self.args[0]) if self.args else ""
+
+
+def hold_alone(file: IO[Any], otherwise: TowersError) -> None:
+    """Lock an open file for this process alone; the lock is the kernel's, so it ends with the file or its process.
+
+    Raises:
+        TowersError: Another process holds it; the file is closed, and this is the error that was given.
+    """
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        file.close()
+        raise otherwise from error
 
 
 def peak_mb(whose: int = resource.RUSAGE_SELF) -> float:

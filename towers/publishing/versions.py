@@ -1,6 +1,5 @@
 """The root of a bundle: numbered versions, a pointer to the current one, one publisher at a time."""
 
-import fcntl
 import json
 import os
 import re
@@ -12,7 +11,7 @@ from pathlib import Path
 
 from towers.data import write_json
 from towers.publishing.checksums import MANIFEST
-from towers.types import BundleError
+from towers.types import BundleError, hold_alone
 
 VERSIONS, CURRENT, LOCK = "versions", "current", ".lock"
 _NAME = re.compile(r"\d{6}-[0-9a-f]{8}")
@@ -34,10 +33,7 @@ def publishing(root: Path) -> Iterator[None]:
         raise BundleError(f"{root} holds files but no bundle; give bundle= an empty or new folder")
     (root / VERSIONS).mkdir(parents=True, exist_ok=True)
     with (root / LOCK).open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise BundleError(f"another process is publishing into {root}; wait until it has ended") from error
+        hold_alone(lock, BundleError(f"another process is publishing into {root}; wait until it has ended"))
         _clean(root)
         yield
 

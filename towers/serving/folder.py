@@ -1,11 +1,10 @@
 """The folder where a service keeps its indexes: one process at a time."""
 
-import fcntl
 import shutil
 from pathlib import Path
 from typing import IO
 
-from towers.types import ConfigError
+from towers.types import ConfigError, hold_alone
 
 INDEXES = "indexes"
 
@@ -18,13 +17,8 @@ def locked(state: Path) -> IO[bytes]:
     """
     state.mkdir(parents=True, exist_ok=True)
     lock = (state / "lock").open("ab")
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        lock.close()
-        raise ConfigError(
-            f"{state} is used by another process that serves; give each a folder of its own, state=FOLDER, and a port"
-        ) from error
+    used = f"{state} is used by another process that serves; give each a folder of its own, state=FOLDER, and a port"
+    hold_alone(lock, ConfigError(used))
     shutil.rmtree(state / INDEXES, ignore_errors=True)
     (state / INDEXES).mkdir()
     return lock

@@ -1,7 +1,6 @@
 """Whose a run folder is: one set of options, one process at a time."""
 
 import dataclasses
-import fcntl
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from towers.data import write_json
-from towers.types import RunError
+from towers.types import RunError, hold_alone
 
 CONFIG, LOCK = "config.json", ".lock"
 FREE = {"accelerator", "dataset", "engagement", "progress", "run", "threads", "trainer"}
@@ -34,10 +33,8 @@ def claimed(folder: Path, plain: dict[str, Any], defaults: dict[str, Any]) -> It
         raise RunError(f"{folder} holds {sorted(foreign)[0]} and is no run; choose another run=FOLDER")
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / LOCK).open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise RunError(f"another process trains in {folder}; wait for it, or choose another run=FOLDER") from error
+        trains = f"another process trains in {folder}; wait for it, or choose another run=FOLDER"
+        hold_alone(lock, RunError(trains))
         page = folder / CONFIG
         if page.is_file():
             _compare(folder, filled(json.loads(page.read_text()), defaults), plain)

@@ -1,6 +1,5 @@
 """The folder of a live index: numbered main parts and journals, a header that points to what is valid, a lock."""
 
-import fcntl
 import json
 import os
 import re
@@ -10,7 +9,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from towers.index.index import FORMAT, FORMATS
-from towers.types import DataError
+from towers.types import DataError, hold_alone
 
 HEADER, LOCK = "index.json", "lock"
 _NUMBERED = re.compile(r"(main|journal)-(\d{6,})")
@@ -106,11 +105,6 @@ def locked(folder: Path) -> IO[bytes]:
         DataError: Somebody else writes.
     """
     file = (folder / LOCK).open("ab")
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        file.close()
-        raise DataError(
-            f"{folder} is open for writing elsewhere; close it there, or open it here with write=False"
-        ) from error
+    elsewhere = f"{folder} is open for writing elsewhere; close it there, or open it here with write=False"
+    hold_alone(file, DataError(elsewhere))
     return file

@@ -1,6 +1,5 @@
 """What waits on this machine's disk to be brought to a store that is away."""
 
-import fcntl
 import sqlite3
 from collections.abc import Sequence
 from itertools import groupby
@@ -10,6 +9,7 @@ from pathlib import Path
 from towers.serving.store.database import Database, Layout
 from towers.serving.store.store import Answer, Event, Id, StoreAwayError
 from towers.serving.store.watched import pack, unpack_answer, unpack_event
+from towers.types import hold_alone
 
 Entry = Event | Answer
 EVENT, ANSWER = 0, 1
@@ -49,13 +49,11 @@ class Waiting:
             self._lock = Path(f"{path}.lock").open("w", encoding="utf-8")  # noqa: SIM115  held until close
         except OSError as error:
             raise StoreAwayError(f"{path}: {error}; let this process make and open it") from error
+        hold_alone(self._lock, StoreAwayError(f"{path} is the spool of another process; give each its own"))
         try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             self._database.open()
-        except BaseException as error:
+        except BaseException:
             self._lock.close()
-            if isinstance(error, BlockingIOError):
-                raise StoreAwayError(f"{path} is the spool of another process; give each its own") from error
             raise
 
     async def close(self) -> None:
