@@ -6,11 +6,10 @@ from functools import partial
 import numpy as np
 from jaxtyping import Float32, Int64
 
-from towers.index.openmp import faiss
 from towers.types import DataError, Geometry
 
 _SMALLEST = 39
-_SAMPLE, _ROUNDS = 64, 10
+_SAMPLE = 64
 _AT_ONCE = 65_536
 _ALIGNED = 16
 
@@ -44,25 +43,15 @@ def clustered(
         geometry: Of the model that made the vectors; dot has them lifted first, where no weight is given.
         weight: What a difference of vectors weighs, see weight_of, [d, d]; None forms lists by direction.
     """
+    from towers.index.kmeans import k_means, nearest_of
+
     if not len(vectors):
         return np.zeros(0, np.int64)
-    points = _points(vectors, geometry) if weight is None else partial(_weighted, root=_root(weight))
+    points = _points(vectors, geometry) if weight is None else _weighted(weight)
     some = np.sort(np.random.default_rng(0).permutation(len(vectors))[: _SAMPLE * lists])
-    sample = points(vectors[some])
-    means = faiss.Kmeans(
-        sample.shape[1],
-        lists,
-        niter=_ROUNDS,
-        spherical=weight is None,
-        max_points_per_centroid=_SAMPLE,
-        min_points_per_centroid=1,
-    )
-    means.train(sample)
-    assigned = np.empty(len(vectors), np.int64)
-    for start in range(0, len(vectors), _AT_ONCE):
-        part = slice(start, start + _AT_ONCE)
-        assigned[part] = means.index.search(points(vectors[part]), 1)[1][:, 0]
-    return assigned
+    means = k_means(points(vectors[some]), lists, spherical=weight is None)
+    parts = (vectors[start : start + _AT_ONCE] for start in range(0, len(vectors), _AT_ONCE))
+    return np.concatenate([nearest_of(points(part), means) for part in parts])
 
 
 def weight_of(queries: Float32[np.ndarray, "q *i d"]) -> Float32[np.ndarray, "d d"] | None:
@@ -91,14 +80,11 @@ def weight_of(queries: Float32[np.ndarray, "q *i d"]) -> Float32[np.ndarray, "d 
     return ((dim * asked.T @ asked + dim * np.eye(dim)) / (len(asked) + dim)).astype(np.float32)
 
 
-def _root(weight: Float32[np.ndarray, "d d"]) -> Float32[np.ndarray, "d d"]:
-    """Return what vectors are multiplied with so that their distance weighs."""
+def _weighted(weight: Float32[np.ndarray, "d d"]) -> Callable[[np.ndarray], np.ndarray]:
+    """Return what makes points of vectors whose distance is weighed."""
     values, axes = np.linalg.eigh(weight.astype(np.float64))
-    return ((axes * np.sqrt(np.maximum(values, 0))) @ axes.T).astype(np.float32)
-
-
-def _weighted(vectors: Float32[np.ndarray, "n d"], root: Float32[np.ndarray, "d d"]) -> Float32[np.ndarray, "n e"]:
-    return padded(vectors @ root)
+    root = ((axes * np.sqrt(np.maximum(values, 0))) @ axes.T).astype(np.float32)
+    return lambda vectors: vectors @ root
 
 
 def _points(vectors: Float32[np.ndarray, "n d"], geometry: Geometry) -> Callable[[np.ndarray], np.ndarray]:

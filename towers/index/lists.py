@@ -8,9 +8,9 @@ from jaxtyping import Float32, Int32, Int64, UInt16
 from towers.compiled import compiled
 from towers.index.codes import Blocks, Frame, blocks_of
 from towers.index.instructions import SLOTS
+from towers.index.kmeans import highest, sums_of
 
 _SAMPLE = 65_536
-_AT_ONCE = 1024
 
 
 class Lists(NamedTuple):
@@ -62,7 +62,7 @@ def lists_of(
     """Return what the lists promise, from the vectors that were assigned to them by a weight, or by direction."""
     count, dim = len(begins) - 1, vectors.shape[1]
     sizes = np.maximum(np.bincount(assigned, minlength=count), 1)
-    means = _sums(vectors, assigned, count) / sizes[:, None]
+    means = sums_of(vectors, assigned, count) / sizes[:, None]
     sample = slice(None, None, -(-len(vectors) // _SAMPLE) or 1)
     left = vectors[sample] - means[assigned[sample]]
     squares = _squares(vectors, assigned, means) / sizes
@@ -79,14 +79,11 @@ def lists_of(
 def nearest_lists(lists: Lists, vectors: Float32[np.ndarray, "m d"]) -> Int64[np.ndarray, " m"]:
     """Return for each vector the list whose mean is nearest, [m]; lists that are empty get none."""
     full = np.flatnonzero(lists.centers.ids >= 0)
+    if not len(full):
+        return np.zeros(len(vectors), np.int64)
     means = lists.centers.vectors[full, :-1]
-    weighed = lists.weight @ means.T
-    half = (means.T * weighed).sum(axis=0) / 2
-    nearest = np.zeros(len(vectors), np.int64)
-    for start in range(0, len(vectors) if len(full) else 0, _AT_ONCE):
-        part = slice(start, start + _AT_ONCE)
-        nearest[part] = full[(vectors[part] @ weighed - half).argmax(axis=1)]
-    return nearest
+    weighed = means @ lists.weight
+    return full[highest(vectors, weighed, (means * weighed).sum(axis=1) / 2)[0]]
 
 
 @compiled
@@ -101,15 +98,6 @@ def holding(
                 words[each // SLOTS] |= np.uint16(1 << (each % SLOTS))
                 break
     return words & alive
-
-
-@compiled
-def _sums(vectors: np.ndarray, assigned: np.ndarray, count: int) -> np.ndarray:
-    sums = np.zeros((count, vectors.shape[1]))
-    for row in range(assigned.size):
-        for axis in range(vectors.shape[1]):
-            sums[assigned[row], axis] += vectors[row, axis]
-    return sums
 
 
 @compiled
