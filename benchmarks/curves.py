@@ -29,18 +29,19 @@ Curve = list[tuple[float, float]]
 
 
 def runs(folder: Path) -> dict[tuple[str, int, int], Rows]:
-    """Return the rows of the newest run of each kind of vectors, number of videos and of dimensions, in this order."""
-    rows, last = read("searches", folder), {}
-    for row in rows:
-        last[row["vectors"], int(row["videos"]), int(row["dim"])] = row["run"]
-    return {
-        key: [row for row in rows if row["run"] == run and (row["vectors"], row["videos"], row["dim"]) == _text(key)]
-        for key, run in sorted(last.items())
-    }
+    """Return the rows of a run for each kind of vectors, number of videos and of dimensions, in this order.
+
+    The newest of those of the most libraries: trying some of them again replaces no comparison.
+    """
+    found: dict[tuple[str, int, int], dict[str, Rows]] = {}
+    for row in read("searches", folder):
+        key = row["vectors"], int(row["videos"]), int(row["dim"])
+        found.setdefault(key, {}).setdefault(row["run"], []).append(row)
+    return {key: max(reversed(list(of.values())), key=_libraries) for key, of in sorted(found.items())}
 
 
-def _text(key: tuple[str, int, int]) -> tuple[str, str, str]:
-    return key[0], str(key[1]), str(key[2])
+def _libraries(rows: Rows) -> int:
+    return len({row["index"] for row in rows})
 
 
 def modes(rows: Rows) -> list[tuple[str, str]]:
@@ -179,7 +180,7 @@ def picture_of(key: tuple[str, int, int]) -> str:
 
 def pictures(folder: Path) -> str:
     """Write a link to the picture of each newest run."""
-    links = [f"![{' '.join(_text(key))}]({picture_of(key)})\n" for key in runs(folder)]
+    links = [f"![{' '.join(str(each) for each in key)}]({picture_of(key)})\n" for key in runs(folder)]
     return "\n".join(links) or "Not measured yet.\n"
 
 
