@@ -50,7 +50,7 @@ class Likeness:
 
 LIKE = {
     "kuairand": Likeness(
-        shift=0.147, crowd=1.497, agree=0.482, decay=2.521, clusters=9.576, tail=0.878, spread=0.903, wander=0.563
+        shift=0.203, crowd=1.338, agree=0.608, decay=3.103, clusters=9.576, tail=1.003, spread=0.911, wander=0.25
     ),
     "gowalla": Likeness(
         shift=0.159, crowd=0.555, agree=0.670, decay=1.243, clusters=5.1, tail=1.639, spread=0.429, wander=0.963

@@ -65,8 +65,8 @@ def test_who_is_told_to_end_leaves_nobody_at_work() -> None:
     assert waiting.stdout is not None
     assert int(waiting.stdout.readline()) != waiting.pid
     waiting.terminate()
+    assert waiting.wait() == 128 + signal.SIGTERM
     # Nothing more comes once nobody holds the other end, and the one within would wait for ever.
     assert waiting.stdout.read() == b""
-    assert waiting.wait() == 128 + signal.SIGTERM
     waiting.stdin.close()
     waiting.stdout.close()

@@ -145,6 +145,11 @@ def test_a_space_to_search_wants_a_sweep(capsys: pytest.CaptureFixture[str], tmp
     assert main(["train", "dataset=there", f"run={tmp_path / 'run'}", "sweep=recipe"]) == 2
     expected = "error: sweep=recipe names a space to search, and this is one run; add -m, or leave it out\n"
     assert capsys.readouterr().err == expected
-    for words in (["sweep=null"], ["sweep=recipe", "--cfg", "job"]):
+    for words, refused in (
+        (["sweep=null"], False),
+        (["sweep=recipe", "--cfg", "job"], False),
+        (["sweep=recipe", "--cfg=job"], False),
+        (["sweep=recipe", "-cd", str(tmp_path)], True),
+    ):
         main(["train", f"dataset={tmp_path}", f"run={tmp_path / 'run'}", *words])
-        assert "names a space to search" not in capsys.readouterr().err
+        assert ("names a space to search" in capsys.readouterr().err) is refused, words

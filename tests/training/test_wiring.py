@@ -1,5 +1,6 @@
 """Every option of training reaches what it is about: with it, other towers are learned, or other parts are made."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from towers.training.config import Accelerator, Products, Schedule, Tables
 from towers.training.journal import Row
 from towers.training.module import TowersModule, cosine
 from towers.training.stage import Stage
-from towers.types import DAY_MS
+from towers.types import DAY_MS, RunError
 
 MODEL = ModelConfig(history=RecencyHistory(heads=2), dim=8, window=6)
 OPTIM = OptimConfig(epochs=3, positions=16, learning_rate=0.02)
@@ -98,7 +99,7 @@ def test_products_are_in_what_was_asked_for(
     assert found == {Products.auto: auto, Products.float32: "Precision", Products.bfloat16: "Bfloat16"}
 
 
-def test_a_run_says_what_its_products_were_and_may_go_on_in_others(
+def test_a_run_goes_on_in_the_products_that_it_was_begun_in(
     tiny_dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(precision, "_cpu_gains_by_bfloat16", lambda: True)
@@ -106,9 +107,22 @@ def test_a_run_says_what_its_products_were_and_may_go_on_in_others(
     auto = one_stage(tiny_dataset, tmp_path / "run", precision=Products.auto, accelerator=Accelerator.cpu)
     assert train(auto).info["config"]["precision"] == "bfloat16"
     assert "chosen: precision=bfloat16: it is the faster one here" in caplog.messages
+    (tmp_path / "run" / "run.json").unlink()
     monkeypatch.setattr(precision, "_cpu_gains_by_bfloat16", lambda: False)
     assert train(auto).info["config"]["precision"] == "bfloat16"
+    assert "chosen: precision=bfloat16: the run was begun in it" in caplog.messages
+    train(replace(auto, precision=Products.bfloat16))
     assert "had already finished" in caplog.messages[-1]
+    with pytest.raises(RunError, match="precision was bfloat16 and is now float32"):
+        train(replace(auto, precision=Products.float32))
+
+
+def test_a_run_that_left_its_products_open_can_go_on(tiny_dataset: Dataset, tmp_path: Path) -> None:
+    asked = one_stage(tiny_dataset, tmp_path / "run", precision=Products.auto, accelerator=Accelerator.cpu)
+    train(asked)
+    page = tmp_path / "run" / "config.json"
+    page.write_text(json.dumps(json.loads(page.read_text()) | {"precision": "auto"}))
+    assert train(asked).folder == tmp_path / "run"
 
 
 AMX = {"cpu_name": "Intel Xeon", "avx512_bf16": True, "amx_bf16": True}
@@ -129,6 +143,13 @@ def test_bfloat16_is_for_processors_that_gain_by_it(
 ) -> None:
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: able)
     assert precision._cpu_gains_by_bfloat16() is gains
+
+
+@pytest.mark.parametrize("tiles", [True, False])
+def test_older_torch_tells_of_tiles_alone(tiles: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(torch.cpu, "get_capabilities")
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: tiles)
+    assert precision._cpu_gains_by_bfloat16() is tiles
 
 
 def test_popularity_is_told_to_batches_and_ages_as_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -70,7 +70,8 @@ def run_hydra(verb: Verb, schema: Schema, words: list[str], job: Callable[[DictC
     """
     options = prepared(verb, schema, words)
     searched = [option for option in options if option.startswith("sweep=") and option != "sweep=null"]
-    if searched and verb.name == "train" and not any(option.startswith((*SWEEPS, *SHOWS)) for option in options):
+    flags = {option.partition("=")[0] for option in options}
+    if searched and verb.name == "train" and flags.isdisjoint((*SWEEPS, *SHOWS)):
         raise ConfigError(f"{searched[0]} names a space to search, and this is one run; add -m, or leave it out")
     application = hydra.main(version_base="1.3", config_path="pkg://towers.conf", config_name=verb.name)(job)
     with (

@@ -10,6 +10,7 @@ from towers.types import ConfigError
 
 SWEEPS = ("-m", "--multirun")
 SHOWS = ("-c", "--cfg", "-i", "--info")
+"""Flags of Hydra that have several runs made, and that have none: the configuration is shown."""
 FLAGS = (*SWEEPS, "--resolve")
 VALUED_FLAGS = (*SHOWS, "-p", "--package", "-cd", "--config-dir")
 """Hydra's flags that make sense here, without and with a value; `--help` and `--debug` are ours."""

@@ -15,6 +15,7 @@ def k_means(points: Float32[np.ndarray, "n d"], count: int, spherical: bool) -> 
     """Return the means that points gather about, [count, d]; the same ones every time.
 
     Ten rounds from points drawn at random; a mean that nothing is near to goes to a point that is far from its own.
+    On as many threads as torch uses.
 
     Args:
         points: At least as many as means, [n, d].

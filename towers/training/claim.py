@@ -37,10 +37,19 @@ def claimed(folder: Path, plain: dict[str, Any], defaults: dict[str, Any]) -> It
         hold_alone(lock, RunError(trains))
         page = folder / CONFIG
         if page.is_file():
-            _compare(folder, filled(json.loads(page.read_text()), defaults), plain)
+            before = filled(json.loads(page.read_text()), defaults)
+            if before["precision"] == "auto":  # older runs left it open
+                before["precision"] = plain["precision"]
+            _compare(folder, before, plain)
         else:
             write_json(page, plain)
         yield
+
+
+def begun(folder: Path) -> dict[str, Any]:
+    """Return the options that a folder's run was begun with, nothing where there is none."""
+    page = folder / CONFIG
+    return dict(json.loads(page.read_text())) if page.is_file() else {}
 
 
 def _compare(folder: Path, before: dict[str, Any], now: dict[str, Any]) -> None:

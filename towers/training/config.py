@@ -172,7 +172,7 @@ class TrainConfig:
     half_life_days: float | None = None
     """Days after which a training event counts half of what the newest of its batch counts; 0 lets all count the same.
     null lets training choose: half of the days that train's events with a time span where valid comes later, else 0.
-    Source: Ding and Li 2005, Time weight collaborative filtering."""
+    Source: as of :func:`towers.features.aged`."""
     passed_weight: float = 1.0
     """How many others a video counts for among the candidates of a user who was shown it and passed it over; above 0.
     Only a video that is among the candidates counts: see passed_each. Recommendation: 1, as they weigh anyway; on

@@ -22,10 +22,17 @@ class Bfloat16(MixedPrecision):
         Precision.clip_gradients(self, optimizer, *arguments, **named)  # type: ignore[arg-type]
 
 
-def products_of(config: TrainConfig) -> Products:
-    """Return what was asked for; for auto bfloat16 where it is faster, else float32."""
-    if config.precision is not Products.auto:
-        return config.precision
+def products_of(config: TrainConfig, begun: str = "auto") -> Products:
+    """Return in what a run's products are taken.
+
+    Args:
+        config: As asked. For auto a run goes on in what it was begun in, wherever it does; a new one takes bfloat16
+            where that is faster, else float32.
+        begun: What the run was begun in, auto for a new one.
+    """
+    asked = config.precision if config.precision is not Products.auto else Products[begun]
+    if asked is not Products.auto:
+        return asked
     faster = torch.cuda.is_bf16_supported(including_emulation=False) if _on_gpu(config) else _cpu_gains_by_bfloat16()
     return Products.bfloat16 if faster else Products.float32
 

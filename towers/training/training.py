@@ -23,7 +23,7 @@ from towers.losses import LOSSES
 from towers.models import PopularityTerm, Run, TwoTower, describe_model, open_run, save_towers
 from towers.models.run import RUN, TOWERS
 from towers.training.choose import Facts, settle
-from towers.training.claim import CONFIG, claimed, defaults_of
+from towers.training.claim import CONFIG, begun, claimed, defaults_of
 from towers.training.config import Accelerator, TrainConfig
 from towers.training.engagement import BEFORE, add_engagement, refuse_without_exposures
 from towers.training.find import found
@@ -85,9 +85,12 @@ def _train(config: TrainConfig, ranks: Ranks) -> None:
     if config.accelerator is Accelerator.gpu and not torch.cuda.is_available():
         raise ConfigError("accelerator is gpu, and torch finds none here; auto takes one where there is one, else cpu")
     config, lines = settle(config, Facts.of(dataset))
-    products = ranks.gather(products_of(config))[0]  # hosts may differ in what is faster
+    before = begun(folder).get("precision", "auto")
+    products = ranks.gather(products_of(config, before))[0]  # hosts may differ in what is faster
     if config.precision is not products and not config.closed_form:
-        lines.append(f"precision={products.name}: it is the faster one here")
+        why = "it is the faster one here" if before == "auto" else "the run was begun in it"
+        lines.append(f"precision={products.name}: {why}")
+    config = dataclasses.replace(config, precision=products)
     for line in lines if ranks.first else []:
         _log.info("chosen: %s", line)
     users = EvaluationSet.of(dataset, Split.valid)
@@ -100,8 +103,7 @@ def _train(config: TrainConfig, ranks: Ranks) -> None:
         if ranks.same((folder / RUN).is_file(), f"the existence of {folder / RUN}"):
             _log.info("%s had already finished; nothing was trained", folder)
         else:
-            told = plain | {"precision": products.name}  # of the run; config.json keeps auto: it may go on elsewhere
-            _learn(dataclasses.replace(config, precision=products), dataset, users, told, ranks)
+            _learn(config, dataset, users, plain, ranks)
         if config.engagement.fit:
             ranks.once(partial(add_engagement, config.engagement, folder, dataset, config.seed))
 
