@@ -52,5 +52,5 @@ def test_popularity_is_left_out() -> None:
 
 def test_a_fit_comes_nearer() -> None:
     wanted, sizes = made(LIKE["gowalla"], 1500, 8), (1500, 8)
-    best = fitted(LIKE["kuairand"], wanted, sizes, tries=5)
+    best = fitted(LIKE["kuairand"], wanted, sizes, tries=20)
     assert apart(wanted, made(best, *sizes)) < apart(wanted, made(LIKE["kuairand"], *sizes))
