@@ -182,7 +182,8 @@ def churn(found: Findings, folder: Path, world: World, n: int) -> None:
         compacting(found, live, queries)
         recall(live, "after building anew in the same lists or new ones")
         vectors, ids = live._current.now.contents()
-        fresh, exact = (index.build(vectors, ids, Geometry.cosine) for index in (Ivf(), Exact()))
+        users = live._part.queries
+        fresh, exact = (index.build(vectors, ids, Geometry.cosine, users) for index in (Ivf(), Exact()))
         found.add(f"recall@{K}, fresh build", measured_recall(fresh, exact, queries, K), "")
 
 

@@ -97,12 +97,14 @@ def turns(
                 yield library, mode, [{"round": turn} | row | library.built for row in library.rows(mode)]
 
 
-def world_of(arguments: argparse.Namespace, folder: Path) -> tuple[World, str]:
-    """Write the world that is asked for; return it, and what it is called."""
+def world_of(arguments: argparse.Namespace, folder: Path) -> tuple[World, dict[str, str]]:
+    """Write the world that is asked for; return it, and what rows call it."""
     if arguments.bundle:
-        return write_bundle(folder, Path(arguments.bundle), arguments.users), arguments.name
+        named = {"vectors": arguments.name, "likeness": ""}
+        return write_bundle(folder, Path(arguments.bundle), arguments.users), named
     like = LIKE[arguments.like]
-    return write_made(folder, like, arguments.videos, arguments.dim, arguments.users), f"like {arguments.like}"
+    named = {"vectors": f"like {arguments.like}", "likeness": like.fingerprint}
+    return write_made(folder, like, arguments.videos, arguments.dim, arguments.users), named
 
 
 def options() -> argparse.Namespace:
@@ -128,7 +130,7 @@ def main() -> None:
     """Measure and record."""
     arguments, run = options(), time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     with tempfile.TemporaryDirectory() as folder, ExitStack() as open_ones:
-        world, name = world_of(arguments, Path(folder))
+        world, named = world_of(arguments, Path(folder))
         libraries = []
         for each in arguments.only:
             began = time.perf_counter()
@@ -137,7 +139,7 @@ def main() -> None:
             print(each, libraries[-1].built, f"ready after {time.perf_counter() - began:.0f} s", flush=True)
         made = f"--videos {arguments.videos} --dim {arguments.dim} --like {arguments.like}"
         command = f"python -m benchmarks.hotpath {'--bundle …' if arguments.bundle else made}"
-        about = {"run": run, "vectors": name, "videos": len(world.videos), "dim": world.videos.shape[1]}
+        about = {"run": run, **named, "videos": len(world.videos), "dim": world.videos.shape[1]}
         began = time.perf_counter()
         for library, mode, rows in turns(libraries, arguments.modes, arguments.rounds):
             batch, threads = (int(number) for number in mode.split("x"))

@@ -33,18 +33,20 @@ def neighbourhoods(videos: Vectors, users: Vectors, geometry: Geometry = Geometr
 
     Args:
         videos: More than 1,000, [n, d].
-        users: Some, of whom no number depends but those of hubs, [q, d].
+        users: Some, [q, d]; of the numbers only those of hubs depend on how many.
         geometry: Of the towers, which decides how lists are made.
     """
     hits = top_k(users, videos, RANKS[-1])
     best, lists = hits.ids[:, :K], number_of_lists(0, len(videos))
+    some = np.random.default_rng(0).choice(len(videos), min(SOME, len(videos)), replace=False)
+    near = top_k(videos[some], videos, NEAR + 1).ids[:, 1:]
     drawn_up = []
     for seed in range(ORDERS):
         order = np.random.default_rng(seed).permutation(len(videos))
         assigned = np.empty(len(videos), np.int64)
         assigned[order] = clustered(videos[order], lists, geometry)
-        drawn_up.append(together(videos, best, assigned))
-    found = scores(videos, users, hits.scores) | hubs(best, len(videos))
+        drawn_up.append(together(assigned, best, (some, near)))
+    found = scores(videos, users, hits.scores) | hubs(best, len(videos)) | directions_of(videos)
     found |= {name: np.mean([each[name] for each in drawn_up]) for name in drawn_up[0]}
     return {name: float(value) for name, value in found.items()}
 
@@ -81,28 +83,37 @@ def hubs(best: Int64[np.ndarray, "q k"], videos: int) -> dict[str, Float64[np.nd
 
 
 def together(
-    videos: Vectors, best: Int64[np.ndarray, "q k"], assigned: Int64[np.ndarray, " n"]
+    assigned: Int64[np.ndarray, " n"],
+    best: Int64[np.ndarray, "q k"],
+    neighbours: tuple[Int64[np.ndarray, " m"], Int64[np.ndarray, "m near"]],
 ) -> dict[str, Float64[np.ndarray, ""]]:
-    """Return how videos stand together in the lists of an index, and how many directions they fill.
+    """Return how videos stand together in the lists of an index.
 
     `in one list` is the share of a user's best hundred in the list that has most of them, `lists of 90` how many lists
-    hold ninety of them, `near in list` the share of a video's ten nearest that are in its own; `sizes` is the standard
-    deviation of the lists' sizes over their mean; `directions` (Σλ)² / Σλ² over the eigenvalues of the covariance.
+    hold ninety of them, `near in list` the share of a video's nearest that are in its own; `sizes` is the standard
+    deviation of the lists' sizes over their mean.
+
+    Args:
+        assigned: Which list each video is in, [n].
+        best: The users' best hundred, [q, k].
+        neighbours: Some videos, [m], and the nearest of each, [m, near].
     """
-    sizes = np.bincount(assigned)
+    sizes, (some, near) = np.bincount(assigned), neighbours
     held = np.zeros((len(best), len(sizes)), np.int64)
     np.add.at(held, (np.arange(len(best))[:, None], assigned[best]), 1)
     most = -np.sort(-held, axis=1)
-    some = np.random.default_rng(0).choice(len(videos), min(SOME, len(videos)), replace=False)
-    near = top_k(videos[some], videos, NEAR + 1).ids[:, 1:]
-    values = np.linalg.eigvalsh(np.cov(videos.T))
     return {
         "in one list": most[:, 0].mean() / best.shape[1],
         "lists of 90": (most.cumsum(axis=1) < 90).sum(axis=1).mean() + 1,
         "near in list": (assigned[near] == assigned[some][:, None]).mean(),
         "sizes": sizes.std() / sizes.mean(),
-        "directions": values.sum() ** 2 / (values**2).sum(),
     }
+
+
+def directions_of(videos: Vectors) -> dict[str, Float64[np.ndarray, ""]]:
+    """Return how many directions vectors fill: (Σλ)² / Σλ² over the eigenvalues of their covariance."""
+    values = np.linalg.eigvalsh(np.cov(videos.T))
+    return {"directions": values.sum() ** 2 / (values**2).sum()}
 
 
 def of_bundle(folder: Path) -> tuple[Vectors, Vectors, Geometry]:

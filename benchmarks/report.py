@@ -183,10 +183,10 @@ TOGETHER = {"requests": ("data", "videos", "encoder", "index")}
 """Parts of one measurement: those of an older one, which may have been other parts, are not shown beside them."""
 PLAIN = {
     "training": (
-        ("protocol", "encoder", "dim", "device"),
+        ("protocol", "encoder", "dim", "device", "precision"),
         (
             *("positions_per_s", "overhead", "gflops", "share_of_ceiling", "share_of_sgemm", "share_of_bandwidth"),
-            *("peak_mb", "threads", "precision"),
+            *("peak_mb", "threads"),
         ),
     ),
     "training_to_best": (

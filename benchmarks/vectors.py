@@ -8,8 +8,9 @@ stands in benchmarks/README.md. That there are more clusters where there are mor
 and that 128 dimensions are like 64, is assumed: no larger catalogue was to be had.
 """
 
+import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -46,6 +47,11 @@ class Likeness:
     tail: float
     spread: float
     wander: float
+
+    @property
+    def fingerprint(self) -> str:
+        """Eight digits that other numbers would not have: measurements of other vectors are of another question."""
+        return hashlib.sha256(repr(astuple(self)).encode()).hexdigest()[:8]
 
 
 LIKE = {

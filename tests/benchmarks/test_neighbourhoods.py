@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from benchmarks.neighbourhoods import apart, directions, fitted, hubs, made, scores, together
+from benchmarks.neighbourhoods import apart, directions, directions_of, fitted, hubs, made, scores, together
 from benchmarks.record import read
 from benchmarks.vectors import LIKE
 
@@ -38,12 +38,16 @@ def test_hubs_take_places() -> None:
 def test_neighbours_in_one_list_and_in_many() -> None:
     videos = np.repeat(np.eye(4, dtype=np.float32), 25, axis=0) + np.random.default_rng(0).normal(0, 0.01, (100, 4))
     assigned = np.repeat([0, 1, 2, 2], 25)
-    found = together(videos.astype(np.float32), np.tile(np.arange(100), (3, 1)), assigned)
+    some = np.arange(0, 100, 5)
+    neighbours = (some, some[:, None] // 25 * 25 + np.arange(10))
+    found = together(assigned, np.tile(np.arange(100), (3, 1)), neighbours)
     assert found["in one list"] == 0.5
     assert found["lists of 90"] == 3
     assert found["near in list"] == 1.0
+    opposite = 99 - neighbours[1]  # of the third and fourth 25, which share a list, none stays; of the others neither
+    assert together(assigned, np.tile(np.arange(100), (3, 1)), (some, opposite))["near in list"] == 0.0
     assert found["sizes"] == pytest.approx(np.std([25, 25, 50]) / (100 / 3))
-    assert found["directions"] == pytest.approx(3, rel=0.01)
+    assert directions_of(videos.astype(np.float32))["directions"] == pytest.approx(3, rel=0.01)
 
 
 def test_popularity_is_left_out() -> None:

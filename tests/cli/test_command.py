@@ -119,6 +119,14 @@ def test_null_and_quotes_keep_their_meaning(baked: list[Any]) -> None:
         (["pie=a", "filling=plum", "filling.stones=3.5"], "filling.stones=3.5: expected true or false"),
         (["pie=a", "filling=plum", "filling.count=3"], "filling.count=3: only filling=apple has this option"),
         (["pie=a", "crust=thik"], "crust=thik: expected thin or thick; did you mean 'thick'?"),
+        (["pie=a", "filling.count=[1,2]"], "filling.count=[1,2]: expected a whole number; to try each, "
+         "filling.count=1,2 and -m"),
+        (["pie=a", "filling.count=choice(1,2)"], "filling.count=choice(1,2) has several values, one for each run; "
+         "add -m, or give it one"),
+        (["pie=a", "hydra.sweeper.n_trials=9"], "hydra.sweeper.n_trials=9 is of a sweep, and this is one run; add -m, "
+         "or leave it out"),
+        (["pie=a", "hydra/sweeper=optuna"], "hydra/sweeper=optuna is of a sweep, and this is one run; add -m, or leave "
+         "it out"),
         (["pie=a", "slices=3"], "slices=3: expected whole numbers in brackets, as in [1,2]"),
         (["pie=a", "slices=[a]"], "slices=[a]: expected whole numbers in brackets, as in [1,2]"),
         (["pie=a", "filling.count=1,2"], "filling.count=1,2 has several values: filling.count=[1,2] is a list, and "
@@ -186,7 +194,27 @@ def test_a_sweep_runs_every_combination_each_in_its_own_folder(
         ("pies/3", 2, 200.0),
     ]
     assert "job 0 (filling.count=1,oven.degrees=180,pie=pies)\n" in capsys.readouterr().err
-    assert {path.split("/")[0] for path in files(elsewhere)} == {"pies"}
+    assert files(elsewhere) == []
+
+
+@pytest.mark.usefixtures("baked")
+def test_a_sweep_into_a_folder_that_is_no_sweeps_is_refused(capsys: Captured, elsewhere: Path) -> None:
+    (elsewhere / "my pies").mkdir()
+    (elsewhere / "my pies" / "config.json").write_text("{}")
+    assert main(["bake", "pie='my pies'", "filling.count=1,2", "-m"]) == 2
+    assert capsys.readouterr().err == (
+        "error: my pies holds config.json and is no sweep, whose jobs lie in pie=FOLDER/0, FOLDER/1 and so on; "
+        "choose another pie=FOLDER\n"
+    )
+    assert files(elsewhere) == ["my pies", "my pies/config.json"]
+
+
+def test_a_sweep_goes_into_the_folder_of_an_earlier_one(baked: list[Any], elsewhere: Path) -> None:
+    (elsewhere / "pies" / "0").mkdir(parents=True)
+    for name in ("multirun.yaml", "sweep.csv", "sweep.journal.lock"):
+        (elsewhere / "pies" / name).touch()
+    assert main(["bake", "pie=pies", "filling.count=1,2", "-m"]) == 0
+    assert [config.pie for config in baked] == ["pies/0", "pies/1"]
 
 
 def test_a_sweep_over_the_folder_itself_takes_the_names_given(baked: list[Any], elsewhere: Path) -> None:

@@ -47,7 +47,7 @@ def test_short_and_misspelt_options_are_told_what_they_may_mean(typed: str, mean
     assert nearest(typed, NAMES) == f"; did you mean {meant!r}?"
 
 
-@pytest.mark.parametrize("typed", ["", "optim.", "x", "7", "lrs", "optim.batch", "loss.uniform"])
+@pytest.mark.parametrize("typed", ["", "optim.", "x", "7", "lrs", "optim.batch", "loss.uniform", "loss.ahead"])
 def test_what_looks_like_nothing_is_told_nothing(typed: str) -> None:
     assert nearest(typed, NAMES) == ""
 

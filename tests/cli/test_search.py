@@ -98,7 +98,12 @@ def test_a_trial_that_failed_is_told_once_and_not_tried_again(
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["filling.count=range(1,4)"], "pies holds a search of another space, {'filling.count': "),
+        (
+            ["filling.count=range(1,4)"],
+            "pies holds a search of another space: filling.count was IntDistribution(high=8, log=False, low=1, "
+            "step=1) and is now IntDistribution(high=3, log=False, low=1, step=1); choose another run=FOLDER, or "
+            "delete that one",
+        ),
         (
             ["filling.count=3"],
             "there is nothing to search; name a space, as in sweep=recipe or model.dim=choice(32,64)",

@@ -39,6 +39,13 @@ def page(run: Path, report: Report) -> str:
     return run.with_name("report").joinpath("report.html").read_text()
 
 
+def test_a_folder_that_holds_something_else_is_no_place_for_a_report(tiny_run: Path, tiny_dataset: Path) -> None:
+    before = sorted(path.name for path in tiny_dataset.iterdir())
+    with pytest.raises(ConfigError, match=r"dataset, which holds encoders\.json and is no report; choose another"):
+        evaluate(EvaluateConfig(run=str(tiny_run), report=str(tiny_dataset)))
+    assert sorted(path.name for path in tiny_dataset.iterdir()) == before
+
+
 def test_report_json_has_what_its_readers_rely_on(run: Path, report: Report) -> None:
     read = json.loads(run.with_name("report").joinpath("report.json").read_text())
     assert read["protocol"] == "world"

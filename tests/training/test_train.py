@@ -127,7 +127,7 @@ def test_in_closed_form_a_user_is_the_mean_of_what_they_watched(tiny_dataset: Da
     watched = laid.any(1)
     assert np.allclose(vectors[watched], laid[watched], atol=1e-6)
     start = run.towers.start.detach().numpy()
-    assert (vectors[~watched] == 0).all() if run.towers.config.leans else np.allclose(vectors[~watched], -start)
+    assert (vectors[~watched] == 0).all() if run.towers.config.leans else np.allclose(vectors[~watched], -10 * start)
     usual = np.bincount(both.video_row, minlength=rows) @ laid
     assert np.allclose(start, 0.1 * usual / np.linalg.norm(usual), atol=1e-6)
     lately = both.of(int(np.argmax(both.counts())))[-3:]
@@ -158,6 +158,9 @@ def test_closed_form_refuses_what_has_to_be_trained(tiny_dataset: Dataset, tmp_p
             {"model": ModelConfig(history=MeanHistory(), spectral=False)},
         ),
         ("half_life_days is 3.0 .* set half_life_days=0, or closed_form=false", {"half_life_days": 3.0}),
+        ("passed_each is 4 .* set passed_each=0, or closed_form=false", {"passed_each": 4}),
+        ("passed_weight is 2.0 .* set passed_weight=1.0, or closed_form=false", {"passed_weight": 2.0}),
+        ("shuffle is true .* set shuffle=false, or closed_form=false", {"shuffle": True}),
     ):
         with pytest.raises(ConfigError, match=told):
             config(tiny_dataset, tmp_path / "run", closed_form=True, **options)
@@ -179,8 +182,10 @@ def test_in_closed_form_what_nobody_watched_is_not_among_the_best(
     requests = Requests.without_times(np.array([[0, 0], [2, 3]]))
     scores = query_vectors(run.towers, vectors, requests, features[0].take(np.array([1, 2]))) @ vectors.T
     assert len(unwatched) >= 10
-    best = 2 + np.argsort(-scores[:, 2:], kind="stable")[:, :5]
-    assert not np.isin(best, unwatched).any()
+    order = 2 + np.argsort(-scores[:, 2:], kind="stable")
+    assert not np.isin(order[:, :5], unwatched).any()
+    if popularity is PopularityTerm.none:
+        assert np.isin(order[0, -len(unwatched) :], unwatched).all()  # somebody new: opposite to the start is last
 
 
 KILLED = """
@@ -248,6 +253,48 @@ def test_a_folder_of_other_options_is_refused(tiny_dataset: Dataset, tmp_path: P
         RunError, match=r"holds a run with other options: seed was 0 and is now 9; choose another run=FOLDER"
     ):
         train(config(tiny_dataset, tmp_path / "run", refit_epochs=0, seed=9))
+
+
+def test_a_page_of_options_of_something_else_is_left_alone(tiny_dataset: Dataset, tmp_path: Path) -> None:
+    for text in ("{", "[1]", '{"seed": 0}'):
+        (tmp_path / "config.json").write_text(text)
+        with pytest.raises(RunError, match=r"config\.json is not of a run of towers; choose another run=FOLDER"):
+            train(config(tiny_dataset, tmp_path))
+        assert (tmp_path / "config.json").read_text() == text
+
+
+def test_weights_without_figures_are_not_gone_on_with_under_other_options(
+    tiny_dataset: Dataset, tmp_path: Path
+) -> None:
+    run = train(config(tiny_dataset, tmp_path / "run", refit_epochs=0))
+    for name in ("history.csv", "run.json"):
+        (run.folder / name).unlink()
+    with pytest.raises(RunError, match="seed was 0 and is now 9"):
+        train(config(tiny_dataset, tmp_path / "run", refit_epochs=0, seed=9))
+
+
+def test_seeds_are_those_that_a_generator_takes(tiny_dataset: Dataset, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="seed is 4294967296; expected at most 4294967295"):
+        config(tiny_dataset, tmp_path / "run", seed=2**32)
+
+
+def test_what_was_passed_over_must_be_there(tmp_path: Path) -> None:
+    splits = ("train", "train", "valid")
+    positives: list[Event] = [(f"u{n}", f"v{(n + at) % 9:02d}", splits[at]) for n in range(9) for at in range(3)]
+    dataset = write_world(tmp_path / "world", positives, videos=9)
+    for told, options in (("passed_each is 4", {"passed_each": 4}), ("passed_weight is 2.0", {"passed_weight": 2.0})):
+        with pytest.raises(
+            DataError, match=f"{told}, and .* has nothing in train that users were shown and passed over"
+        ):
+            train(config(dataset, tmp_path / "run", **options))
+
+
+def test_options_with_which_nothing_was_learned_give_way_to_others(tiny_dataset: Dataset, tmp_path: Path) -> None:
+    failing = config(tiny_dataset, tmp_path / "run", seed=9)
+    failing.optim.learning_rate = 1e38
+    with pytest.raises(RunError, match=r"loss"):
+        train(failing)
+    assert train(config(tiny_dataset, tmp_path / "run", refit_epochs=0)).info["seed"] == 0
 
 
 def test_a_run_older_than_an_option_goes_on_with_its_default(tiny_dataset: Dataset, tmp_path: Path) -> None:

@@ -14,10 +14,10 @@ from towers.data import Dataset, Encoders, Positives, Split
 from towers.features import BatchSource, spectral_vectors
 from towers.losses import Softmax
 from towers.models import MeanHistory, ModelConfig, PopularityTerm, RecencyHistory, TwoTower
-from towers.training import OptimConfig, TrainConfig, precision, train
+from towers.training import OptimConfig, TrainConfig, precision, stage, train
 from towers.training.adam import RowAdamW
 from towers.training.config import Accelerator, Products, Schedule, Tables
-from towers.training.journal import Row
+from towers.training.journal import Journal, Row
 from towers.training.module import TowersModule, cosine
 from towers.training.stage import Stage
 from towers.types import DAY_MS, RunError
@@ -105,11 +105,28 @@ def test_a_run_goes_on_in_the_products_that_it_was_begun_in(
     monkeypatch.setattr(precision, "_cpu_gains_by_bfloat16", lambda: True)
     caplog.set_level("INFO")
     auto = one_stage(tiny_dataset, tmp_path / "run", precision=Products.auto, accelerator=Accelerator.cpu)
-    assert train(auto).info["config"]["precision"] == "bfloat16"
+    add, taken = Journal.add, list[object]()
+
+    def add_and_stop(self: Journal, number: int, loss: float, valid: dict[str, float]) -> None:
+        add(self, number, loss, valid)
+        raise RunError("the light went out")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Journal, "add", add_and_stop)
+        with pytest.raises(RunError, match="the light went out"):
+            train(auto)
     assert "chosen: precision=bfloat16: it is the faster one here" in caplog.messages
-    (tmp_path / "run" / "run.json").unlink()
     monkeypatch.setattr(precision, "_cpu_gains_by_bfloat16", lambda: False)
-    assert train(auto).info["config"]["precision"] == "bfloat16"
+    make = precision.precision_of
+
+    def precision_of(told: TrainConfig) -> object:
+        taken.append(make(told))
+        return taken[-1]
+
+    with monkeypatch.context() as patched:
+        patched.setattr(stage, "precision_of", precision_of)
+        assert train(auto).info["config"]["precision"] == "bfloat16"
+    assert [type(plugin) for plugin in taken] == [precision.Bfloat16]
     assert "chosen: precision=bfloat16: the run was begun in it" in caplog.messages
     train(replace(auto, precision=Products.bfloat16))
     assert "had already finished" in caplog.messages[-1]

@@ -1,6 +1,8 @@
 """The one place that talks to Hydra: stores the schemas, composes the options, sweeps."""
 
 import os
+import re
+import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -26,6 +28,9 @@ from towers.cli.schema import Schema, schema_of
 from towers.cli.search import register
 from towers.cli.verbs import Verb
 from towers.types import ConfigError
+
+NOTES = "multirun.yaml"
+"""What Hydra writes into a sweep's folder before the first job."""
 
 
 @contextmanager
@@ -69,10 +74,9 @@ def run_hydra(verb: Verb, schema: Schema, words: list[str], job: Callable[[DictC
         ConfigError: A space to search is named where one run is asked for.
     """
     options = prepared(verb, schema, words)
-    searched = [option for option in options if option.startswith("sweep=") and option != "sweep=null"]
     flags = {option.partition("=")[0] for option in options}
-    if searched and verb.name == "train" and flags.isdisjoint((*SWEEPS, *SHOWS)):
-        raise ConfigError(f"{searched[0]} names a space to search, and this is one run; add -m, or leave it out")
+    if flags.isdisjoint((*SWEEPS, *SHOWS)):
+        _refuse_search(verb, options)
     application = hydra.main(version_base="1.3", config_path="pkg://towers.conf", config_name=verb.name)(job)
     with (
         stored(verb, schema),
@@ -81,6 +85,15 @@ def run_hydra(verb: Verb, schema: Schema, words: list[str], job: Callable[[DictC
         mock.patch.object(sys, "argv", [f"towers {verb.name}", *options, *folder]),
     ):
         application()
+
+
+def _refuse_search(verb: Verb, options: list[str]) -> None:
+    """Refuse what means nothing to one run."""
+    for option in options:
+        if re.match(r"hydra[./]sweeper\b", option):
+            raise ConfigError(f"{option} is of a sweep, and this is one run; add -m, or leave it out")
+        if verb.name == "train" and option.startswith("sweep=") and option != "sweep=null":
+            raise ConfigError(f"{option} names a space to search, and this is one run; add -m, or leave it out")
 
 
 def composed(verb: Verb, words: list[str]) -> object:
@@ -164,8 +177,32 @@ def _sweep_folder(verb: Verb, options: list[str]) -> Iterator[list[str]]:
         yield []
         return
     with tempfile.TemporaryDirectory() as scratch:
-        folder = (verb.output and _value(verb.output, options)) or scratch
-        yield [f"hydra.sweep.dir={folder}", "hydra.sweep.subdir='${hydra.job.num}'"]
+        common = verb.output and _value(verb.output, options)
+        folder = Path(str(OverridesParser.create().parse_override(f"folder={common}").value())) if common else None
+        if folder:
+            _refuse_foreign(verb, folder)
+        try:
+            yield [f"hydra.sweep.dir={common or scratch}", "hydra.sweep.subdir='${hydra.job.num}'"]
+        finally:
+            if folder:
+                _leave_no_trace(folder)
+
+
+def _refuse_foreign(verb: Verb, folder: Path) -> None:
+    """Refuse a folder for a sweep's jobs that holds something else, such as a run."""
+    names = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+    foreign = [name for name in names if not re.fullmatch(rf"\d+|sweep\..*|{re.escape(NOTES)}", name)]
+    if foreign:
+        raise ConfigError(
+            f"{folder} holds {foreign[0]} and is no sweep, whose jobs lie in {verb.output}=FOLDER/0, FOLDER/1 and so "
+            f"on; choose another {verb.output}=FOLDER"
+        )
+
+
+def _leave_no_trace(folder: Path) -> None:
+    """Remove what Hydra writes before the first job, where that is all that there is."""
+    if {path.name for path in folder.rglob("*") if path.is_file()} == {NOTES}:
+        shutil.rmtree(folder)
 
 
 def _value(path: str, options: list[str]) -> str | None:

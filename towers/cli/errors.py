@@ -26,20 +26,31 @@ def explain(error: Exception, verb: Verb, schema: Schema | None, options: list[s
         return _unknown_choice(error, schema)
     if isinstance(error, OverrideParseException):
         return f"cannot read the option {error.override!r}: quote its value, as in {_requoted(error.override)}"
-    if isinstance(error, ConfigCompositionException):
-        cause = error.__cause__
-        if isinstance(cause, OmegaConfBaseException):
-            return _refused(cause, verb, schema, options)
-        if found := re.match(r"Ambiguous value for argument '(.*)'", str(error)):
-            name, _, value = found[1].partition("=")
-            return f"{found[1]} has several values: {name}=[{value}] is a list, and with -m each is run by itself"
-    if isinstance(error, OmegaConfBaseException):
-        return _refused(error, verb, schema, options)
+    cause = error.__cause__ if isinstance(error, ConfigCompositionException) else error
+    if isinstance(cause, OmegaConfBaseException):
+        return _refused(cause, verb, schema, options)
     if isinstance(error, HydraException):
-        return str(error).splitlines()[0]
+        return _reworded(str(error).splitlines()[0])
     if isinstance(error, OSError) and error.strerror:
-        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+        return f"{error.filename}: {error.strerror}{_remedy(error)}" if error.filename else error.strerror
     return None
+
+
+def _reworded(text: str) -> str:
+    """Return in our words what Hydra says of several values where one is expected; all else as it is."""
+    if found := re.match(r"Ambiguous value for argument '(.*)'", text):
+        name, _, value = found[1].partition("=")
+        return f"{found[1]} has several values: {name}=[{value}] is a list, and with -m each is run by itself"
+    if found := re.match(r"Sweep parameters '(.*)' requires --multirun", text):
+        return f"{found[1]} has several values, one for each run; add -m, or give it one"
+    return text
+
+
+def _remedy(error: OSError) -> str:
+    """Return what to look at where a path cannot be made or read."""
+    if isinstance(error, FileNotFoundError | PermissionError | NotADirectoryError | IsADirectoryError):
+        return "; is the path right, and may you write there?"
+    return ""
 
 
 def _requoted(option: str) -> str:
@@ -60,7 +71,8 @@ def _unknown_choice(error: MissingConfigException, schema: Schema | None) -> str
 def _refused(error: OmegaConfBaseException, verb: Verb, schema: Schema | None, options: list[str]) -> str:
     """Explain an option with a value of the wrong kind, or one that the chosen variant does not have."""
     path = re.sub(r"\[\d+\]", "", str(error.full_key or ""))
-    typed = next((o for o in options if o.lstrip("+~").partition("=")[0] == path), path)
+    recipes = [f"{path}, of {option}" for option in options if option.startswith("experiment=")]
+    typed = next((o for o in options if o.lstrip("+~").partition("=")[0] == path), next(iter(recipes), path))
     if isinstance(error, ConfigKeyError | AttributeError) and schema:
         for choice in schema.choices:
             place = choice.group.replace("/", ".") + "."
@@ -72,7 +84,9 @@ def _refused(error: OmegaConfBaseException, verb: Verb, schema: Schema | None, o
         if option.path == path or mapping:
             words = option.kind.removeprefix("name: ").split("|")
             wanted = _either(words) if len(words) > 1 else _WANTED.get(option.kind, option.kind)
-            return f"{typed}: expected {wanted}{nearest(typed.partition('=')[2], words)}"
+            value = typed.partition("=")[2]
+            each = f"; to try each, {path}={value[1:-1]} and -m" if value[:1] == "[" and wanted[-1] != "]" else ""
+            return f"{typed}: expected {wanted}{each}{nearest(value, words)}"
     return f"{typed}: {str(error).splitlines()[0]} (`towers {verb.name} --help` lists the options)"
 
 

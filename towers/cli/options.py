@@ -30,7 +30,9 @@ def nearest(word: str, known: Iterable[str]) -> str:
     own = [name for name in names if group and _parts(name)[0] == group]
     for scope in (own, names):
         short = [name for name in scope if short_for(last, _parts(name)[1])]
-        alike = difflib.get_close_matches(last, [_parts(name)[1] for name in scope], n=1, cutoff=0.6)
+        # Of other groups than one that exists, only what the word is short for: looks alone mislead.
+        cutoff = 1.0 if own and scope is names else 0.6
+        alike = difflib.get_close_matches(last, [_parts(name)[1] for name in scope], n=1, cutoff=cutoff)
         if meant := short or [name for name in scope if _parts(name)[1] in alike]:
             return f"; did you mean {difflib.get_close_matches(word, meant, n=1, cutoff=0.0)[0]!r}?"
     return ""

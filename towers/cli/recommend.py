@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from towers.kinds import check_kinds
 from towers.types import ConfigError
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ class RecommendConfig:
 
     def __post_init__(self) -> None:
         """Check the options."""
+        check_kinds(self)
         if self.k < 1:
             raise ConfigError(f"k is {self.k}; expected at least 1")
         if self.user is None and self.history is None:

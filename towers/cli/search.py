@@ -125,8 +125,11 @@ class OptunaSweeper(Sweeper):
         words = {name: repr(distribution) for name, distribution in space.items()}
         before = study.user_attrs.setdefault("space", words)
         if before != words:
+            name = next(name for name in before | words if before.get(name) != words.get(name))
+            was, now = (of.get(name, "not searched") for of in (before, words))
             raise ConfigError(
-                f"{self.folder} holds a search of another space, {before}; choose another run=FOLDER, or delete it"
+                f"{self.folder} holds a search of another space: {name} was {was} and is now {now}; choose another "
+                "run=FOLDER, or delete that one"
             )
         study.set_user_attr("space", words)
         return study

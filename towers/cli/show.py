@@ -131,7 +131,8 @@ def _curve(points: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[list[st
 def recommended(_: "RecommendConfig", shelf: "Shelf") -> None:
     """Print the candidates as a table."""
     line(f"user {shelf.user}: {shelf.notes[0]}")
-    table(shelf.header, shelf.rows, left=[name for name in shelf.header if name != "score"])
+    if shelf.rows:
+        table(shelf.header, shelf.rows, left=[name for name in shelf.header if name != "score"])
     for note in shelf.notes[1:]:
         line(note)
 

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from towers.data.engine import Engine
+from towers.kinds import check_kinds
 from towers.types import ConfigError, DataError
 
 
@@ -28,6 +29,7 @@ class TimeCut(Cut):
     """Where test begins, in the same way."""
 
     def __post_init__(self) -> None:
+        check_kinds(self, "cut.")
         for name, text in (("valid", self.valid), ("test", self.test)):
             moment(text, f"cut.{name}")
 

@@ -26,6 +26,7 @@ from towers.data.things import (
     type_things,
     write_columns,
 )  # fmt: skip
+from towers.kinds import check_kinds
 from towers.types import ConfigError, DataError
 
 _log = logging.getLogger(__name__)
@@ -60,6 +61,7 @@ class PrepareConfig:
     """How many threads work; null for all cores. The result does not depend on it."""
 
     def __post_init__(self) -> None:
+        check_kinds(self)
         if self.min_count < 1:
             raise ConfigError(f"min_count={self.min_count}; expected 1 or more")
         if self.buckets < 2:
@@ -116,7 +118,9 @@ def _build(engine: Engine, config: PrepareConfig, folder: Path) -> None:
         "checksums": {name: _checksum(folder / name) for name in FILES},
     }
     write_json(folder / MANIFEST, manifest)
-    _log.info("events: %(rows)d came, %(kept)d kept, %(duplicates)d duplicates, rejected %(rejected)s", counts)
+    why = ", ".join(f"{reason}: {count:,}" for reason, count in counts["rejected"].items())
+    came, kept, twice = (f"{counts[name]:,}" for name in ("rows", "kept", "duplicates"))
+    _log.info("events: %s came, %s kept, %s duplicates, rejected %s", came, kept, twice, why or "none")
 
 
 def _count_splits(engine: Engine, cut: dict[str, Any]) -> dict[str, dict[str, int]]:

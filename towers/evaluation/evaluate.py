@@ -20,7 +20,7 @@ from towers.evaluation.lists import write_lists
 from towers.evaluation.measure import Measured, measure
 from towers.evaluation.page import write_page
 from towers.evaluation.past import Past
-from towers.evaluation.report import Report, best_of, verdict_of
+from towers.evaluation.report import Report, best_of, refuse_other, verdict_of
 from towers.evaluation.showcase import Showcase
 from towers.evaluation.slices import Background, slices
 from towers.features import encode_table
@@ -59,15 +59,16 @@ def evaluate(config: EvaluateConfig) -> Report:
 
     Raises:
         RunError: The run has not finished.
-        ConfigError: The split is valid and the run was refitted on it.
+        ConfigError: The split is valid and the run was refitted on it, or the report's folder holds something else.
         DataError: The dataset is not the one the towers were trained on, or has nobody to ask.
     """
     began = time.perf_counter()
     run = open_run(config.run)
     if run.info.get("refitted") and config.split is Judged.valid:
         raise ConfigError(f"split is valid, which the run {run.folder} was refitted on; evaluate it on split=test")
-    dataset = open_dataset(run, config.dataset)
-    split = Split[config.split.name]
+    folder = Path(config.report) if config.report else run.folder / "report"
+    refuse_other(folder)
+    dataset, split = open_dataset(run, config.dataset), Split[config.split.name]
     users = EvaluationSet.of(dataset, split)
     engaged = engagement_of(run, dataset, split, config.draws, config.seed) if config.engagement else None
     encoders = dataset.encoders
@@ -81,7 +82,6 @@ def evaluate(config: EvaluateConfig) -> Report:
     measured.figures.update(among_new(run.towers, users, tables, background.new_video, config.draws, config.seed))
     rivals = _rivals(config, past, users, background)
     report = replace(_report(config, dataset, users, measured, rivals, background), engagement=engaged)
-    folder = Path(config.report) if config.report else run.folder / "report"
     folder.mkdir(parents=True, exist_ok=True)
     shown = {"towers": measured.shown, report.best_floor: rivals.measured[report.best_floor].shown}
     showcase = Showcase(report, run.info, run.folder / "history.csv", background.popularity, shown)

@@ -10,7 +10,7 @@ from towers.evaluation.interval import Figure, half_width
 from towers.evaluation.measure import HEADLINE
 from towers.evaluation.slices import Slice
 from towers.metrics import BINARY
-from towers.types import DataError
+from towers.types import ConfigError, DataError
 
 Figures = dict[str, Figure | float]
 COVERAGE = "coverage@100"
@@ -96,6 +96,17 @@ class Report:
         header = ["", *(name.replace("_", " ") for name in BINARY)]
         figures: dict[str, Figures] = self.engagement["figures"] if self.engagement else {}
         return header, [[who, *(cell(found, name) for name in BINARY)] for who, found in figures.items()]
+
+
+def refuse_other(folder: Path) -> None:
+    """Refuse a folder for a report that holds something else.
+
+    Raises:
+        ConfigError: What it holds.
+    """
+    names = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+    if names and not {"report.json", "report.html"} & set(names):
+        raise ConfigError(f"report is {folder}, which holds {names[0]} and is no report; choose another report=FOLDER")
 
 
 def value_of(figures: Figures, name: str) -> float:

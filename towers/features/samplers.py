@@ -6,6 +6,7 @@ import numpy as np
 from jaxtyping import Float64, Int64
 
 from towers.features.sampler import Pool, Sampler, Step
+from towers.kinds import check_kinds
 from towers.types import ConfigError
 
 LEAST, MOST = 512, 4096
@@ -51,6 +52,7 @@ class Uniform(Sampler):
 
     def __post_init__(self) -> None:
         """Check the options."""
+        check_kinds(self, "sampler.")
         if self.count < 0:
             raise ConfigError(f"sampler.count is {self.count}; expected at least 1, or 0 for a tenth of the catalogue")
 
@@ -125,6 +127,7 @@ class Popularity(Sampler):
 
     def __post_init__(self) -> None:
         """Check the options."""
+        check_kinds(self, "sampler.")
         if self.count < 1:
             raise ConfigError(f"sampler.count is {self.count}; expected at least 1")
         if not 0 <= self.power <= 1:
@@ -222,7 +225,7 @@ class Hard(Mixed):
 
     @property
     def asks(self) -> bool:
-        """Yes."""
+        """Whether the towers themselves must be asked: yes."""
         return True
 
     def __post_init__(self) -> None:

@@ -16,6 +16,7 @@ from towers.index.index import Index, Queries, Searcher
 from towers.index.ivf import Ivf, IvfSearcher
 from towers.index.measure import QUERIES, Questions, expected_mb, held_mb
 from towers.index.recall import to_measure
+from towers.kinds import check_kinds
 from towers.types import ConfigError, Geometry
 
 _log = logging.getLogger(__name__)
@@ -66,6 +67,7 @@ class Auto(Index):
     p99_ms: float | None = None
 
     def __post_init__(self) -> None:
+        check_kinds(self, "index.")
         if not 0 < self.recall <= 1:
             raise ConfigError(f"index.recall is {self.recall}; give a share above 0, at most 1, as in 0.99")
         for name in ("memory_mb", "p99_ms"):

@@ -10,6 +10,7 @@ from jaxtyping import Float32, Int64
 from towers.index.device import DEVICES, on_gpu, without_excluded
 from towers.index.index import Allow, Ids, Index, Queries, Searcher
 from towers.index.searcher import BlockSearcher
+from towers.kinds import check_kinds
 from towers.types import ConfigError, Geometry, Hits
 
 if TYPE_CHECKING:
@@ -77,6 +78,7 @@ class Exact(Index):
     device: str = "cpu"
 
     def __post_init__(self) -> None:
+        check_kinds(self, "index.")
         if self.device not in DEVICES:
             raise ConfigError(f"index.device is {self.device!r}; expected {', '.join(DEVICES[:-1])} or {DEVICES[-1]}")
 

@@ -11,6 +11,7 @@ from towers.index.clusters import lift, number_of_lists, padded
 from towers.index.faiss_searcher import FaissSearcher
 from towers.index.index import Index, Queries, Searcher
 from towers.index.openmp import faiss
+from towers.kinds import check_kinds
 from towers.types import ConfigError, Geometry
 
 _BITS = 4
@@ -25,6 +26,7 @@ class FaissIndex(Index):
     """Whether vectors of dot geometry get the dimension that makes their lengths equal; see lift."""
 
     def __post_init__(self) -> None:
+        check_kinds(self, "index.")
         lowest = {"nlist": 0, "factor": 1.0}
         for field in fields(self):
             value, least = getattr(self, field.name), lowest.get(field.name, 1)

@@ -18,6 +18,7 @@ from towers.index.index import Index, Queries, Searcher
 from towers.index.recall import to_form
 from towers.index.request import Request
 from towers.index.searcher import BLOCK, FEW, BlockSearcher, Code, Look, code_of, part
+from towers.kinds import check_kinds
 from towers.types import ConfigError, Geometry
 
 if TYPE_CHECKING:
@@ -175,6 +176,7 @@ class Ivf(Index):
     reach: float = 2.5
 
     def __post_init__(self) -> None:
+        check_kinds(self, "index.")
         if self.nlist < 0 or self.nprobe < 0:
             raise ConfigError(
                 f"index.nlist is {self.nlist} and index.nprobe {self.nprobe}; "

@@ -6,7 +6,9 @@ from jaxtyping import Float32, Float64, Int64
 
 from towers.compiled import compiled
 
-_ROUNDS, _PARTS = 10, 16
+_ROUNDS = 10
+_PARTS = 16
+"""Rows that the products of a point stand in: the highest of each column first, then within one column."""
 _ROOM = 4_000_000
 """Products that are held at a time, 16 MB: so that they stay in a cache, and threads meet seldom."""
 
@@ -79,8 +81,10 @@ def highest(
 
 
 @compiled
-def sums_of(points: np.ndarray, assigned: np.ndarray, count: int) -> Float64[np.ndarray, "m d"]:
-    """Return the sum of the points that are assigned to each of so many."""
+def sums_of(
+    points: Float32[np.ndarray, "n d"], assigned: Int64[np.ndarray, " n"], count: int
+) -> Float64[np.ndarray, "m d"]:
+    """Return the sum of the points that are assigned to each of so many, [count, d]; zero where none is."""
     sums = np.zeros((count, points.shape[1]))
     for row in range(assigned.size):
         for axis in range(points.shape[1]):

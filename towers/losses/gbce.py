@@ -7,6 +7,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 from torch.nn import functional
 
+from towers.kinds import check_kinds
 from towers.losses.loss import Loss, each_at
 from towers.types import ConfigError
 
@@ -48,6 +49,7 @@ class Gbce(Loss):
 
     def __post_init__(self) -> None:
         """Check the options."""
+        check_kinds(self, "loss.")
         if not 0 <= self.calibration <= 1:
             raise ConfigError(f"loss.calibration is {self.calibration}; expected from 0 to 1")
         if self.rate is not None and not 0 < self.rate <= 1:

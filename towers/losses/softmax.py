@@ -8,6 +8,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 from torch.nn import functional
 
+from towers.kinds import check_kinds
 from towers.losses.loss import Loss, each_at
 from towers.types import ConfigError
 
@@ -40,6 +41,7 @@ class Softmax(Loss):
 
     def __post_init__(self) -> None:
         """Check the options."""
+        check_kinds(self, "loss.")
         if not 0 <= self.label_smoothing < 1:
             raise ConfigError(f"loss.label_smoothing is {self.label_smoothing}; expected at least 0 and below 1")
 

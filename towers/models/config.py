@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from enum import Enum
 
+from towers.kinds import check_kinds
 from towers.models.history import History
 from towers.types import ConfigError, Geometry
 
@@ -102,6 +103,7 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         """Check the options."""
+        check_kinds(self, "model.")
         for name in ("dim", "window"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"model.{name} is {getattr(self, name)}; expected at least 1, or 0 for a choice")

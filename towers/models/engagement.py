@@ -9,6 +9,7 @@ from jaxtyping import Float, Float32, Float64, Int64
 from torch import Tensor, nn
 from torch.nn import functional
 
+from towers.kinds import check_kinds
 from towers.types import ConfigError, RunError, TowersError
 
 WIDEST = 6.0
@@ -48,6 +49,7 @@ class EngagementConfig:
 
     def __post_init__(self) -> None:
         """Check the options."""
+        check_kinds(self, "engagement.")
         for name in ("epochs", "members", "hidden", "learning_rate", "ridge"):
             if not getattr(self, name) > 0:
                 raise ConfigError(f"engagement.{name} is {getattr(self, name)}; expected above 0")

@@ -12,7 +12,7 @@ from torch.overrides import TorchFunctionMode
 
 from towers.data import Encoders, atomic_folder, write_json
 from towers.models.config import ModelConfig, PopularityTerm
-from towers.models.history import HISTORIES
+from towers.models.history import HISTORIES, kind_of
 from towers.models.two_tower import TwoTower
 from towers.types import Geometry, RunError
 
@@ -27,8 +27,7 @@ def describe_model(config: ModelConfig) -> dict[str, Any]:
         >>> describe_model(ModelConfig(history=MeanHistory()))["history"]
         {'kind': 'mean'}
     """
-    plain = dataclasses.asdict(config)
-    kind = next(name for name, variant in HISTORIES.items() if type(config.history) is variant)
+    plain, kind = dataclasses.asdict(config), kind_of(config.history)
     words = {"geometry": config.geometry.name, "popularity": config.popularity.name}
     return plain | words | {"history": {"kind": kind, **plain["history"]}}
 

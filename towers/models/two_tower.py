@@ -107,13 +107,13 @@ class TwoTower(nn.Module):
         """Become towers that need no training: a query is the mean of the start and of what was watched.
 
         Args:
-            vectors: Of the videos, [rows, d]; zero for those that nobody watched, which come last: by popularity, or
-                where there is no term for it, since they lie opposite to the start.
+            vectors: Of the videos, [rows, d]; zero for those that nobody watched, which come late: by popularity, or
+                where there is no term for it, since they lie opposite to the start, at a video's length of 1.
             start: What a user without a past is, [d].
             lean: How much every query leans on popularity.
         """
         with torch.no_grad():
-            unwatched = torch.zeros_like(start) if self.geometry is Geometry.dot else -start
+            unwatched = torch.zeros_like(start) if self.config.leans else -nn.functional.normalize(start, dim=0)
             self.ids.weight.copy_(torch.where(vectors.any(1, keepdim=True), vectors, unwatched))
             self.start.copy_(start)
             for weight in [*self.join[-1].parameters(), *(self.lean.parameters() if self.config.leans else ())]:

@@ -19,6 +19,7 @@ from towers.data import Dataset, Positives, Split, atomic_folder, write_json
 from towers.features import FeatureTable, encode_table
 from towers.index import INDEXES, Auto, Exact, Index, library, measured_recall
 from towers.index.recall import to_measure
+from towers.kinds import check_kinds
 from towers.models import Run, load_towers, open_run, query_vectors, save_towers, video_vectors
 from towers.publishing import checksums, versions
 from towers.publishing.bundle import POSITIVES, SCHEMA, Bundle
@@ -59,6 +60,7 @@ class PublishConfig:
     keep: int = 3
 
     def __post_init__(self) -> None:
+        check_kinds(self)
         if self.keep < 1:
             raise ConfigError(f"keep is {self.keep}; at least the current version must stay: keep=1 or more")
 

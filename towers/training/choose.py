@@ -7,7 +7,8 @@ from jaxtyping import Int64
 
 from towers.data import TIME_UNKNOWN, Dataset, Split
 from towers.features import Sampler, Uniform, tells_days
-from towers.models import HISTORIES, AutoHistory, GatedHistory, MeanHistory, ModelConfig, PopularityTerm
+from towers.models import AutoHistory, GatedHistory, MeanHistory, ModelConfig, PopularityTerm
+from towers.models.history import kind_of
 from towers.training.config import OptimConfig, TrainConfig
 from towers.types import DAY_MS, ConfigError
 
@@ -117,9 +118,8 @@ def _with_history(model: ModelConfig, closed_form: bool) -> tuple[ModelConfig, s
     """Return a model whose history encoder is chosen, and why; nothing where it was."""
     if closed_form:
         if not isinstance(model.history, AutoHistory | MeanHistory):
-            kind = next(name for name, variant in HISTORIES.items() if type(model.history) is variant)
             raise ConfigError(
-                f"model/history is {kind}, which has to be trained, and closed_form is true; "
+                f"model/history is {kind_of(model.history)}, which has to be trained, and closed_form is true; "
                 "expected model/history=mean, or closed_form=false"
             )
         line = "model/history=mean, model.features=false: closed_form is true, and nothing is trained"
@@ -127,8 +127,7 @@ def _with_history(model: ModelConfig, closed_form: bool) -> tuple[ModelConfig, s
     if not isinstance(model.history, AutoHistory):
         return model, ""
     model = replace(model, history=model.history.choice(model.window))
-    kind = "gated" if isinstance(model.history, GatedHistory) else "recency"
-    return model, f"model/history={kind}: it suits windows of {model.window}"
+    return model, f"model/history={kind_of(model.history)}: it suits windows of {model.window}"
 
 
 def _with_popularity(model: ModelConfig, config: TrainConfig, facts: Facts) -> tuple[ModelConfig, str]:

@@ -21,35 +21,57 @@ def claimed(folder: Path, plain: dict[str, Any], defaults: dict[str, Any]) -> It
     """Hold a run folder for these options until the end of the block; the lock goes with the process.
 
     Args:
-        folder: Made where it does not exist.
+        folder: Made where it does not exist. Options with which nothing was learned, since the first epoch failed, give
+            way to these.
         plain: The options as plain values.
         defaults: What options were that a run does not name, since they are newer than it; as plain values.
 
     Raises:
         RunError: It holds a run with other options, or something else, or another process trains in it.
     """
-    foreign = [name.name for name in folder.glob("*")] if folder.is_dir() and not (folder / CONFIG).is_file() else []
-    if foreign and foreign != [LOCK]:
-        raise RunError(f"{folder} holds {sorted(foreign)[0]} and is no run; choose another run=FOLDER")
+    if _options(folder) is None:
+        foreign = sorted(path.name for path in folder.glob("*") if path.name != LOCK)
+        if foreign:
+            raise RunError(f"{folder} holds {foreign[0]} and is no run; choose another run=FOLDER")
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / LOCK).open("w") as lock:
         trains = f"another process trains in {folder}; wait for it, or choose another run=FOLDER"
         hold_alone(lock, RunError(trains))
-        page = folder / CONFIG
-        if page.is_file():
-            before = filled(json.loads(page.read_text()), defaults)
+        if told := begun(folder):
+            before = filled(told, defaults)
             if before["precision"] == "auto":  # older runs left it open
                 before["precision"] = plain["precision"]
             _compare(folder, before, plain)
         else:
-            write_json(page, plain)
+            for rest in folder.glob("learning_rate.*"):  # found for the options that give way
+                rest.unlink()
+            write_json(folder / CONFIG, plain)
         yield
 
 
 def begun(folder: Path) -> dict[str, Any]:
-    """Return the options that a folder's run was begun with, nothing where there is none."""
+    """Return the options that what was learned in a folder was learned with, nothing where nothing was.
+
+    Raises:
+        RunError: Its config.json is of something else.
+    """
+    # An epoch leaves its weights and its figures; other options would spoil either.
+    learned = (folder / "history.csv").is_file() or any(folder.glob("checkpoints/*/*.ckpt"))
+    return (_options(folder) or {}) if learned else {}
+
+
+def _options(folder: Path) -> dict[str, Any] | None:
+    """Return what a run was told, whether or not anything came of it; None where there is no page of options."""
     page = folder / CONFIG
-    return dict(json.loads(page.read_text())) if page.is_file() else {}
+    if not page.is_file():
+        return None
+    try:
+        found = json.loads(page.read_text(encoding="utf-8"))
+    except ValueError:
+        found = None
+    if not isinstance(found, dict) or "dataset_fingerprint" not in found:
+        raise RunError(f"{page} is not of a run of towers; choose another run=FOLDER")
+    return found
 
 
 def _compare(folder: Path, before: dict[str, Any], now: dict[str, Any]) -> None:

@@ -72,7 +72,7 @@ class Journal(pl.Callback):
         self.positions += batch.positions
         self.spent = time.perf_counter() - self.began
         if self.bar is not None:
-            self.bar.update(self.bar.task_ids[0], advance=1, rate=f"{self.positions / self.spent:,.0f} examples/s")
+            self.bar.update(self.bar.task_ids[0], advance=1, rate=f"{self.positions / self.spent:,.0f} positions/s")
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Take the bar away; the figures follow once they are measured. A GPU may have steps left to do: they count."""
@@ -99,7 +99,7 @@ class Journal(pl.Callback):
         if self.path is not None:
             self._write(self.path)
         figures = "".join(f"  {name} {row[name]:.4f}" for name in self.shown if name in row)
-        pace = f"  {row['positions_per_s']:>9,} examples/s" if self.positions else ""
+        pace = f"  {row['positions_per_s']:>9,} positions/s" if self.positions else ""
         self.console.print(
             f"{self.stage} {epoch:>3}{'' if loss is None else f'  loss {loss:.4f}'}{figures}{pace}"
             f"  {row['seconds']:.1f} s",

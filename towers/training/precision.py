@@ -5,6 +5,7 @@ from pytorch_lightning.plugins.precision import MixedPrecision, Precision
 from torch.optim import Optimizer
 
 from towers.training.config import Accelerator, Products, TrainConfig
+from towers.types import RunError
 
 
 class Bfloat16(MixedPrecision):
@@ -29,7 +30,12 @@ def products_of(config: TrainConfig, begun: str = "auto") -> Products:
         config: As asked. For auto a run goes on in what it was begun in, wherever it does; a new one takes bfloat16
             where that is faster, else float32.
         begun: What the run was begun in, auto for a new one.
+
+    Raises:
+        RunError: This version knows no such products.
     """
+    if begun not in Products.__members__:
+        raise RunError(f"the run was begun in precision={begun}, which this version lacks; choose another run=FOLDER")
     asked = config.precision if config.precision is not Products.auto else Products[begun]
     if asked is not Products.auto:
         return asked

@@ -111,6 +111,7 @@ def _train(config: TrainConfig, ranks: Ranks) -> None:
 def _learn(config: TrainConfig, dataset: Dataset, users: EvaluationSet, plain: dict[str, Any], ranks: Ranks) -> None:
     """Go through both stages and write what came of them."""
     began = time.perf_counter()
+    _refuse_without_passed(config, dataset)
     if config.threads or ranks.here > 1:
         torch.set_num_threads(config.threads or max(1, torch.get_num_threads() // ranks.here))
     features = (
@@ -141,6 +142,16 @@ def _learn(config: TrainConfig, dataset: Dataset, users: EvaluationSet, plain: d
         write_json(Path(config.run) / RUN, _summary(plain, rows, refit_rows, time.perf_counter() - began))
 
     ranks.once(finish)
+
+
+def _refuse_without_passed(config: TrainConfig, dataset: Dataset) -> None:
+    """Refuse options about what users were shown and passed over where there is nothing of the kind."""
+    if (config.passed_weight != 1 or config.passed_each) and not len(dataset.passed(Split.train)):
+        name = "passed_each" if config.passed_each else "passed_weight"
+        raise DataError(
+            f"{name} is {getattr(config, name)}, and {config.dataset} has nothing in train that users were shown and "
+            "passed over; prepare a log with such rows (data.positive says which are watched), or leave it out"
+        )
 
 
 def describe(config: TrainConfig) -> dict[str, Any]:

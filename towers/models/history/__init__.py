@@ -22,6 +22,17 @@ HISTORIES: dict[str, type[History]] = {
     "hstu": HstuHistory,
 }
 
+
+def kind_of(history: History) -> str:
+    """Return the name by which a kind of history encoder is chosen.
+
+    Example:
+        >>> kind_of(MeanHistory())
+        'mean'
+    """
+    return next(name for name, variant in HISTORIES.items() if type(history) is variant)
+
+
 __all__ = [
     "HISTORIES",
     "AttentionHistory",
@@ -37,4 +48,5 @@ __all__ = [
     "MeanHistory",
     "RecencyHistory",
     "TransformerHistory",
+    "kind_of",
 ]

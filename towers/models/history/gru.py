@@ -6,6 +6,7 @@ from functools import partial
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from towers.kinds import check_kinds
 from towers.models.history.dropout import ByteDropout
 from towers.models.history.encoder import Clock, History, HistoryEncoder, LastStates, a_share, at_least_one
 
@@ -30,6 +31,7 @@ class GruHistory(History):
 
     def __post_init__(self) -> None:
         """Check the options."""
+        check_kinds(self, "model.history.")
         at_least_one(layers=self.layers)
         a_share(dropout=self.dropout)
 

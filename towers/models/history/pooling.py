@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from towers.kinds import check_kinds
 from towers.models.history.attention import CausalAttention
 from towers.models.history.encoder import Clock, History, HistoryEncoder, LastStates, at_least_one, divides
 from towers.models.history.since import time_since
@@ -36,6 +37,7 @@ class AttentionHistory(History):
 
     def __post_init__(self) -> None:
         """Check the options."""
+        check_kinds(self, "model.history.")
         at_least_one(heads=self.heads)
 
     def build(self, dim: int, length: int) -> HistoryEncoder:

@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from towers.kinds import check_kinds
 from towers.models.history.encoder import Clock, History, HistoryEncoder, LastStates, at_least_one, within
 
 
@@ -29,6 +30,7 @@ class RecencyHistory(History):
 
     def __post_init__(self) -> None:
         """Check the options."""
+        check_kinds(self, "model.history.")
         at_least_one(heads=self.heads)
 
     def build(self, dim: int, length: int) -> HistoryEncoder:

@@ -8,6 +8,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 from torch.nn import functional
 
+from towers.kinds import check_kinds
 from towers.models.history.attention import CausalAttention
 from towers.models.history.dropout import ByteDropout
 from towers.models.history.encoder import Clock, History, HistoryEncoder, LastStates, a_share, at_least_one, divides
@@ -47,6 +48,7 @@ class TransformerHistory(History):
 
     def __post_init__(self) -> None:
         """Check the options."""
+        check_kinds(self, "model.history.")
         at_least_one(blocks=self.blocks, heads=self.heads, expand=self.expand)
         a_share(dropout=self.dropout)
 

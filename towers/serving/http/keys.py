@@ -10,6 +10,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from towers.data import write_json
+from towers.kinds import check_kinds
 from towers.types import ConfigError
 
 
@@ -112,6 +113,7 @@ class KeyConfig:
 
     def __post_init__(self) -> None:
         """Check the options."""
+        check_kinds(self)
         if wrong := [scope for scope in self.scopes if scope not in set(Scope)]:
             raise ConfigError(f"scopes has {wrong[0]!r}; choose from {', '.join(Scope)}")
         if self.per_second < 0 or 0 < self.per_second < 1:

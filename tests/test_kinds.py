@@ -1,0 +1,117 @@
+import subprocess
+import sys
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any, ClassVar
+
+import pytest
+
+from towers.kinds import check_kinds
+from towers.types import ConfigError
+
+
+class Crust(Enum):
+    thin = "thin"
+    thick = "thick"
+
+
+@dataclass
+class Filling(ABC):
+    @abstractmethod
+    def weigh(self) -> float: ...
+
+
+@dataclass
+class Plum(Filling):
+    count: int = 3
+
+    def weigh(self) -> float:
+        return 1.0
+
+
+@dataclass
+class Apple(Plum):
+    pass
+
+
+@dataclass
+class Pie:
+    round: ClassVar[bool] = True
+    filling: Any = None
+    crust: Crust = Crust.thin
+    degrees: float = 180
+    hot: bool = True
+    slices: list[int] = field(default_factory=list)
+    notes: dict[str, float] = field(default_factory=dict)
+    label: str | None = None
+    inside: Filling = field(default_factory=Plum)
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        {},
+        {"degrees": 7, "hot": False, "label": "x", "slices": [1], "notes": {"a": 1}, "filling": object()},
+        {"inside": Apple(2), "crust": Crust.thick},
+    ],
+)
+def test_what_is_of_its_kind_passes(told: dict[str, Any]) -> None:
+    check_kinds(Pie(**told))
+
+
+@pytest.mark.parametrize(
+    ("told", "message"),
+    [
+        ({"crust": "thin"}, "pie.crust is 'thin'; expected Crust.thin or Crust.thick"),
+        ({"degrees": "180"}, "pie.degrees is '180'; expected a number"),
+        ({"degrees": True}, "pie.degrees is True; expected a number"),
+        ({"hot": 1}, "pie.hot is 1; expected True or False"),
+        ({"slices": [1, 2.5]}, "pie.slices is [1, 2.5]; expected a list, each of it a whole number"),
+        ({"slices": (1,)}, "pie.slices is (1,); expected a list, each of it a whole number"),
+        ({"notes": {"a": "b"}}, "pie.notes is {'a': 'b'}; expected a dict, each value a number"),
+        ({"label": 7}, "pie.label is 7; expected a text or None"),
+        ({"inside": "plum"}, "pie.inside is 'plum'; expected Apple(…) or Plum(…)"),
+        ({"inside": Plum(count=2.5)}, "pie.inside.count is 2.5; expected a whole number"),  # type: ignore[arg-type]
+    ],
+)
+def test_what_is_of_another_kind_is_named_with_what_was_expected(told: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError) as found:
+        check_kinds(Pie(**told), "pie.")
+    assert str(found.value) == message
+
+
+WRONG = """
+from towers.losses import Softmax
+from towers.features import InBatch
+from towers.models import ModelConfig, RecencyHistory
+from towers.training import TrainConfig
+from towers.training.config import OptimConfig
+from towers.types import ConfigError
+
+model = ModelConfig(history=RecencyHistory())
+given = dict(dataset="d", run="r", model=model, loss=Softmax(), sampler=InBatch())
+for make, told in (
+    (TrainConfig, given | {"precision": "bf16"}),
+    (TrainConfig, given | {"loss": "softmax"}),
+    (ModelConfig, {"history": RecencyHistory(), "dim": "16"}),
+    (OptimConfig, {"epochs": 0.5}),
+    (RecencyHistory, {"heads": "4"}),
+):
+    try:
+        make(**told)
+    except ConfigError as error:
+        print(error)
+"""
+
+
+def test_configs_made_in_python_are_checked() -> None:
+    """In a process of its own: here every signature is checked before."""
+    told = subprocess.run([sys.executable, "-c", WRONG], capture_output=True, text=True, check=True)
+    assert told.stdout.splitlines() == [
+        "precision is 'bf16'; expected Products.auto, Products.float32 or Products.bfloat16",
+        "loss is 'softmax'; expected Bpr(…), Contrastive(…), Gbce(…) or Softmax(…)",
+        "model.dim is '16'; expected a whole number",
+        "optim.epochs is 0.5; expected a whole number",
+        "model.history.heads is '4'; expected a whole number",
+    ]

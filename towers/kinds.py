@@ -1,0 +1,94 @@
+"""Whether options are of the kinds that their fields say; Hydra checks what is typed, this what Python code gives."""
+
+import types
+import typing
+from dataclasses import fields, is_dataclass
+from enum import Enum
+from functools import cache
+from typing import Any
+
+from towers.types import ConfigError
+
+
+def check_kinds(options: Any, place: str = "") -> None:  # noqa: ANN401 - a dataclass
+    """Refuse options of which one is of another kind than its field.
+
+    Args:
+        options: A dataclass; those that it holds are looked through too.
+        place: What the names of its fields stand behind, such as `model.`.
+
+    Raises:
+        ConfigError: Which option, its value, and what is expected in its place.
+
+    Example:
+        >>> from dataclasses import dataclass
+        >>> @dataclass
+        ... class Oven:
+        ...     degrees: float = 180
+        >>> check_kinds(Oven(200))
+        >>> check_kinds(Oven("hot"), "oven.")
+        Traceback (most recent call last):
+        towers.types.ConfigError: oven.degrees is 'hot'; expected a number
+    """
+    for name, hint in _hints(type(options)).items():  # type: ignore[arg-type]
+        value = getattr(options, name)
+        if not _is(value, hint):
+            raise ConfigError(f"{place}{name} is {value!r}; expected {_words(hint)}")
+        if is_dataclass(value):
+            check_kinds(value, f"{place}{name}.")
+
+
+@cache
+def _hints(options: Any) -> dict[str, object]:  # noqa: ANN401 - a dataclass
+    hints = typing.get_type_hints(options)
+    return {each.name: hints[each.name] for each in fields(options)}
+
+
+def _is(value: object, hint: object) -> bool:
+    """Say whether a value is of a kind; a whole number is a number too, and true and false are neither."""
+    origin, parts = typing.get_origin(hint), typing.get_args(hint)
+    if hint is Any:
+        return True
+    if origin in {types.UnionType, typing.Union}:
+        return any(_is(value, part) for part in parts)
+    if origin is list:
+        return isinstance(value, list) and all(_is(each, parts[0]) for each in value)
+    if origin is dict:
+        return isinstance(value, dict) and all(
+            _is(key, parts[0]) and _is(each, parts[1]) for key, each in value.items()
+        )
+    kinds = (int, float) if hint is float else (typing.cast("type", hint),)
+    return isinstance(value, kinds) and (hint is bool or not isinstance(value, bool))
+
+
+def _words(hint: object) -> str:
+    origin, parts = typing.get_origin(hint), typing.get_args(hint)
+    names: dict[object, str] = {
+        int: "a whole number",
+        float: "a number",
+        bool: "True or False",
+        str: "a text",
+        type(None): "None",
+    }
+    if hint in names:
+        return names[hint]
+    if origin in {types.UnionType, typing.Union}:
+        return " or ".join(_words(part) for part in parts)
+    if origin is list:
+        return f"a list, each of it {_words(parts[0])}"
+    if origin is dict:
+        return f"a dict, each value {_words(parts[1])}"
+    kind = typing.cast("type", hint)
+    if issubclass(kind, Enum):
+        return _either([f"{kind.__name__}.{name}" for name in kind.__members__])
+    return _either([f"{name}(…)" for name in sorted(_concrete(kind))])
+
+
+def _either(names: list[str]) -> str:
+    return " or ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
+
+
+def _concrete(kind: type[Any]) -> set[str]:
+    """Return the names of the classes of a kind that can be made."""
+    own: set[str] = set() if getattr(kind, "__abstractmethods__", None) else {kind.__name__}
+    return own.union(*(_concrete(each) for each in kind.__subclasses__()))
