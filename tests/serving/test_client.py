@@ -33,6 +33,8 @@ def server(*statuses: int) -> Iterator[tuple[str, list[int]]]:
                 self.end_headers()
                 self.wfile.write(body)
 
+        do_POST = do_GET  # noqa: N815 - http.server's name
+
         def log_message(self, *_: Any) -> None:  # noqa: ANN401
             pass
 
@@ -90,6 +92,21 @@ def test_a_refusal_that_stays_is_told_after_as_many_tries_as_were_given(ask: Any
     with server(429) as (url, given):
         assert ask(url, 1, tries=1) == [(429, "too many at once")]
     assert given == [429] * 2
+
+
+def test_to_roll_back_is_asked_once() -> None:
+    async def main(url: str) -> None:
+        async with AsyncClient(url, timeout_s=30.0) as client:
+            await client.roll_back()
+
+    for status in (503, 0):
+        with server(status) as (url, given):
+            with Client(url, timeout_s=30.0) as client, pytest.raises(AnswerError):
+                client.roll_back()
+            assert len(given) == 1
+            with pytest.raises(AnswerError):
+                asyncio.run(main(url))
+            assert len(given) == 2
 
 
 @both

@@ -15,9 +15,11 @@ import pytest
 from tests import tiny
 from towers.data import Dataset
 from towers.index import Exact
-from towers.publishing import PublishConfig, current_name, publish
+from towers.publishing import Bundle, PublishConfig, current_name, publish
 from towers.publishing.versions import point_to
 from towers.serving import Ask, Retriever, Way
+from towers.serving import versions as versions_module
+from towers.serving.arrivals import arrived_vectors
 from towers.serving.queue import BusyError
 from towers.serving.service import Limits, Service
 from towers.serving.store import Answer, Change, ChangeKind, Event, MemoryStore, SqliteStore, StoreAwayError
@@ -304,6 +306,143 @@ def test_where_the_towers_fail_the_popular_are_shown(
     within(root, tmp_path, work)
 
 
+def test_the_popular_are_chosen_as_was_asked(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(_self: Retriever, _ask: Ask) -> None:
+        raise FloatingPointError("broken")
+
+    async def work(service: Service) -> None:
+        allowed = VIDEOS[:20]
+        told = Shown(only={"tags": "a"}, allow=allowed)
+        usual, _ = await service.candidates(Ask(USERS[4], 60, exclude=[VIDEOS[1]]), "request", told)
+        monkeypatch.setattr(Retriever, "answer", broken)
+        found, _ = await service.candidates(Ask(USERS[4], 60, exclude=[VIDEOS[1]]), "request", told)
+        assert found.way is Way.popular
+        assert 0 < len(found) <= len(usual)
+        assert set(found.ids) <= set(usual.ids)
+
+    within(root, tmp_path, work)
+
+
+def test_a_video_that_no_tower_can_take_keeps_none_that_come_after_it_away(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def vectors(bundle: Bundle, rows: Any, features: Any) -> Any:  # noqa: ANN401
+        if {"tags": ["no"]} in list(features):
+            raise ValueError("no vector of that")
+        return arrived_vectors(bundle, rows, features)
+
+    async def work(service: Service) -> None:
+        monkeypatch.setattr(versions_module, "arrived_vectors", vectors)
+        with pytest.raises(ValueError, match="no vector of that"):
+            await service.put_videos([(NEW, {"tags": ["no"]})])
+        assert await service.store.changes(0) == []
+        told = ((NEW, ["a"]), (NEW + 1, ["no"]), (NEW + 2, ["b"]))
+        await service.store.change([
+            Change(kind=ChangeKind.put, id=video, time_ms=1, features={"tags": tags}) for video, tags in told
+        ])
+        await service.remove_videos([VIDEOS[3]])
+        shown = await ids(service)
+        assert (NEW in shown, NEW + 1 in shown, NEW + 2 in shown, VIDEOS[3] in shown) == (True, False, True, False)
+        assert f"video {NEW + 1} is not shown, its vector cannot be made: no vector of that" in caplog.messages
+
+    within(root, tmp_path, work)
+
+
+def test_who_was_erased_stays_so_in_bundles_of_what_was_known_before(
+    root: Path, tmp_path: Path, tiny_dataset: Path
+) -> None:
+    async def work(service: Service) -> None:
+        assert (await service.candidates(Ask(USERS[5], 5), "r"))[0].way is Way.history
+        vectors = service.embed_users(USERS[4:7])
+        await service.erase(USERS[5])
+        run = tiny.write_run(tmp_path / "run2", Dataset.open(tiny_dataset), seed=1)
+        publish(PublishConfig(run=str(run), bundle=str(root), index=Exact(), keep=5))
+        await service.versions.adopt()
+        assert service.versions.adopted == 2
+        assert (await service.candidates(Ask(USERS[5], 5), "r"))[0].way is Way.new_user
+        assert service.known(USERS[5]) == []
+        after = service.embed_users(USERS[4:7])
+        assert np.array_equal(after[[0, 2]], vectors[[0, 2]])
+        assert np.array_equal(after[1], service.version.retriever.embed_nobody())
+        assert not np.array_equal(after[1], vectors[1])
+
+    within(root, tmp_path, work)
+
+
+def test_changes_are_followed_while_a_version_is_being_adopted(root: Path, tmp_path: Path) -> None:
+    first, _ = versions(root)
+
+    async def work(service: Service) -> None:
+        opened, go_on = service.versions._opened, asyncio.Event()
+
+        async def slow(name: str) -> Version:
+            await go_on.wait()
+            return await opened(name)
+
+        service.versions._opened = slow  # type: ignore[method-assign]
+        adopting = asyncio.create_task(service.versions.adopt(first))
+        point_to(root, first)
+        other = SqliteStore(str(tmp_path / "state.db"))
+        await other.open()
+        await other.change([Change(kind=ChangeKind.remove, id=VIDEOS[3], time_ms=1)])
+        await other.close()
+        async with asyncio.timeout(30):
+            while VIDEOS[3] in await ids(service):
+                await asyncio.sleep(0.01)
+        assert service.version.name != first
+        go_on.set()
+        await adopting
+        assert VIDEOS[3] not in await ids(service)
+
+    within(root, tmp_path, work, watch_s=0.01)
+
+
+def test_what_a_store_of_before_numbers_anew_is_taken_in(root: Path, tmp_path: Path) -> None:
+    async def main() -> None:
+        store = MemoryStore()
+        service = Service(root, store, tmp_path / "state")
+        await service.open()
+        for video in VIDEOS[:3]:
+            await service.remove_videos([video])
+        store._changes.popitem()
+        store._changed -= 1
+        await service.remove_videos([VIDEOS[9]])
+        assert VIDEOS[9] not in await ids(service)
+        await service.put_videos([])
+        await service.close()
+
+    asyncio.run(main())
+
+
+def test_a_clock_that_is_set_forward_makes_nothing_old(root: Path, tmp_path: Path) -> None:
+    class Ahead(MemoryStore):
+        asked, ahead_ms = list[int](), 0
+
+        async def now_ms(self) -> int:
+            return await super().now_ms() + self.ahead_ms
+
+        async def forget_before(self, time_ms: int, most: int = 500) -> int:
+            self.asked.append(time_ms)
+            return await super().forget_before(time_ms, most)
+
+    async def main() -> None:
+        store = Ahead()
+        service = Service(root, store, tmp_path / "state", Limits(keep_days=1.0, forget_s=0.001))
+        await service.open()
+        await service.record([Event(event_id="1", user_id=USERS[1], video_id=VIDEOS[0], time_ms=0)])
+        async with asyncio.timeout(30):
+            while not store.asked:
+                await asyncio.sleep(0)
+            store.ahead_ms, before = 400 * 86_400_000, len(store.asked)
+            while len(store.asked) < before + 3:
+                await asyncio.sleep(0)
+        assert len((await store.export(USERS[1])).events) == 1
+        assert max(store.asked) <= store.asked[0] + 3_600_000 + 30_000
+        await service.close()
+
+    asyncio.run(main())
+
+
 def test_what_is_older_than_is_kept_is_dropped_and_still_hidden(root: Path, tmp_path: Path) -> None:
     async def work(service: Service) -> None:
         await service.record([
@@ -364,7 +503,7 @@ def test_a_store_that_fails_once_in_its_own_way_is_asked_again(root: Path, tmp_p
             async with asyncio.timeout(30):
                 while "kept" not in store.kept:
                     await asyncio.sleep(0.01)
-            assert service.unkept == 1 - store.kept.count("lost")
+            assert service.remembering.unkept == 1 - store.kept.count("lost")
         finally:
             await service.close()
 

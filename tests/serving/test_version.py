@@ -157,9 +157,12 @@ def test_the_popular_need_no_towers(version: Version, string: bool) -> None:
     rows = np.asarray(version.bundle.positives.video_row)
     counts = np.bincount(rows, minlength=tiny.VIDEOS + 2)
     first, second = version.bundle.videos.ids_of_known(np.argsort(-counts, kind="stable")[:2])
-    assert list(version.popular(Ask(users[0], 2)).ids) == [first, second]
+    assert list(version.popular(Ask(None, 2)).ids) == [first, second]
+    assert not set(version.popular(Ask(users[2], 60)).ids) & seen_by(version, users[2])
+    kept = version.popular(Ask(users[2], 60, keep_seen=True)).ids
+    assert set(version.popular(Ask(users[2], 60)).ids) == set(kept) - seen_by(version, users[2])
     version.remove([first])
-    found = version.popular(Ask(users[0], 2, exclude=[second]))
+    found = version.popular(Ask(None, 2, exclude=[second]))
     assert found.way is Way.popular
     assert not {first, second} & set(found.ids)
     assert len(found) == 2

@@ -123,16 +123,26 @@ def fill(
     set_bits(blocks.alive, slots)
 
 
-@compiled
 def gathered(
     vectors: Float32[np.ndarray, "slots d"], slots: Int64[np.ndarray, " n"], more: Float32[np.ndarray, "m d"]
 ) -> Float32[np.ndarray, "n_m d"]:
     """Return the vectors in some slots, and more behind them; other threads run meanwhile."""
-    both = np.empty((slots.size + more.shape[0], vectors.shape[1]), np.float32)
+    # NumPy's memory is in pages of 2 MB: to give numba's back, in pages of 4 kB, would hold Python's lock for long.
+    both = np.empty((len(slots) + len(more), vectors.shape[1]), np.float32)
+    _gather(vectors, slots, more, both)
+    return both
+
+
+@compiled
+def _gather(
+    vectors: Float32[np.ndarray, "slots d"],
+    slots: Int64[np.ndarray, " n"],
+    more: Float32[np.ndarray, "m d"],
+    both: Float32[np.ndarray, "n_m d"],
+) -> None:
     for row in range(both.shape[0]):
         for axis in range(both.shape[1]):
             both[row, axis] = vectors[slots[row], axis] if row < slots.size else more[row - slots.size, axis]
-    return both
 
 
 @compiled

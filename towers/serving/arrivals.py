@@ -1,6 +1,6 @@
 """Videos that come while the bundle is served: what is said of them, checked, and their vectors."""
 
-import math
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -23,6 +23,8 @@ _TYPES = {
     Kind.vector: pa.list_(pa.float32()),
 }
 _TWO_BLANKS = 2
+_MOST, _MOST_32 = sys.float_info.max, 2.0**96
+"""The largest numbers, of 64 bits and of 32: of the latter less than can be written, since their squares are summed."""
 
 
 def check_features(bundle: Bundle, features: Features) -> None:
@@ -72,7 +74,9 @@ def _column(encoder: Encoder, features: Sequence[Features]) -> pa.Array:
 def _as_read(kind: Kind, value: Any) -> Any:  # noqa: ANN401
     if kind is Kind.categorical:
         return str(value)
-    return [str(each) for each in value] if kind is Kind.multi else value
+    if kind is Kind.multi:
+        return [str(each) for each in value]
+    return float(value) if kind is Kind.numeric else [float(each) for each in value]
 
 
 def _wrong(encoder: Encoder, value: Any) -> str:  # noqa: ANN401
@@ -83,17 +87,17 @@ def _wrong(encoder: Encoder, value: Any) -> str:  # noqa: ANN401
         fits = isinstance(value, list) and all(map(_is_name, value))
         return "" if fits else "expected a list of names, as in ['a', 'b']"
     if encoder.kind is Kind.numeric:
-        return "" if _is_number(value) else "expected a number"
-    fits = isinstance(value, list) and len(value) == encoder.dim and all(map(_is_number, value))
-    return "" if fits else f"expected a list of {encoder.dim} numbers"
+        return "" if _is_number(value, _MOST) else "expected a number"
+    fits = isinstance(value, list) and len(value) == encoder.dim and all(_is_number(each, _MOST_32) for each in value)
+    return "" if fits else f"expected a list of {encoder.dim} numbers of 32 bits"
 
 
 def _is_name(value: Any) -> bool:  # noqa: ANN401
     return isinstance(value, str | int) and not isinstance(value, bool)
 
 
-def _is_number(value: Any) -> bool:  # noqa: ANN401
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+def _is_number(value: Any, most: float) -> bool:  # noqa: ANN401
+    return isinstance(value, int | float) and not isinstance(value, bool) and -most <= value <= most
 
 
 def _shown(value: Any) -> str:  # noqa: ANN401

@@ -80,7 +80,7 @@ class _Asking(ABC):
     """What can be asked. Of a `Client` each method returns the answer, of an `AsyncClient` it is to be awaited."""
 
     @abstractmethod
-    def _ask(self, method: str, path: str, body: object = None) -> Any:  # noqa: ANN401
+    def _ask(self, method: str, path: str, body: object = None, *, again: bool = True) -> Any:  # noqa: ANN401
         """Send a request; return the answer, or what gives it when it is awaited."""
 
     def candidates(self, user_id: Id | None = None, k: int = 100, **options: object) -> Any:  # noqa: ANN401
@@ -147,8 +147,8 @@ class _Asking(ABC):
         return self._ask("POST", "/v1/bundle", {"version": version})
 
     def roll_back(self) -> Any:  # noqa: ANN401
-        """Have the version before served."""
-        return self._ask("POST", "/v1/bundle/rollback")
+        """Have the version before served; asked once, since twice would be the one before that."""
+        return self._ask("POST", "/v1/bundle/rollback", again=False)
 
     def ready(self) -> Any:  # noqa: ANN401
         """Return whether requests are answered, and from what."""
@@ -158,7 +158,7 @@ class _Asking(ABC):
 class Client(_Asking):
     """Asks a service and waits. What is refused for a moment is asked again, within a budget; threads may share it.
 
-    All requests can be made twice without harm.
+    All requests can be made twice without harm but `roll_back`, which is asked once: give it time (`timeout_s`).
 
     Args:
         url: As http://localhost:8000.
@@ -192,14 +192,14 @@ class Client(_Asking):
         """Close the connections."""
         self._http.close()
 
-    def _ask(self, method: str, path: str, body: object = None) -> Any:  # noqa: ANN401
+    def _ask(self, method: str, path: str, body: object = None, *, again: bool = True) -> Any:  # noqa: ANN401
         for attempt in count():
             got: _Got
             try:
                 got = self._http.request(method, path, json=body)
             except httpx.TransportError as error:
                 got = error
-            pause = self._budget.judge(attempt, got)
+            pause = self._budget.judge(attempt, got) if again else None
             if pause is None:
                 return _decoded(self.url, got)
             time.sleep(pause)
@@ -225,14 +225,14 @@ class AsyncClient(_Asking):
         """Close the connections."""
         await self._http.aclose()
 
-    async def _ask(self, method: str, path: str, body: object = None) -> Any:  # noqa: ANN401
+    async def _ask(self, method: str, path: str, body: object = None, *, again: bool = True) -> Any:  # noqa: ANN401
         for attempt in count():
             got: _Got
             try:
                 got = await self._http.request(method, path, json=body)
             except httpx.TransportError as error:
                 got = error
-            pause = self._budget.judge(attempt, got)
+            pause = self._budget.judge(attempt, got) if again else None
             if pause is None:
                 return _decoded(self.url, got)
             await asyncio.sleep(pause)

@@ -97,6 +97,20 @@ class Retriever:
         """
         return self._queries(self._asking.users(listed("user_ids", user_ids)))
 
+    def embed_nobody(self) -> Float32[np.ndarray, "*i d"]:
+        """Return the vector of anybody new, [d], or [interests, d]."""
+        return self._queries(np.array([UNKNOWN_ROW]))[0]
+
+    def may_show(self, rows: Int64[np.ndarray, " n"], ask: Ask) -> Int64[np.ndarray, " m"]:
+        """Return those of some videos' rows that an answer may hold, in their order: neither seen nor excluded.
+
+        Raises:
+            ConfigError: As candidates.
+            DataError: As candidates.
+        """
+        may = ~np.isin(rows, self._asking.rows(ask).hidden)
+        return rows[may if self._allow is None else may & self._allow.holds(rows)]
+
     def embed_videos(self, video_ids: Ids) -> Float32[np.ndarray, "n d"]:
         """Return the videos' vectors, [n, d].
 

@@ -6,13 +6,17 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from zlib import crc32
+
+import numpy as np
+from jaxtyping import Float32
 
 from towers.serving.arrivals import Features, check_features
 from towers.serving.asking import Ask
-from towers.serving.candidates import Candidates, path_of
+from towers.serving.candidates import Candidates
+from towers.serving.following import follow_changes, follow_pointer
 from towers.serving.queue import BusyError, Queue
-from towers.serving.store import Answer, Change, ChangeKind, Event, Export, Id, Store, StoreAwayError
+from towers.serving.remembering import Remembering
+from towers.serving.store import Change, ChangeKind, Event, Export, Id, Store, StoreAwayError, now_ms
 from towers.serving.store.ending import end_tasks
 from towers.serving.together import Shown, Wish, answer_together
 from towers.serving.version import Version
@@ -20,9 +24,8 @@ from towers.serving.versions import Versions
 from towers.types import ConfigError, DataError
 
 _log = logging.getLogger(__name__)
-_KEPT, _KEEP_EVERY_S = 10_000, 0.05
 _ALL = Shown()
-_DAY_MS, _MOST_DAYS, _FORGET_EVERY_S = 86_400_000, 36_500, 0.05
+_DAY_MS, _MOST_DAYS, _FORGET_EVERY_S, _GAIN_MS = 86_400_000, 36_500, 0.05, 3_600_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,16 +73,15 @@ class Service:
         versions: What is served.
         store: What is kept.
         queue: Who waits.
-        unkept: How many answers could not be kept.
+        remembering: What was answered, on its way to the store.
     """
 
     def __init__(self, bundle: Path, store: Store, state: Path, limits: Limits | None = None) -> None:
         self._limits = limits or Limits()
         self.store, self.versions = store, Versions(bundle, store, state)
         self.queue: Queue[Wish, Candidates] = Queue(self._together, self._limits.queue, self._limits.deadline_ms)
-        self._answers: list[Answer] = []
+        self.remembering = Remembering(store, self._limits.remember)
         self._tasks: list[asyncio.Task[None]] = []
-        self.unkept = 0
 
     async def open(self) -> None:
         """Open the store and the bundle, and follow both from then on.
@@ -95,8 +97,9 @@ class Service:
             await self.store.close()
             raise
         self._tasks = [
-            asyncio.create_task(self.versions.watch(self._limits.watch_s)),
-            asyncio.create_task(self._keep()),
+            asyncio.create_task(follow_changes(self.versions)),
+            asyncio.create_task(follow_pointer(self.versions, self._limits.watch_s)),
+            asyncio.create_task(self.remembering.keep_for_ever()),
             asyncio.create_task(self.versions.measure(self._limits.measure_s)),
         ]
         if self._limits.keep_days:
@@ -105,7 +108,7 @@ class Service:
     async def close(self) -> None:
         """Finish what was begun, keep what was answered, and let go of all."""
         await end_tasks(self._tasks)
-        await self._keep_now()
+        await self.remembering.keep()
         try:
             await self.versions.close()
         finally:
@@ -136,7 +139,7 @@ class Service:
             raise BusyError("features are being sorted, which a start begins with; ask again a moment later")
         found = await self.queue.answer(Wish(ask, shown))
         if request_id is not None:
-            self._remember(ask, request_id, found)
+            self.remembering.remember(ask, request_id, found)
         return found, known
 
     async def record(self, events: Sequence[Event]) -> list[bool]:
@@ -161,6 +164,7 @@ class Service:
         for video, features in videos:
             self._check_id("video", video)
             check_features(self.version.bundle, features)
+        await self.versions.try_out(videos)  # what is kept is taken in by all who share the store, for ever
         await self._change([
             Change(kind=ChangeKind.put, id=video, time_ms=now_ms(), features=dict(said)) for video, said in videos
         ])
@@ -183,6 +187,19 @@ class Service:
             UnknownIdError: It is not known.
         """
         return self.version.retriever.similar(video, k)
+
+    def embed_users(self, users: Sequence[Id]) -> Float32[np.ndarray, "n *i d"]:
+        """Return the users' vectors as the bundle knows them; who is forgotten is like anybody new, [n, d].
+
+        Raises:
+            DataError: Ids of another sort than the bundle's.
+        """
+        retriever = self.version.retriever
+        vectors = retriever.embed_users(users)
+        for place, user in enumerate(users):
+            if self._is_forgotten(user):
+                vectors[place] = retriever.embed_nobody()
+        return vectors
 
     async def export(self, user: Id) -> Export:
         """Return all that was kept of a user since the bundle, and what the bundle knows of them, in their history.
@@ -212,13 +229,18 @@ class Service:
             StoreAwayError: Nothing was acknowledged.
         """
         self._check_id("user", user)
-        await self._keep_now()
-        # After the bundle was made, whatever the clock says: or what it knows of the user would be read again.
-        time_ms = max(now_ms(), self.version.made_ms)
+        await self.remembering.keep()
+        # After what the bundle knows, whatever the clock says: or it would be read again.
+        time_ms = max(now_ms(), self.version.knows_until_ms)
         await self._change([Change(kind=ChangeKind.erase, id=user, time_ms=time_ms)])
 
     async def _change(self, changes: Sequence[Change]) -> None:
-        await self.store.change(changes)
+        if not changes:
+            return
+        known = self.version.applied
+        if await self.store.change(changes) <= known:  # the store is of before: it has lost some, and numbers them anew
+            _log.warning("the store has lost changes that are known here; all that it has are read again")
+            self.version.applied = 0
         await self.versions.catch_up()
 
     async def _since(self, user: object) -> tuple[list[tuple[Id, int]], bool]:
@@ -231,53 +253,17 @@ class Service:
 
     def _is_forgotten(self, user: object) -> bool:
         erased = self.versions.erased
-        return bool(erased) and isinstance(user, int | str) and erased.get(user, -1) >= self.version.made_ms
+        return bool(erased) and isinstance(user, int | str) and erased.get(user, -1) >= self.version.knows_until_ms
 
     def _together(self, wishes: Sequence[Wish]) -> list[Candidates | Exception]:
         return answer_together(self.version, wishes)
 
-    def _remember(self, ask: Ask, request_id: str, found: Candidates) -> None:
-        if self._limits.remember < 1 and crc32(request_id.encode()) >= self._limits.remember * 2**32:
-            return
-        if len(self._answers) >= _KEPT:
-            self.unkept += 1
-            return
-        ids = found.ids if isinstance(found.ids, list) else found.ids.tolist()
-        user = ask.user_id if isinstance(ask.user_id, int | str) else None
-        answer = Answer(
-            request_id=request_id,
-            user_id=user,
-            time_ms=now_ms(),
-            path=path_of(found.way),
-            bundle_version=found.bundle_version,
-            video_ids=list(ids),
-        )
-        self._answers.append(answer)
-
-    async def _keep(self) -> None:
-        while True:
-            await asyncio.sleep(_KEEP_EVERY_S)
-            await self._keep_now()
-
-    async def _keep_now(self) -> None:
-        answers, self._answers = self._answers, []
-        if not answers:
-            return
-        try:
-            await self.store.answered(answers)
-        except asyncio.CancelledError:  # by a stop, which tries once more; what is kept twice is kept once
-            self._answers = answers + self._answers
-            raise
-        except Exception as error:  # or no answer was kept from then on
-            self.unkept += len(answers)
-            _log.warning("%d answers were not kept: %s", len(answers), error)
-
     async def _forget(self) -> None:
         """Have the store drop what is old, a little at a time: what else is asked of it comes between."""
-        days = self._limits.keep_days
+        days, clock = self._limits.keep_days, _SteadyClock()
         while True:
             try:
-                moment, dropped = await self.store.now_ms() - round(days * _DAY_MS), 0
+                moment, dropped = clock.bounded(await self.store.now_ms()) - round(days * _DAY_MS), 0
                 while some := await self.store.forget_before(moment):
                     dropped += some
                     await asyncio.sleep(_FORGET_EVERY_S)
@@ -293,6 +279,15 @@ class Service:
             raise DataError(f"{kind} {given!r} is not {'a text' if texts else 'a whole number'} as this bundle's are")
 
 
-def now_ms() -> int:
-    """Return the time, ms UTC."""
-    return time.time_ns() // 1_000_000
+class _SteadyClock:
+    """A clock that is set forward does not make all that is kept old: it may gain an hour on the time that passes."""
+
+    def __init__(self) -> None:
+        self._began: tuple[int, float] | None = None
+
+    def bounded(self, now: int) -> int:
+        """Return what a clock says, ms, but not much more than what it said at first and what has passed since."""
+        if self._began is None:
+            self._began = now, time.monotonic()
+        first, since = self._began
+        return min(now, first + round(1000 * (time.monotonic() - since)) + _GAIN_MS)

@@ -76,4 +76,4 @@ def _answer(version: Version, retriever: Retriever, ask: Ask) -> Candidates | Ex
         return error
     except Exception:
         _log.exception("the towers gave no answer; what is popular was shown")
-        return version.popular(ask)
+        return version.popular(ask, retriever)

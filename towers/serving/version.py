@@ -42,6 +42,7 @@ class Version:
         bundle: The version.
         retriever: Answers without filters.
         made_ms: When the bundle was made, UTC.
+        knows_until_ms: Until when what it knows of users may have happened, UTC: who is erased after it is forgotten.
         applied: The number of the last change that it knows.
         preparing: The end of `prepare`, where another thread has been asked for it.
     """
@@ -54,7 +55,10 @@ class Version:
         self.applied = 0
         self.preparing: Future[None] | None = None
         self._filters: OrderedDict[object, Retriever] = OrderedDict()
-        self._popular = _popular_rows(bundle)
+        self._popular, newest_ms = _popular_rows(bundle)
+        self.knows_until_ms = min(self.made_ms, _read_ms(bundle, self.made_ms))
+        if newest_ms != TIME_UNKNOWN:
+            self.knows_until_ms = min(self.knows_until_ms, newest_ms)
 
     @property
     def name(self) -> str:
@@ -109,12 +113,15 @@ class Version:
         """Show videos no more."""
         self._catalogue.remove(list(ids))
 
-    def popular(self, ask: Ask) -> Candidates:
-        """Return what was watched most in the bundle's last week and is neither excluded nor seen, without towers."""
-        hidden = set(self._catalogue.rows(list(ask.exclude)).tolist()) if len(ask.exclude) else set()
-        hidden |= set(self._catalogue.rows([video for video, _ in ask.since]).tolist()) if len(ask.since) else set()
-        shown = [row for row in self._popular.tolist() if row not in hidden and self._catalogue.shows(row)]
-        rows = np.array(shown[: ask.k], np.int64)
+    def popular(self, ask: Ask, retriever: Retriever | None = None) -> Candidates:
+        """Return what was watched most in the bundle's last week and may be shown, without towers.
+
+        Args:
+            ask: What is asked for.
+            retriever: Who answers otherwise, with the filters of the request; the one without filters unless given.
+        """
+        may = (retriever or self.retriever).may_show(self._popular, ask).tolist()
+        rows = np.array([row for row in may if self._catalogue.shows(row)][: ask.k], np.int64)
         why = f"asked for {ask.k}; {len(rows)} of the most watched are left" if len(rows) < ask.k else ""
         scores = np.linspace(1, 0, len(rows), endpoint=False, dtype=np.float32)
         return Candidates(self._catalogue.ids_of(rows), scores, Way.popular, why, 0, self.name)
@@ -164,22 +171,28 @@ class Version:
             shutil.rmtree(self._folder, ignore_errors=True)
 
 
-def _popular_rows(bundle: Bundle) -> Int64[np.ndarray, " n"]:
-    """Return the rows that were watched most in the bundle's last week, or ever where it knows no times."""
+def _read_ms(bundle: Bundle, otherwise: int) -> int:
+    """Return when the log was read that the bundle was made from, ms UTC; bundles of before do not say."""
+    told = bundle.manifest.get("read_at")
+    return int(datetime.fromisoformat(told).timestamp() * 1000) if told else otherwise
+
+
+def _popular_rows(bundle: Bundle) -> tuple[Int64[np.ndarray, " n"], int]:
+    """Return the rows that were watched most in the bundle's last week, or ever without times; and the week's end."""
     watched, when = np.asarray(bundle.positives.video_row), np.asarray(bundle.positives.time_ms)
-    counts = _watched_since(watched, when, _DAYS_MS, len(bundle.vectors))
+    counts, newest_ms = _watched_since(watched, when, _DAYS_MS, len(bundle.vectors))
     # Those that may be among them first, in the order of their rows: to sort a million takes a tenth of a second.
     least = np.partition(counts, max(0, len(counts) - _POPULAR))[max(0, len(counts) - _POPULAR)]
     some = np.flatnonzero(counts >= least)
     most = some[np.argsort(-counts[some], kind="stable")[:_POPULAR]]
-    return most[most >= FIRST_ROW]
+    return most[most >= FIRST_ROW], int(newest_ms)
 
 
 @compiled
 def _watched_since(
     rows: Int32[np.ndarray, " n"], when: Int64[np.ndarray, " n"], last_ms: int, size: int
-) -> Int32[np.ndarray, " size"]:
-    """Return how often each row was watched in the last so many ms of a log, or ever where no times are known."""
+) -> tuple[Int32[np.ndarray, " size"], np.int64]:
+    """Return how often each row was watched in the last so many ms of a log, or ever without times; and its newest."""
     last = np.int64(TIME_UNKNOWN)
     for time_ms in when:
         last = max(last, time_ms)
@@ -187,7 +200,7 @@ def _watched_since(
     for event in range(rows.size):
         counts[rows[event]] += last == TIME_UNKNOWN or when[event] > last - last_ms
     counts[:FIRST_ROW] = 0
-    return counts
+    return counts, last
 
 
 def _key(where: Where) -> object:

@@ -6,7 +6,7 @@ import os
 import secrets
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import IO, TypeVar
 
 from towers.publishing import Bundle, current_name, point_to, version_names
-from towers.serving.arrivals import arrived_vectors
+from towers.serving.arrivals import Features, arrived_vectors
 from towers.serving.folder import INDEXES, locked
 from towers.serving.store import Change, ChangeKind, Id, Store, StoreAwayError
 from towers.serving.version import Version
@@ -24,7 +24,6 @@ from towers.types import BundleError, TowersError, UnwritableError
 COMPARED = "compared.json"
 _log = logging.getLogger(__name__)
 _PUT_AT_ONCE = 4096
-_PAUSE_S, _AFTER_ERROR_S, _REOPEN_S = 0.02, 1.0, 5.0
 Got = TypeVar("Got")
 
 
@@ -130,6 +129,8 @@ class Versions:
         """
         async with self._adopting:
             wanted = name or current_name(self._root)
+            if name is not None and not os.access(self._root, os.W_OK):
+                raise BundleError(f"{self._root} cannot be written, so no version can be made current; let the service")
             if wanted not in version_names(self._root):
                 raise BundleError(f"there is no version {wanted!r}; there are: {', '.join(version_names(self._root))}")
             if wanted != self.current.name:
@@ -152,38 +153,34 @@ class Versions:
         await self.adopt(before[-1])
         return before[-1]
 
-    async def watch(self, pause_s: float) -> None:
-        """Follow the bundle's pointer, and the store's changes that others take in, until cancelled.
+    @property
+    def pointed(self) -> str:
+        """The name of the bundle's current version."""
+        return current_name(self._root)
 
-        A version that was refused is not tried again until the pointer has moved, unless the store was away,
-        whose changes are part of every version, or the disk failed. One whose index cannot be written is opened again,
-        until it can.
+    @property
+    def stuck(self) -> bool:
+        """Whether the index of what is served cannot be written, until it is opened again."""
+        return self._stuck is self.current
+
+    async def reopen(self) -> None:
+        """Open what is served again, and serve that.
+
+        Raises:
+            TowersError: It cannot be served; the old one goes on.
         """
-        seen, looked, said = self.current.name, time.monotonic(), ""
-        tried = looked - _REOPEN_S
-        while True:
-            await asyncio.sleep(_AFTER_ERROR_S if said else _PAUSE_S)
-            try:
-                if self._stuck is self.current and time.monotonic() - tried > _REOPEN_S:
-                    tried = time.monotonic()
-                    await self._reopen()
-                await self.catch_up()
-                if time.monotonic() - looked > pause_s:
-                    looked, name = time.monotonic(), current_name(self._root)
-                    if name != seen:
-                        before, seen = seen, name
-                        try:
-                            await self.adopt()
-                        except (StoreAwayError, UnwritableError, OSError):
-                            seen, looked = before, time.monotonic() + _REOPEN_S
-                            raise
-                said = ""
-            except Exception as error:  # whatever it is, what comes later must be followed
-                if not isinstance(error, TowersError | OSError):
-                    _log.exception("what came last could not be followed; it is tried again")
-                elif str(error) != said:
-                    _log.warning("%s", error)
-                said = str(error) or repr(error)
+        async with self._adopting:
+            await self._replace(self.current.name)
+
+    async def try_out(self, videos: Sequence[tuple[Id, Features]]) -> None:
+        """Make the vectors of videos, and show nothing.
+
+        Raises:
+            TowersError: A vector is not finite.
+        """
+        rows = self.current.catalogue.lookup.rows([video for video, _ in videos])
+        said = [features for _, features in videos]
+        await self._in(self._changer, partial(arrived_vectors, self.current.bundle, rows, said))
 
     async def measure(self, pause_s: float) -> None:
         """Measure the index's recall from time to time, which has lists made anew where it has fallen, until cancelled.
@@ -200,10 +197,6 @@ class Versions:
                     self.recall = (await self._in(self._opener, version.catalogue.index.health)).recall
                 except Exception:
                     _log.exception("recall could not be measured; it is tried again")
-
-    async def _reopen(self) -> None:
-        async with self._adopting:
-            await self._replace(self.current.name)
 
     async def _replace(self, name: str) -> None:
         version: Version | None = None
@@ -277,9 +270,18 @@ class Versions:
         if not suited:
             return
         ids, features = [change.id for change in suited], [change.features for change in suited]
-        vectors = await self._in(
-            self._changer, lambda: arrived_vectors(version.bundle, version.catalogue.lookup.rows(ids), features)
-        )
+        try:
+            vectors = await self._in(
+                self._changer, lambda: arrived_vectors(version.bundle, version.catalogue.lookup.rows(ids), features)
+            )
+        except (TowersError, ValueError, TypeError, OverflowError) as error:
+            # One that no tower can take must not keep all that came after it from being known.
+            if len(suited) == 1:
+                _log.error("video %r is not shown, its vector cannot be made: %s", ids[0], error)
+                return
+            for change in suited:
+                await self._put(version, [change])
+            return
         rows = version.place(ids, features, vectors)
         await self._in(self._changer, lambda: version.catalogue.show(rows, vectors))
 

@@ -93,6 +93,23 @@ class Ledger:
                 assert video in self.doubtful or (video in shown) == there, (video, there)
 
 
+def test_a_start_that_fails_says_why_and_ends_badly(tiny_bundle: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("no folder")
+    words = ["serve", f"bundle={tiny_bundle}", f"state={tmp_path / 'file' / 'state'}", "port=0", "store=memory"]
+    code = "from towers.cli import main; raise SystemExit(main())"
+    ended = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, check=False)
+    assert ended.returncode == 2
+    told = f"error: {tmp_path / 'file' / 'state'}: Not a directory; is the path right, and may you write there?"
+    assert ended.stderr.splitlines()[-1] == told
+    assert "stopped; what was accepted was answered" not in ended.stdout
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        words = [*words[:2], f"state={tmp_path / 'state'}", f"port={port}", "store=memory"]
+        ended = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, check=False)
+    assert ended.returncode == 2
+    assert ended.stderr.splitlines()[-1] == f"error: 127.0.0.1:{port} is not served; uvicorn says above what is wrong"
+
+
 def test_nothing_that_was_acknowledged_is_lost(tiny_bundle: Path, tmp_path: Path) -> None:
     ledger, chance = Ledger(), random.Random(0)  # noqa: S311
     for crash in range(CRASHES):

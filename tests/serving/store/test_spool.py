@@ -11,7 +11,16 @@ from pathlib import Path
 import pytest
 
 from tests.stores import Place, Server, erase, event, largest_file, put
-from towers.serving.store import Answer, Event, Health, RedisState, SpooledStore, StoreAwayError
+from towers.serving.store import (
+    Answer,
+    Event,
+    Health,
+    MemoryStore,
+    RedisState,
+    SpooledStore,
+    StoreAwayError,
+    now_ms,
+)
 from towers.serving.store.redis import RedisStore
 
 pytestmark = pytest.mark.skipif(
@@ -213,17 +222,23 @@ def test_an_erasure_is_taken_once_nothing_can_come_after_it(server: Server, tmp_
     run(server, tmp_path / "spool.db", scenario)
 
 
-def test_what_happened_before_others_erased_the_user_is_not_delivered(server: Server, tmp_path: Path) -> None:
+def test_what_came_before_others_erased_the_user_is_not_delivered(server: Server, tmp_path: Path) -> None:
+    erased_ms = [0]
+
     async def before(store: SpooledStore) -> None:
         await store.append([event("known")])
         server.kill()
-        await store.append([event("old", time_ms=1999), event("new", time_ms=2001), event("other", user_id=8)])
+        await store.append([event("old", time_ms=2**50), event("other", user_id=8)])  # by a clock that is far ahead
         await store.answered([answer("old", time_ms=2000)])
+        erased_ms[0] = now_ms()
+        while now_ms() <= erased_ms[0]:
+            await asyncio.sleep(0)
+        await store.append([event("new", time_ms=1)])
 
     async def erases() -> None:
         other = RedisStore(server.url)
         await other.open()
-        await other.change([put(1), erase(7, time_ms=2000)])
+        await other.change([put(1), erase(7, time_ms=erased_ms[0])])
         await other.close()
 
     async def after(store: SpooledStore) -> None:
@@ -236,6 +251,30 @@ def test_what_happened_before_others_erased_the_user_is_not_delivered(server: Se
     server.start()
     asyncio.run(erases())
     run(server, tmp_path / "spool.db", after)
+
+
+def test_what_comes_while_others_erasures_are_read_is_counted(tmp_path: Path) -> None:
+    async def main() -> None:
+        behind = MemoryStore()
+        store = SpooledStore(behind, tmp_path / "spool.db", pauses_s=(60.0, 60.0))
+        await store.open()
+        store._lost("away, for this test")
+        await store.append([event("1"), event("2"), event("3", user_id=8)])
+        await behind.change([erase(7, time_ms=2**52)])
+        forget = store._waiting.forget
+
+        async def while_others_come(user: int | str, until_ms: int) -> int:
+            await store.append([event("4", user_id=9)])
+            return await forget(user, until_ms)
+
+        store._waiting.forget = while_others_come  # type: ignore[method-assign]
+        store._away = ""
+        await store.changes(0)
+        assert store._n == store._waiting.count() == 2
+        await store.close()
+        assert [one.event_id for one in (await behind.export(9)).events] == ["4"]  # the store is there: taken at last
+
+    asyncio.run(main())
 
 
 def test_a_process_that_is_killed_meanwhile_loses_nothing_acknowledged(server: Server) -> None:

@@ -90,7 +90,7 @@ class App:
         routes: All that can be asked.
     """
 
-    failed: TowersError | None
+    failed: Exception | None
 
     def __init__(self, service: Service, door: Door | None = None) -> None:
         self.service, self.door = service, door or Door()
@@ -193,9 +193,9 @@ class App:
         await receive()
         try:
             await self.service.open()
-        except TowersError as error:
+        except Exception as error:  # told by who started it, as what it is
             self.failed = error
-            await send({"type": "lifespan.startup.failed", "message": str(error)})
+            await send({"type": "lifespan.startup.failed", "message": str(error) or repr(error)})
             return
         # What is open stays: to look through it again and again for garbage would hold up all who ask. So does the
         # garbage of opening, some 25 MB: to look for it now would hold up the start by .2 s.

@@ -12,8 +12,8 @@ from towers.serving.asking import Ask, Watched
 from towers.serving.candidates import Candidates, path_of
 from towers.serving.http import messages as said
 from towers.serving.http.routes import Call, Reply
-from towers.serving.service import Service, now_ms
-from towers.serving.store import Event, Id
+from towers.serving.service import Service
+from towers.serving.store import Event, Id, now_ms
 from towers.serving.together import Shown
 from towers.types import DataError
 
@@ -71,8 +71,7 @@ async def similar(call: Call) -> Reply:
 
 async def embed_users(call: Call) -> Reply:
     """Answer with the vectors of users as the bundle knows them."""
-    version = call.service.version
-    return Reply(said.VectorsReply(version.retriever.embed_users(call.body.ids).tolist(), version.name))
+    return Reply(said.VectorsReply(call.service.embed_users(call.body.ids).tolist(), call.service.version.name))
 
 
 async def embed_videos(call: Call) -> Reply:

@@ -142,7 +142,7 @@ class _State(Collector):
         service = self._service
         return {
             "towers_queue_refused_total": ("Requests refused because they waited too long", service.queue.refused),
-            "towers_answers_unkept_total": ("Answers that could not be kept", service.unkept),
+            "towers_answers_unkept_total": ("Answers that could not be kept", service.remembering.unkept),
             "towers_bundle_adoptions_total": ("Versions adopted since the start", service.versions.adopted),
         }
 

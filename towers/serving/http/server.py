@@ -21,7 +21,7 @@ from towers.serving.http.connection import Connection
 from towers.serving.http.keys import Keys
 from towers.serving.service import Limits, Service
 from towers.serving.store import State
-from towers.types import ConfigError
+from towers.types import ConfigError, RunError
 
 _OWN_FILES = 256
 """How many files the service may open itself, roughly: the bundle's, the index's, the store's."""
@@ -102,7 +102,7 @@ def serve(config: ServeConfig) -> None:
 
     Raises:
         ConfigError: An option that makes no sense.
-        TowersError: The bundle or the store cannot be opened.
+        TowersError: The bundle or the store cannot be opened, or the address is taken.
     """
     gc.disable()  # until all is open, see App: what is made until then stays
     try:
@@ -114,7 +114,11 @@ def serve(config: ServeConfig) -> None:
         server = uvicorn.Server(how_to_serve(app, config.host, config.port, config.stop_s))
         for stop in (signal.SIGTERM, signal.SIGINT):
             signal.signal(stop, lambda *_: None)  # which the server raises again once it has stopped, as it was told to
-        server.run()
+        try:
+            server.run()
+        except SystemExit as stop:  # uvicorn's, of a start that failed; a service's own words are told below
+            if app.failed is None:
+                raise RunError(f"{config.host}:{config.port} is not served; uvicorn says above what is wrong") from stop
     finally:
         gc.enable()
     if app.failed is not None:

@@ -25,8 +25,8 @@ from towers.serving.page.judged import told_versions
 from towers.serving.page.live import told_live
 from towers.serving.page.maps import Map, Pace, draw
 from towers.serving.page.why import most_alike
-from towers.serving.service import Service, now_ms
-from towers.serving.store import Id, StoreAwayError
+from towers.serving.service import Service
+from towers.serving.store import Id, StoreAwayError, now_ms
 from towers.serving.version import Version
 
 _log = logging.getLogger(__name__)

@@ -15,6 +15,7 @@ from towers.serving.store.store import (
     Store,
     StoreAwayError,
     Watched,
+    now_ms,
 )
 
 __all__ = [
@@ -36,4 +37,5 @@ __all__ = [
     "Store",
     "StoreAwayError",
     "Watched",
+    "now_ms",
 ]

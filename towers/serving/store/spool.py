@@ -1,6 +1,7 @@
 """A store that goes on while the one behind it is away."""
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -22,12 +23,17 @@ from towers.serving.store.store import (
 from towers.serving.store.waiting import Waiting
 
 T = TypeVar("T")
+_log = logging.getLogger(__name__)
 BATCH = 500
 """How many events and answers are delivered at once."""
 REMEMBERED = 1_000_000  # some 30 bytes each
 """How many positives of known histories are kept in memory, of all users together; a user counts as one more."""
 PAUSES_S = (0.1, 5.0)
 """How long to wait before asking a store that is away again: at first, and at most."""
+
+
+_LAST_S = 5.0
+"""How long a store that was away is given to take what waits when this is closed."""
 
 
 class SpooledStore(Store):
@@ -42,7 +48,7 @@ class SpooledStore(Store):
     - Changes are refused, since only the store can number them; so is what only the store knows: changes, log, export.
 
     An erasure is refused, too, as long as anything waits. What waits of a user whom others erase is not delivered if
-    it happened before they were erased.
+    it came before they were erased, whenever it is said to have happened.
 
     Args:
         store: The one behind.
@@ -80,8 +86,14 @@ class SpooledStore(Store):
         self._task = asyncio.create_task(self._deliver_for_ever())
 
     async def close(self) -> None:
-        """Stop delivering, and let go; what waits is delivered when it is opened again."""
+        """Deliver what waits if the store is there, and let go; what waits still is delivered when opened again."""
         await end_tasks([self._task])
+        if self._n:
+            try:
+                async with asyncio.timeout(_LAST_S):
+                    await self._deliver()
+            except Exception as error:
+                _log.warning("%d events and answers stay here until this is opened again: %s", self._n, error)
         await self._store.close()
         await self._waiting.close()
 
@@ -159,7 +171,9 @@ class SpooledStore(Store):
             if change.kind is ChangeKind.erase:
                 self._known.forget(change.id)
                 if self._n:
-                    self._n -= await self._waiting.forget(change.id, change.time_ms)
+                    # What comes meanwhile is counted too: it is read what waits once this is done, not before.
+                    gone = await self._waiting.forget(change.id, change.time_ms)
+                    self._n -= gone
         if changes and after <= self._seen:
             self._seen = max(self._seen, changes[-1].number)
         return changes

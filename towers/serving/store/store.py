@@ -23,6 +23,11 @@ class StoreAwayError(TowersError):
     """The store cannot be reached or refuses to write; nothing of the call was acknowledged."""
 
 
+def now_ms() -> int:
+    """Return the time by this machine's clock, ms UTC."""
+    return time.time_ns() // 1_000_000
+
+
 class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A user met a video.
 

@@ -7,7 +7,7 @@ from operator import itemgetter
 from pathlib import Path
 
 from towers.serving.store.database import Database, Layout
-from towers.serving.store.store import Answer, Event, Id, StoreAwayError
+from towers.serving.store.store import Answer, Event, Id, StoreAwayError, now_ms
 from towers.serving.store.watched import pack, unpack_answer, unpack_event
 from towers.types import hold_alone
 
@@ -67,7 +67,8 @@ class Waiting:
         Raises:
             StoreAwayError: The disk does not take them; none was added.
         """
-        rows = [_row(entry) for entry in entries]
+        came_ms = now_ms()
+        rows = [_row(entry, came_ms) for entry in entries]
         query = "INSERT INTO waiting (user, kind, id, time_ms, body) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
         return await self._database.write(lambda writer: [writer.execute(query, row).rowcount == 1 for row in rows])
 
@@ -103,7 +104,7 @@ class Waiting:
         return await self._database.write(work)
 
     async def forget(self, user: Id, until_ms: int) -> int:
-        """Let go of what a user did up to a moment; return how much it was."""
+        """Let go of what came of a user up to a moment; return how much it was."""
 
         def work(writer: sqlite3.Connection) -> int:
             return writer.execute("DELETE FROM waiting WHERE user = ? AND time_ms <= ?", (user, until_ms)).rowcount
@@ -115,8 +116,9 @@ class Waiting:
         await self._database.write(lambda _: None, scrub=True)
 
 
-def _row(entry: Entry) -> tuple[Id | bytes, int, str, int, bytes]:
+def _row(entry: Entry, came_ms: int) -> tuple[Id | bytes, int, str, int, bytes]:
+    # The column time_ms is of when it came: phones' clocks say anything.
     if isinstance(entry, Event):
-        return entry.user_id, EVENT, entry.event_id, entry.time_ms, pack(entry)
+        return entry.user_id, EVENT, entry.event_id, came_ms, pack(entry)
     user = NOBODY if entry.user_id is None else entry.user_id
-    return user, ANSWER, entry.request_id, entry.time_ms, pack(entry)
+    return user, ANSWER, entry.request_id, came_ms, pack(entry)
