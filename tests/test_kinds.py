@@ -3,6 +3,7 @@ import sys
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from enum import Enum
+from pathlib import PurePath
 from typing import Any, ClassVar
 
 import pytest
@@ -63,7 +64,7 @@ def test_what_is_of_its_kind_passes(told: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("told", "message"),
     [
-        ({"crust": "thin"}, "pie.crust is 'thin'; expected Crust.thin or Crust.thick"),
+        ({"crust": "thik"}, "pie.crust is 'thik'; expected 'thin' or 'thick'"),
         ({"degrees": "180"}, "pie.degrees is '180'; expected a number"),
         ({"degrees": True}, "pie.degrees is True; expected a number"),
         ({"hot": 1}, "pie.hot is 1; expected True or False"),
@@ -71,7 +72,7 @@ def test_what_is_of_its_kind_passes(told: dict[str, Any]) -> None:
         ({"slices": (1,)}, "pie.slices is (1,); expected a list, each of it a whole number"),
         ({"notes": {"a": "b"}}, "pie.notes is {'a': 'b'}; expected a dict, each value a number"),
         ({"label": 7}, "pie.label is 7; expected a text or None"),
-        ({"inside": "plum"}, "pie.inside is 'plum'; expected Apple(…) or Plum(…)"),
+        ({"inside": "plum"}, "pie.inside is 'plum'; expected Apple(…) or Plum(…) of tests"),
         ({"inside": Plum(count=2.5)}, "pie.inside.count is 2.5; expected a whole number"),  # type: ignore[arg-type]
     ],
 )
@@ -79,6 +80,12 @@ def test_what_is_of_another_kind_is_named_with_what_was_expected(told: dict[str,
     with pytest.raises(ConfigError) as found:
         check_kinds(Pie(**told), "pie.")
     assert str(found.value) == message
+
+
+def test_paths_become_texts_and_names_what_they_name() -> None:
+    pie = Pie(crust="thick", label=PurePath("a/b"))  # type: ignore[arg-type]
+    check_kinds(pie)
+    assert (pie.crust, pie.label) == (Crust.thick, "a/b")
 
 
 WRONG = """
@@ -109,8 +116,8 @@ def test_configs_made_in_python_are_checked() -> None:
     """In a process of its own: here every signature is checked before."""
     told = subprocess.run([sys.executable, "-c", WRONG], capture_output=True, text=True, check=True)
     assert told.stdout.splitlines() == [
-        "precision is 'bf16'; expected Products.auto, Products.float32 or Products.bfloat16",
-        "loss is 'softmax'; expected Bpr(…), Contrastive(…), Gbce(…) or Softmax(…)",
+        "precision is 'bf16'; expected 'auto', 'float32' or 'bfloat16'",
+        "loss is 'softmax'; expected Bpr(…), Contrastive(…), Gbce(…) or Softmax(…) of towers.losses",
         "model.dim is '16'; expected a whole number",
         "optim.epochs is 0.5; expected a whole number",
         "model.history.heads is '4'; expected a whole number",

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from towers.losses import Bpr, Contrastive, Gbce, Softmax
     from towers.models import (
         AttentionHistory,
+        AutoHistory,
         EngagementConfig,
         GatedHistory,
         GruHistory,
@@ -50,6 +51,7 @@ _ROOMS = {
     "losses": ("Bpr", "Contrastive", "Gbce", "Softmax"),
     "models": (
         "AttentionHistory",
+        "AutoHistory",
         "EngagementConfig",
         "GatedHistory",
         "GruHistory",
@@ -79,6 +81,7 @@ _ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names}
 __all__ = [
     "AttentionHistory",
     "Auto",
+    "AutoHistory",
     "Bpr",
     "Bundle",
     "BundleError",

@@ -5,13 +5,14 @@ import typing
 from dataclasses import fields, is_dataclass
 from enum import Enum
 from functools import cache
+from pathlib import PurePath
 from typing import Any
 
 from towers.types import ConfigError
 
 
 def check_kinds(options: Any, place: str = "") -> None:  # noqa: ANN401 - a dataclass
-    """Refuse options of which one is of another kind than its field.
+    """Refuse options of which one is of another kind than its field; paths become texts, and names what they name.
 
     Args:
         options: A dataclass; those that it holds are looked through too.
@@ -32,10 +33,22 @@ def check_kinds(options: Any, place: str = "") -> None:  # noqa: ANN401 - a data
     """
     for name, hint in _hints(type(options)).items():  # type: ignore[arg-type]
         value = getattr(options, name)
-        if not _is(value, hint):
+        plain = _plain(value, hint)
+        if plain is not value:
+            setattr(options, name, plain)
+        if not _is(plain, hint):
             raise ConfigError(f"{place}{name} is {value!r}; expected {_words(hint)}")
-        if is_dataclass(value):
-            check_kinds(value, f"{place}{name}.")
+        if is_dataclass(plain):
+            check_kinds(plain, f"{place}{name}.")
+
+
+def _plain(value: Any, hint: Any) -> Any:  # noqa: ANN401
+    """Return a path as a text where one is wanted, and the member of an enumeration that a text names."""
+    if isinstance(value, PurePath) and _is("", hint):
+        return str(value)
+    if isinstance(value, str) and isinstance(hint, type) and issubclass(hint, Enum):
+        return hint.__members__.get(value, value)
+    return value
 
 
 @cache
@@ -80,8 +93,9 @@ def _words(hint: object) -> str:
         return f"a dict, each value {_words(parts[1])}"
     kind = typing.cast("type", hint)
     if issubclass(kind, Enum):
-        return _either([f"{kind.__name__}.{name}" for name in kind.__members__])
-    return _either([f"{name}(…)" for name in sorted(_concrete(kind))])
+        return _either([repr(name) for name in kind.__members__])
+    room = ".".join(kind.__module__.split(".")[:-1])
+    return f"{_either([f'{name}(…)' for name in sorted(_concrete(kind))])} of {room}"
 
 
 def _either(names: list[str]) -> str:

@@ -129,8 +129,9 @@ def test_null_and_quotes_keep_their_meaning(baked: list[Any]) -> None:
          "it out"),
         (["pie=a", "slices=3"], "slices=3: expected whole numbers in brackets, as in [1,2]"),
         (["pie=a", "slices=[a]"], "slices=[a]: expected whole numbers in brackets, as in [1,2]"),
-        (["pie=a", "filling.count=1,2"], "filling.count=1,2 has several values: filling.count=[1,2] is a list, and "
-         "with -m each is run by itself"),
+        (["pie=a", "filling.count=1,2"], "filling.count=1,2 has several values; with -m each is run by itself"),
+        (["pie=a", "slices=1,2"], "slices=1,2 has several values: slices=[1,2] is a list, and with -m each is run by "
+         "itself"),
         (["pie=a", "filling.count=-1"], "filling.count is -1; expected at least 0"),
         (["pie=a", "slices=[1"], "cannot read the option 'slices=[1': quote its value, as in 'slices=\"[1\"'"),
         (["pie=a", "hello"], "'hello' is no option; write option=value {help}"),
@@ -252,6 +253,17 @@ def test_a_sweep_ends_with_its_jobs_side_by_side(capsys: Captured, elsewhere: Pa
     ]
     rows = (elsewhere / "my pies" / "sweep.csv").read_text().splitlines()
     assert rows == ["job,filling.count,weight,guests", "0,2,0.4,0", "1,-1,,", "2,4,0.8,0"]
+
+
+@pytest.mark.usefixtures("judged")
+def test_a_table_of_other_options_is_not_written_over(capsys: Captured, elsewhere: Path) -> None:
+    assert main(["bake", "pie=pies", "filling.count=2,4", "-m"]) == 0
+    before = (elsewhere / "pies" / "sweep.csv").read_text()
+    assert main(["bake", "pie=pies", "filling.count=-1,2", "-m"]) == 2
+    assert (elsewhere / "pies" / "sweep.csv").read_text() == before
+    assert "pies/sweep.csv stays as it was: job 0 had ended well, with other options\n" in capsys.readouterr().out
+    assert main(["bake", "pie=pies", "filling.count=3,4", "-m"]) == 0
+    assert (elsewhere / "pies" / "sweep.csv").read_text() != before
 
 
 def test_a_sweeps_table_is_brief_and_its_file_is_not(capsys: Captured, elsewhere: Path) -> None:

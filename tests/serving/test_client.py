@@ -1,16 +1,18 @@
 """The client beside a real HTTP server that does not answer as one would wish."""
 
 import asyncio
+import json
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+import numpy as np
 import pytest
 
 from towers.serving import AsyncClient, Client
-from towers.serving.client import AnswerError
+from towers.serving.client import AnswerError, _listed
 
 BUSY = b'{"error": "too many at once", "request_id": "r7"}'
 
@@ -92,6 +94,12 @@ def test_a_refusal_that_stays_is_told_after_as_many_tries_as_were_given(ask: Any
     with server(429) as (url, given):
         assert ask(url, 1, tries=1) == [(429, "too many at once")]
     assert given == [429] * 2
+
+
+def test_what_a_retriever_gives_can_be_told() -> None:
+    told = {"history": [np.int64(7)], "video_id": np.array([1, 2]), "features": {"content": (np.float32(0.5),)}}
+    assert json.dumps(_listed(told)) == '{"history": [7], "video_id": [1, 2], "features": {"content": [0.5]}}'
+    assert _listed({"user_id": None, "k": 3, "name": "a"}) == {"user_id": None, "k": 3, "name": "a"}
 
 
 def test_to_roll_back_is_asked_once() -> None:

@@ -297,6 +297,14 @@ def test_options_with_which_nothing_was_learned_give_way_to_others(tiny_dataset:
     assert train(config(tiny_dataset, tmp_path / "run", refit_epochs=0)).info["seed"] == 0
 
 
+def test_a_run_of_another_dataset_is_not_gone_on_with(tiny_dataset: Dataset, tmp_path: Path) -> None:
+    train(config(tiny_dataset, tmp_path / "run", refit_epochs=0))
+    events: list[Event] = [(f"u{n}", f"v{n + at:02d}", ("train", "valid")[at]) for n in range(8) for at in range(2)]
+    other = write_world(tmp_path / "world", events, videos=9)
+    with pytest.raises(RunError, match=r"holds a run on another dataset than .*world, or that was prepared anew since"):
+        train(config(other, tmp_path / "run", refit_epochs=0))
+
+
 def test_a_run_older_than_an_option_goes_on_with_its_default(tiny_dataset: Dataset, tmp_path: Path) -> None:
     train(config(tiny_dataset, tmp_path / "run", refit_epochs=0))
     page = tmp_path / "run" / "config.json"

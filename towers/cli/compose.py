@@ -190,7 +190,11 @@ def _sweep_folder(verb: Verb, options: list[str]) -> Iterator[list[str]]:
 
 def _refuse_foreign(verb: Verb, folder: Path) -> None:
     """Refuse a folder for a sweep's jobs that holds something else, such as a run."""
-    names = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+    names = (
+        sorted((path.name for path in folder.iterdir()), key=lambda name: (name[0] == ".", name))
+        if folder.is_dir()
+        else []
+    )
     foreign = [name for name in names if not re.fullmatch(rf"\d+|sweep\..*|{re.escape(NOTES)}", name)]
     if foreign:
         raise ConfigError(

@@ -5,7 +5,7 @@ import re
 from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException, OverrideParseException
 from omegaconf.errors import ConfigKeyError, OmegaConfBaseException
 
-from towers.cli.options import nearest
+from towers.cli.options import SWEEPS, nearest
 from towers.cli.schema import Schema
 from towers.cli.verbs import Verb
 from towers.types import TowersError
@@ -30,17 +30,19 @@ def explain(error: Exception, verb: Verb, schema: Schema | None, options: list[s
     if isinstance(cause, OmegaConfBaseException):
         return _refused(cause, verb, schema, options)
     if isinstance(error, HydraException):
-        return _reworded(str(error).splitlines()[0])
+        return _reworded(str(error).splitlines()[0], schema)
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename}: {error.strerror}{_remedy(error)}" if error.filename else error.strerror
     return None
 
 
-def _reworded(text: str) -> str:
+def _reworded(text: str, schema: Schema | None) -> str:
     """Return in our words what Hydra says of several values where one is expected; all else as it is."""
     if found := re.match(r"Ambiguous value for argument '(.*)'", text):
         name, _, value = found[1].partition("=")
-        return f"{found[1]} has several values: {name}=[{value}] is a list, and with -m each is run by itself"
+        lists = {option.path for option in (schema.every_option() if schema else ()) if option.kind.startswith("list")}
+        written = f": {name}=[{value}] is a list, and" if name in lists else ";"
+        return f"{found[1]} has several values{written} with -m each is run by itself"
     if found := re.match(r"Sweep parameters '(.*)' requires --multirun", text):
         return f"{found[1]} has several values, one for each run; add -m, or give it one"
     return text
@@ -50,6 +52,8 @@ def _remedy(error: OSError) -> str:
     """Return what to look at where a path cannot be made or read."""
     if isinstance(error, FileNotFoundError | PermissionError | NotADirectoryError | IsADirectoryError):
         return "; is the path right, and may you write there?"
+    if isinstance(error, FileExistsError):
+        return ", as a file where a folder is wanted; give another"
     return ""
 
 
@@ -72,6 +76,8 @@ def _refused(error: OmegaConfBaseException, verb: Verb, schema: Schema | None, o
     """Explain an option with a value of the wrong kind, or one that the chosen variant does not have."""
     path = re.sub(r"\[\d+\]", "", str(error.full_key or ""))
     recipes = [f"{path}, of {option}" for option in options if option.startswith("experiment=")]
+    if path.startswith("hydra.sweeper."):
+        return f"{path} is of a search, which sweep=NAME or hydra/sweeper=optuna asks for; give one, or leave it out"
     typed = next((o for o in options if o.lstrip("+~").partition("=")[0] == path), next(iter(recipes), path))
     if isinstance(error, ConfigKeyError | AttributeError) and schema:
         for choice in schema.choices:
@@ -85,7 +91,8 @@ def _refused(error: OmegaConfBaseException, verb: Verb, schema: Schema | None, o
             words = option.kind.removeprefix("name: ").split("|")
             wanted = _either(words) if len(words) > 1 else _WANTED.get(option.kind, option.kind)
             value = typed.partition("=")[2]
-            each = f"; to try each, {path}={value[1:-1]} and -m" if value[:1] == "[" and wanted[-1] != "]" else ""
+            and_so = "" if set(SWEEPS) & set(options) else " and -m"
+            each = f"; to try each, {path}={value[1:-1]}{and_so}" if value[:1] == "[" and wanted[-1] != "]" else ""
             return f"{typed}: expected {wanted}{each}{nearest(value, words)}"
     return f"{typed}: {str(error).splitlines()[0]} (`towers {verb.name} --help` lists the options)"
 

@@ -10,7 +10,14 @@ _WARNINGS = (
     (UserWarning, r"You are using `torch.load` with `weights_only=False`"),
     (UserWarning, r"Checkpoint directory .* exists and is not empty"),
 )
-_CHATTY = ("pytorch_lightning", "lightning.pytorch", "lightning_fabric", "lightning.fabric", "torch.distributed")
+_CHATTY = (
+    "faiss.loader",
+    "pytorch_lightning",
+    "lightning.pytorch",
+    "lightning_fabric",
+    "lightning.fabric",
+    "torch.distributed",
+)
 
 
 def hush() -> None:

@@ -59,7 +59,10 @@ def load_csv(engine: Engine, name: str, paths: list[Path], origin: str) -> None:
         # silent about a quote that is still open at the end of a file.
         errors |= _load_records(engine, name, headers, parallel=False)
     if errors - COUNTED:
-        _log.warning("%s has quotes that are not closed, so every line was taken as a row of its own", origin)
+        _log.warning(
+            "%s has quotes that are not closed, or line ends of two kinds, so every line was taken as a row of its own",
+            origin,
+        )
         engine.run("forget_table", name=name)
         engine.run("forget_load", name=name)
         _load_lines(engine, name, headers)

@@ -82,22 +82,27 @@ def _as_read(kind: Kind, value: Any) -> Any:  # noqa: ANN401
 def _wrong(encoder: Encoder, value: Any) -> str:  # noqa: ANN401
     """Return what a value should have been; nothing where it is that."""
     if encoder.kind is Kind.categorical:
-        return "" if _is_name(value) else "expected a name such as 'a', or a whole number"
+        return "" if _is_name(value) else "expected a name such as 'a', or a whole number of 64 bits"
     if encoder.kind is Kind.multi:
         fits = isinstance(value, list) and all(map(_is_name, value))
         return "" if fits else "expected a list of names, as in ['a', 'b']"
     if encoder.kind is Kind.numeric:
-        return "" if _is_number(value, _MOST) else "expected a number"
+        return "" if _is_number(value, _MOST) else "expected a number; whole ones have up to 64 bits"
     fits = isinstance(value, list) and len(value) == encoder.dim and all(_is_number(each, _MOST_32) for each in value)
     return "" if fits else f"expected a list of {encoder.dim} numbers of 32 bits"
 
 
 def _is_name(value: Any) -> bool:  # noqa: ANN401
-    return isinstance(value, str | int) and not isinstance(value, bool)
+    return isinstance(value, str) or _is_whole(value)
 
 
 def _is_number(value: Any, most: float) -> bool:  # noqa: ANN401
-    return isinstance(value, int | float) and not isinstance(value, bool) and -most <= value <= most
+    return (_is_whole(value) or isinstance(value, float)) and -most <= value <= most
+
+
+def _is_whole(value: Any) -> bool:  # noqa: ANN401
+    # More than 64 bits no store can keep.
+    return isinstance(value, int) and not isinstance(value, bool) and -(2**63) <= value < 2**63
 
 
 def _shown(value: Any) -> str:  # noqa: ANN401

@@ -196,7 +196,7 @@ class Client(_Asking):
         for attempt in count():
             got: _Got
             try:
-                got = self._http.request(method, path, json=body)
+                got = self._http.request(method, path, json=_listed(body))
             except httpx.TransportError as error:
                 got = error
             pause = self._budget.judge(attempt, got) if again else None
@@ -229,7 +229,7 @@ class AsyncClient(_Asking):
         for attempt in count():
             got: _Got
             try:
-                got = await self._http.request(method, path, json=body)
+                got = await self._http.request(method, path, json=_listed(body))
             except httpx.TransportError as error:
                 got = error
             pause = self._budget.judge(attempt, got) if again else None
@@ -237,6 +237,15 @@ class AsyncClient(_Asking):
                 return _decoded(self.url, got)
             await asyncio.sleep(pause)
         return None
+
+
+def _listed(body: Any) -> Any:  # noqa: ANN401
+    """Return a body with NumPy's numbers and arrays, as Retriever gives them, in JSON's own kinds."""
+    if isinstance(body, Mapping):
+        return {name: _listed(value) for name, value in body.items()}
+    if isinstance(body, list | tuple):
+        return [_listed(value) for value in body]
+    return body.tolist() if hasattr(body, "tolist") else body
 
 
 def _after(response: httpx.Response) -> float:

@@ -77,6 +77,11 @@ def _options(folder: Path) -> dict[str, Any] | None:
 def _compare(folder: Path, before: dict[str, Any], now: dict[str, Any]) -> None:
     for name in sorted(now.keys() - FREE):
         if before.get(name) != now[name]:
+            if name == "dataset_fingerprint":
+                raise RunError(
+                    f"{folder} holds a run on another dataset than {now['dataset']}, or that was prepared anew "
+                    "since, of other events; choose another run=FOLDER, or delete that one"
+                )
             option, was, is_now = _difference(name, before.get(name), now[name])
             raise RunError(
                 f"{folder} holds a run with other options: {option} was {was} and is now {is_now}; "

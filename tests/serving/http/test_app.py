@@ -199,9 +199,15 @@ def test_answers_say_how_they_may_be_used(shared: str) -> None:
     assert odd.headers["x-request-id"].isalnum()
 
 
-def test_keys_open_what_they_may(start: Start, tiny_bundle: Path, tmp_path: Path) -> None:
+def test_keys_open_what_they_may(
+    start: Start, tiny_bundle: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     file = str(tmp_path / "keys.json")
-    reader = add_key(KeyConfig(file=file, name="reader"))
+    first = add_key(KeyConfig(file=file, name="reader"))
+    with caplog.at_level("WARNING"):
+        reader = add_key(KeyConfig(file=file, name="reader"))
+    assert caplog.messages == ["key reader is replaced; the one of before opens nothing any more"]
+    assert first != reader
     admin = add_key(KeyConfig(file=file, name="chief", scopes=["admin", "write"], per_second=3.0))
     assert reader not in Path(file).read_text()
     assert Path(file).stat().st_mode & 0o077 == 0

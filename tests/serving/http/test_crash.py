@@ -107,7 +107,10 @@ def test_a_start_that_fails_says_why_and_ends_badly(tiny_bundle: Path, tmp_path:
         words = [*words[:2], f"state={tmp_path / 'state'}", f"port={port}", "store=memory"]
         ended = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, check=False)
     assert ended.returncode == 2
-    assert ended.stderr.splitlines()[-1] == f"error: 127.0.0.1:{port} is not served; uvicorn says above what is wrong"
+    assert (
+        ended.stderr.splitlines()[-1]
+        == f"error: 127.0.0.1:{port} cannot be listened at, as said above; give another port=, or stop who has it"
+    )
 
 
 def test_nothing_that_was_acknowledged_is_lost(tiny_bundle: Path, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import hashlib
 import hmac
 import json
+import logging
 import secrets
 import time
 from dataclasses import dataclass, field
@@ -12,6 +13,8 @@ from pathlib import Path
 from towers.data import write_json
 from towers.kinds import check_kinds
 from towers.types import ConfigError
+
+_log = logging.getLogger(__name__)
 
 
 class Scope(StrEnum):
@@ -141,6 +144,8 @@ def add_key(config: KeyConfig) -> str:
     }
     if config.per_second:
         told["per_second"] = config.per_second
+    if any(each["name"] == config.name for each in kept):
+        _log.warning("key %s is replaced; the one of before opens nothing any more", config.name)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_json(path, {"keys": [*(each for each in kept if each["name"] != config.name), told]})
     path.chmod(0o600)

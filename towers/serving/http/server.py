@@ -118,7 +118,10 @@ def serve(config: ServeConfig) -> None:
             server.run()
         except SystemExit as stop:  # uvicorn's, of a start that failed; a service's own words are told below
             if app.failed is None:
-                raise RunError(f"{config.host}:{config.port} is not served; uvicorn says above what is wrong") from stop
+                raise RunError(
+                    f"{config.host}:{config.port} cannot be listened at, as said above; give another port=, or "
+                    "stop who has it"
+                ) from stop
     finally:
         gc.enable()
     if app.failed is not None:
