@@ -190,15 +190,13 @@ def _sweep_folder(verb: Verb, options: list[str]) -> Iterator[list[str]]:
 
 def _refuse_foreign(verb: Verb, folder: Path) -> None:
     """Refuse a folder for a sweep's jobs that holds something else, such as a run."""
-    names = (
-        sorted((path.name for path in folder.iterdir()), key=lambda name: (name[0] == ".", name))
-        if folder.is_dir()
-        else []
-    )
-    foreign = [name for name in names if not re.fullmatch(rf"\d+|sweep\..*|{re.escape(NOTES)}", name)]
+    own = re.compile(rf"\d+|sweep\..*|{re.escape(NOTES)}")
+    names = [path.name for path in folder.iterdir()] if folder.is_dir() else []
+    foreign = [name for name in names if not own.fullmatch(name)]
     if foreign:
+        first = min(foreign, key=lambda name: (name.startswith("."), name))  # hidden files tell people least
         raise ConfigError(
-            f"{folder} holds {foreign[0]} and is no sweep, whose jobs lie in {verb.output}=FOLDER/0, FOLDER/1 and so "
+            f"{folder} holds {first} and is no sweep, whose jobs lie in {verb.output}=FOLDER/0, FOLDER/1 and so "
             f"on; choose another {verb.output}=FOLDER"
         )
 

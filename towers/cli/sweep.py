@@ -53,7 +53,7 @@ def compare(jobs: Sequence[Job]) -> None:
         show.line(f"* no other job is both better and quicker ({figures[0]} against {COST})")
     folder = jobs[0].within
     if folder is not None:
-        if lost := _finished(folder / TABLE) & {str(job.number) for job in jobs if not job.figures}:
+        if lost := _finished(folder / TABLE, figures[0]) & {str(job.number) for job in jobs if not job.figures}:
             show.line(f"{folder / TABLE} stays as it was: job {min(lost, key=int)} had ended well, with other options")
             return
         _write(jobs, folder / TABLE, swept, figures)
@@ -62,12 +62,12 @@ def compare(jobs: Sequence[Job]) -> None:
         show.line(f"sweep: {folder / TABLE}")
 
 
-def _finished(path: Path) -> set[str]:
-    """Return the jobs that had figures when a table was written, none where there is none."""
+def _finished(path: Path, figure: str) -> set[str]:
+    """Return the jobs, by number, that had a figure when a table was written; none where there is no table."""
     if not path.is_file():
         return set()
     with path.open(newline="", encoding="utf-8") as file:
-        return {row["job"] for row in csv.DictReader(file) if list(row.values())[-1]}
+        return {row["job"] for row in csv.DictReader(file) if row.get(figure)}
 
 
 def trade_off(jobs: Sequence[Job]) -> list[Job]:

@@ -102,7 +102,11 @@ class Retriever:
         return self._queries(np.array([UNKNOWN_ROW]))[0]
 
     def may_show(self, rows: Int64[np.ndarray, " n"], ask: Ask) -> Int64[np.ndarray, " m"]:
-        """Return those of some videos' rows that an answer may hold, in their order: neither seen nor excluded.
+        """Return those of some videos' rows that an answer may hold, in their order, [m].
+
+        Args:
+            rows: Of videos that are held, [n].
+            ask: Whose history and exclusions count; a retriever's own filter does, too.
 
         Raises:
             ConfigError: As candidates.

@@ -130,7 +130,10 @@ class Versions:
         async with self._adopting:
             wanted = name or current_name(self._root)
             if name is not None and not os.access(self._root, os.W_OK):
-                raise BundleError(f"{self._root} cannot be written, so no version can be made current; let the service")
+                raise BundleError(
+                    f"{self._root} cannot be written, so {wanted} cannot be made current; give the service's user the "
+                    "right to write there"
+                )
             if wanted not in version_names(self._root):
                 raise BundleError(f"there is no version {wanted!r}; there are: {', '.join(version_names(self._root))}")
             if wanted != self.current.name:

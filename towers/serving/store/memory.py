@@ -1,13 +1,12 @@
 """A store that forgets all when its process ends: for tests and trials."""
 
-import time
 from collections.abc import Sequence
 from itertools import islice
 
 from msgspec import structs
 
 from towers.serving.store.marks import number_of
-from towers.serving.store.store import Answer, Change, ChangeKind, Event, Export, Health, Id, Store, Watched
+from towers.serving.store.store import Answer, Change, ChangeKind, Event, Export, Health, Id, Store, Watched, now_ms
 from towers.serving.store.watched import with_more
 
 
@@ -60,7 +59,7 @@ class MemoryStore(Store):
             return False
         self._logged += 1
         own[type(what), name] = self._logged
-        self._log[self._logged], self._came_ms[self._logged] = what, time.time_ns() // 1_000_000
+        self._log[self._logged], self._came_ms[self._logged] = what, now_ms()
         return True
 
     async def history(self, user_id: Id) -> Watched:

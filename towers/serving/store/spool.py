@@ -171,7 +171,7 @@ class SpooledStore(Store):
             if change.kind is ChangeKind.erase:
                 self._known.forget(change.id)
                 if self._n:
-                    # What comes meanwhile is counted too: it is read what waits once this is done, not before.
+                    # The count is read after the wait, not before: what comes meanwhile changes it.
                     gone = await self._waiting.forget(change.id, change.time_ms)
                     self._n -= gone
         if changes and after <= self._seen:

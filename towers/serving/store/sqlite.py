@@ -1,7 +1,6 @@
 """The store of one machine: a SQLite file."""
 
 import sqlite3
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,7 +8,7 @@ from msgspec import structs
 
 from towers.serving.store.database import Database, Layout
 from towers.serving.store.marks import number_of
-from towers.serving.store.store import Answer, Change, ChangeKind, Event, Export, Health, Id, Store, Watched
+from towers.serving.store.store import Answer, Change, ChangeKind, Event, Export, Health, Id, Store, Watched, now_ms
 from towers.serving.store.watched import pack, unpack_answer, unpack_change, unpack_event, unpack_watched, with_more
 
 EVENT, ANSWER = 0, 1
@@ -67,8 +66,8 @@ class SqliteStore(Store):
 
     async def append(self, events: Sequence[Event]) -> list[bool]:
         """Keep events, see Store."""
-        now_ms = time.time_ns() // 1_000_000
-        rows = [(event.user_id, EVENT, event.event_id, pack(event), now_ms) for event in events]
+        came_ms = now_ms()
+        rows = [(event.user_id, EVENT, event.event_id, pack(event), came_ms) for event in events]
 
         def work(writer: sqlite3.Connection) -> list[bool]:
             new = [writer.execute(LOG, row).rowcount == 1 for row in rows]
@@ -112,8 +111,8 @@ class SqliteStore(Store):
 
     async def answered(self, answers: Sequence[Answer]) -> None:
         """Keep what was shown, see Store."""
-        now_ms = time.time_ns() // 1_000_000
-        rows = [(_whom(answer.user_id), ANSWER, answer.request_id, pack(answer), now_ms) for answer in answers]
+        came_ms = now_ms()
+        rows = [(_whom(answer.user_id), ANSWER, answer.request_id, pack(answer), came_ms) for answer in answers]
         await self._database.write(lambda writer: writer.executemany(LOG, rows).rowcount)
 
     async def log(self, after: str = "", most: int = 1000) -> tuple[list[Event | Answer], str]:

@@ -238,7 +238,7 @@ class Store(ABC):
         Raises:
             StoreAwayError: It cannot be reached.
         """
-        return time.time_ns() // 1_000_000
+        return now_ms()
 
     @abstractmethod
     async def forget_before(self, time_ms: int, most: int = 500) -> int:
