@@ -1,5 +1,6 @@
 """Shapes and types in signatures are checked in every test; property tests try the same examples every time."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,8 @@ from hypothesis import settings
 from jaxtyping import install_import_hook
 
 install_import_hook("towers", "beartype.beartype").__enter__()
+
+os.environ["PYTHONFAULTHANDLER"] = "1"  # a process of a test that is killed by a fault says where it was
 
 settings.register_profile("towers", deadline=None, derandomize=True, max_examples=30)
 settings.load_profile("towers")

@@ -6,11 +6,13 @@ import inspect
 import logging
 import platform
 from collections.abc import Callable
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
-from typing import Any
+from pickle import UnpicklingError
+from typing import Any, cast
 
 import numba
+from numba.core.caching import FunctionCache, IndexDataCacheFile
 
 _log = logging.getLogger(__name__)
 REORDERED = frozenset({"reassoc", "contract", "nsz"})
@@ -31,12 +33,44 @@ def compiled(function: Callable[..., Any], freedoms: frozenset[str] = REORDERED)
     bare = inspect.unwrap(function)
     # Numba asks only a function's own file whether what it keeps is stale; the name tells it about all others.
     bare.__qualname__ += f"_{_sources()}"
-    make = partial(numba.njit, nogil=True, fastmath=set(freedoms), error_model="numpy")
+    dispatcher = numba.njit(nogil=True, fastmath=set(freedoms), error_model="numpy")(bare)
     try:
-        return make(cache=True)(bare)
+        dispatcher._cache = _Kept(bare)
     except RuntimeError:  # neither the package's folder nor the user's cache can be written
         _warn_once()
-        return make()(bare)
+    return dispatcher
+
+
+class _Kept(FunctionCache):  # type: ignore[misc]
+    """Where a function's machine code is kept."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        super().__init__(function)
+        stamp = self._impl.locator.get_source_stamp()
+        self._cache_file = _FilePerSignature(self.cache_path, self._impl.filename_base, stamp)
+
+
+class _FilePerSignature(IndexDataCacheFile):  # type: ignore[misc]
+    """A file for each signature, named by it.
+
+    Numba numbers the files, in an index that it writes before them: of two processes that make machine code of one
+    function at once, for arguments of other types, one can be given the other's number. A third then runs code for
+    arguments that it does not have.
+    """
+
+    def save(self, key: object, data: object) -> None:
+        self._save_data(self._name(key), (key, data))
+
+    def load(self, key: object) -> object:
+        try:
+            kept, data = self._load_data(self._name(key))
+        except (OSError, EOFError, UnpicklingError):  # not there, or cut short where power failed
+            return None
+        return data if kept == key else None
+
+    def _name(self, key: object) -> str:
+        told = repr((key, self._source_stamp, self._version))
+        return cast("str", self._data_name(int.from_bytes(hashlib.sha256(told.encode()).digest()[:8])))
 
 
 @cache

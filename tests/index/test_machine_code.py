@@ -123,3 +123,55 @@ def test_a_change_in_any_file_of_the_package_gives_new_code(tmp_path: Path) -> N
     with (tmp_path / "towers" / "data" / "vocabulary.py").open("a") as file:
         file.write("# changed\n")
     assert run(NAME, tmp_path) not in (before, changed)
+
+
+AT_ONCE = """
+import sys
+from multiprocessing import get_context
+from threading import BrokenBarrierError
+import numba
+import numpy as np
+from numba.core.caching import IndexDataCacheFile
+from towers.compiled import compiled, entry
+
+def double(numbers):
+    return numbers.sum() * 2
+
+def make(kind, both):
+    read = IndexDataCacheFile._load_index
+    def read_together(self):
+        index = read(self)
+        try:
+            both.wait(20)
+        except BrokenBarrierError:
+            pass
+        return index
+    made = compiled(double)
+    made._cache.load_overload = lambda *_: None
+    IndexDataCacheFile._load_index = read_together
+    entry(made, np.ones(3, kind))
+
+if __name__ == "__main__":
+    numba.config.CACHE_DIR = "kept"
+    spawn = get_context("spawn")
+    both = spawn.Barrier(2)
+    two = [spawn.Process(target=make, args=(kind, both)) for kind in ("int64", "float64")]
+    for process in two:
+        process.start()
+    for process in two:
+        process.join()
+    made = compiled(double)
+    for kind in ("int64", "float64"):
+        print(entry(made, np.ones(3, kind)) and made(np.ones(3, kind)))
+    print(sum(made.stats.cache_hits.values()))
+"""
+
+
+def test_processes_that_make_machine_code_at_once_keep_it_apart(tmp_path: Path) -> None:
+    (tmp_path / "at_once.py").write_text(AT_ONCE)
+    kept = str(tmp_path / "kept")
+    assert run("import runpy; runpy.run_path('at_once.py', run_name='__main__')", tmp_path, NUMBA_CACHE_DIR=kept) == [
+        "6",
+        "6.0",
+        "2",
+    ]

@@ -9,14 +9,14 @@ from towers.training.journal import Journal
 
 
 def work() -> None:
-    """Train like the others, until SABOTAGE, "RANK EPOCH self|parent", says whom to kill, and then hang."""
-    rank, epoch, victim = os.environ["SABOTAGE"].split()
+    """Train like the others, until SABOTAGE, "RANK EPOCH self|parent SIGNAL", says whom to kill, and then hang."""
+    rank, epoch, victim, how = os.environ["SABOTAGE"].split()
     add = Journal.add
 
     def add_and_kill(self: Journal, number: int, loss: float, valid: dict[str, float]) -> None:
         add(self, number, loss, valid)
         if os.environ["RANK"] == rank and number == int(epoch):
-            os.kill(os.getppid() if victim == "parent" else os.getpid(), signal.SIGKILL)
+            os.kill(os.getppid() if victim == "parent" else os.getpid(), signal.Signals[how])
             threading.Event().wait()
 
     Journal.add = add_and_kill  # type: ignore[method-assign,assignment]

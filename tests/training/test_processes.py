@@ -75,7 +75,7 @@ def test_when_one_is_killed_all_end_and_another_number_goes_on(
     strategy: Strategy, alone: Run, tiny_dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(launch, "BOOT", SABOTAGED)
-    monkeypatch.setenv("SABOTAGE", "1 3 self")
+    monkeypatch.setenv("SABOTAGE", "1 3 self SIGKILL")
     monkeypatch.setattr(subprocess, "Popen", Recorded)
     monkeypatch.setattr(Recorded, "started", [])
     two = TrainerConfig(devices=2, strategy=strategy)
@@ -103,6 +103,20 @@ def test_rows_are_dealt_out_where_one_process_stopped(
             train(config(tiny_dataset, tmp_path / "run"))
     two = TrainerConfig(devices=2, strategy=Strategy.rows)
     check_equal(train(config(tiny_dataset, tmp_path / "run", trainer=two)), alone)
+
+
+def test_a_fault_in_machine_code_says_where(
+    tiny_dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(launch, "BOOT", SABOTAGED)
+    monkeypatch.setenv("SABOTAGE", "0 1 self SIGSEGV")
+    with pytest.raises(
+        RunError, match=r"process 0 .* by SIGSEGV \(a fault in machine code; where it was stands above\)"
+    ):
+        train(config(tiny_dataset, tmp_path / "run", trainer=TrainerConfig(devices=2)))
+    told = capfd.readouterr().err
+    assert "Segmentation fault" in told
+    assert 'saboteur.py", line' in told
 
 
 KILLED = """
@@ -144,7 +158,7 @@ def test_when_the_one_that_started_them_is_killed_none_is_left(tiny_dataset: Dat
     # It returns when nobody holds the other end of its output any more. The first process has then written its epoch.
     done = subprocess.run(
         [sys.executable, "-c", script],
-        env=os.environ | {"SABOTAGE": "0 1 parent"},
+        env=os.environ | {"SABOTAGE": "0 1 parent SIGKILL"},
         capture_output=True,
         text=True,
         check=False,

@@ -1,5 +1,6 @@
 """Starts the processes that share a training on one machine, and ends them all when one of them ends badly."""
 
+import faulthandler
 import json
 import logging
 import os
@@ -25,6 +26,9 @@ GRACE = 10.0
 """Seconds that the others have to say what happened when one has lost its connection to them."""
 BOOT = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from towers.training.launch import work; work()"
 """What a process runs. The user's script is not run again, so it needs no guard and notebooks will do."""
+WHY = {"SIGKILL": " (systems do that where memory runs out)"} | dict.fromkeys(
+    ("SIGSEGV", "SIGBUS", "SIGABRT", "SIGFPE", "SIGILL"), " (a fault in machine code; where it was stands above)"
+)
 Team = dict[Connection, tuple[int, subprocess.Popen[bytes]]]
 
 
@@ -100,9 +104,10 @@ def _watch(running: Team) -> None:
 def _check(rank: int, process: subprocess.Popen[bytes]) -> None:
     status = process.wait()
     if status < 0:
+        name = signal.Signals(-status).name
         raise RunError(
-            f"process {rank} of this training was killed by {signal.Signals(-status).name} (systems do that where "
-            "memory runs out), and the others were ended; the same command goes on after the last whole epoch"
+            f"process {rank} of this training was killed by {name}{WHY.get(name, '')}, and the others were ended; the same "
+            "command goes on after the last whole epoch"
         )
     if status > 0:
         raise RunError(f"process {rank} of this training ended with status {status}; what it said stands above")
@@ -110,6 +115,7 @@ def _check(rank: int, process: subprocess.Popen[bytes]) -> None:
 
 def work() -> None:
     """Be one of the processes: train with the options that come over the link, and answer with what went wrong."""
+    faulthandler.enable()
     link = Connection(int(sys.argv[2]))
     config, level = link.recv()
     first = os.environ["RANK"] == "0"
