@@ -106,8 +106,8 @@ def _check(rank: int, process: subprocess.Popen[bytes]) -> None:
     if status < 0:
         name = signal.Signals(-status).name
         raise RunError(
-            f"process {rank} of this training was killed by {name}{WHY.get(name, '')}, and the others were ended; the same "
-            "command goes on after the last whole epoch"
+            f"process {rank} of this training was killed by {name}{WHY.get(name, '')}, and the others were ended; the "
+            "same command goes on after the last whole epoch"
         )
     if status > 0:
         raise RunError(f"process {rank} of this training ended with status {status}; what it said stands above")
