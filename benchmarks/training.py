@@ -17,9 +17,10 @@ of its own.
 With `--device cuda` all rows come from one process and `peak_mb` is the most that tensors took of the card's memory in
 that turn; the loop has its batches put together ahead, as the package has.
 
-With `--to-best` each encoder is trained by the recipe, with vectors of 64 and no refit, until valid stands still, and
-the row says how long it took to get to valid's best epoch: `seconds_to_best` are from the start of `towers train` until
-that epoch is measured, with imports, the layout of the videos and all validation so far; `seconds` are to the end.
+With `--to-best` each encoder is trained by a recipe (`TO_BEST`), with vectors of 64 unless `--dims` says otherwise and
+no refit, until valid stands still, and the row says how long it took to get to valid's best epoch: `seconds_to_best`
+are from the start of `towers train` until that epoch is measured, with imports, the layout of the videos and all
+validation so far; `seconds` are to the end.
 """
 
 import argparse
@@ -38,7 +39,6 @@ import numpy as np
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks.ablation import RECIPES
 from benchmarks.ceilings import ByteCounter, copy_rate, now, product_rate
 from benchmarks.quality import TOWERS, Cost, spend
 from benchmarks.record import Circumstances, record, usable_threads
@@ -55,6 +55,11 @@ from towers.training.stage import Stage
 from towers.types import peak_mb
 
 TURNS, STEPS = 3, 20
+TO_BEST = {
+    "kuairand": ["experiment=kuairand"],
+    "ml-1m": ["experiment=ml-1m-fast", "optim.epochs=12", "optim.patience=2"],
+}
+"""What trainings until valid stands still have in common; on films the fast recipe, for as long as it takes."""
 LARGE = {"cpu": (2048, 256), "cuda": (8192, 4096)}
 """Side of a product, and megabytes of a copy, that show what a device can do."""
 SETTINGS = {
@@ -227,7 +232,7 @@ def told_when(command: list[str]) -> tuple[list[float], Cost]:
 def to_best(name: str, options: list[str]) -> tuple[dict[str, object], Cost]:
     """Train a recipe with options until valid stands still; return when and how good it was best, and the cost."""
     with tempfile.TemporaryDirectory() as folder:
-        plain = [*RECIPES[name], "refit_epochs=0", f"run={folder}/run", "seed=0"]
+        plain = [*TO_BEST[name], "refit_epochs=0", f"run={folder}/run", "seed=0"]
         told, cost = told_when([TOWERS, "train", *plain, *options])
         with (Path(folder) / "run" / "history.csv").open(newline="", encoding="utf-8") as file:
             recalls = [float(row["recall@100"]) for row in csv.DictReader(file)]
@@ -270,8 +275,8 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.to_best and (arguments.precision, arguments.steps) != ("auto", STEPS):
         parser.error("--to-best trains as the recipe does; leave out --precision and --steps")
-    if arguments.to_best and arguments.name not in RECIPES:
-        parser.error(f"--to-best goes with {' and '.join(name for name in SETTINGS if name in RECIPES)}")
+    if arguments.to_best and arguments.name not in TO_BEST:
+        parser.error(f"--to-best goes with {' and '.join(TO_BEST)}")
     arguments.dims = arguments.dims or ([64] if arguments.to_best else [64, 128])
     if (arguments.name in MADE) == bool(arguments.dataset):
         parser.error(f"--dataset FOLDER goes with every name but {', '.join(MADE)}")

@@ -159,6 +159,15 @@ def test_a_folder_without_a_bundle_is_named(tmp_path: Path) -> None:
         Bundle.open(tmp_path / "nothing")
 
 
+def test_a_folder_that_leads_to_a_bundle_says_where(tiny_run: Path, root: Path) -> None:
+    with pytest.raises(
+        BundleError, match=f"{tiny_run} is no bundle but a run; publish it: towers publish run={tiny_run}"
+    ):
+        Bundle.open(tiny_run)
+    with pytest.raises(BundleError, match=f"is no bundle, and holds one: give {root}$"):
+        Bundle.open(root.parent)
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import towers.serving
 from towers.serving import AsyncClient, Client
 from towers.serving.client import AnswerError, _listed
 
@@ -142,3 +144,11 @@ def test_a_service_in_trouble_is_not_asked_more_than_ten_times_more(ask: Any) ->
         ask(url, 25, tries=1)
     # Seven requests and a try of each meet the fourteen; ten answers earn one more, and the last eight use up the four.
     assert len(given) == 25 + 10 + 1
+
+
+def test_without_the_extra_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "httpx", None)
+    monkeypatch.delitem(sys.modules, "towers.serving.client")
+    monkeypatch.delattr(towers.serving, "client")
+    with pytest.raises(ModuleNotFoundError, match=r"towers\.serving\.Client needs httpx; pip install .*\[serve\]"):
+        towers.serving.Client  # noqa: B018

@@ -17,6 +17,7 @@ from towers.index import Exact, Hnsw, Index, Ivf
 from towers.publishing import Bundle, PublishConfig, publish
 from towers.serving import Ask, Candidates, Way
 from towers.serving.arrivals import arrived_vectors, check_features
+from towers.serving.folder import locked
 from towers.serving.together import Shown, Wish, answer_together
 from towers.serving.version import Version
 from towers.types import ConfigError, DataError
@@ -246,3 +247,11 @@ def test_a_version_that_is_left_is_gone_at_once_with_its_files(index: Index, tmp
         assert used()() is None
     finally:
         gc.enable()
+
+
+def test_indexes_of_no_service_are_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "indexes").mkdir()
+    (tmp_path / "indexes" / "mine").touch()
+    with pytest.raises(ConfigError, match="indexes is of no service, which would remove it; give state= a new folder"):
+        locked(tmp_path)
+    assert (tmp_path / "indexes" / "mine").exists()

@@ -57,6 +57,15 @@ def next_name(root: Path, content: str) -> str:
     return f"{last + 1:06d}-{content[:8]}"
 
 
+def _instead(root: Path) -> str:
+    """Return how to come to a bundle from a folder that is none."""
+    if (root / "bundle" / CURRENT).is_file():
+        return f", and holds one: give {root / 'bundle'}"
+    if (root / "run.json").is_file():
+        return f" but a run; publish it: towers publish run={root} bundle=FOLDER, and give that folder"
+    return f": {CURRENT} is missing; make one: towers publish run=… bundle={root}"
+
+
 def current_name(root: Path) -> str:
     """Return the version that the pointer names.
 
@@ -65,7 +74,7 @@ def current_name(root: Path) -> str:
     """
     pointer = root / CURRENT
     if not pointer.is_file():
-        raise BundleError(f"{root} is no bundle: {CURRENT} is missing; make one: towers publish run=… bundle={root}")
+        raise BundleError(f"{root} is no bundle{_instead(root)}")
     try:
         name = json.loads(pointer.read_text(encoding="utf-8"))["version"]
     except (ValueError, KeyError, TypeError) as error:

@@ -15,7 +15,10 @@ __all__ = ["Ask", "AsyncClient", "Candidates", "Client", "Retriever", "Unknown",
 def __getattr__(name: str) -> Any:  # noqa: ANN401
     """Load the clients when they are asked for: they need the extra `serve`."""
     if name in {"Client", "AsyncClient"}:
-        from towers.serving import client
-
+        try:
+            from towers.serving import client
+        except ModuleNotFoundError as error:
+            told = f"towers.serving.{name} needs {error.name}; pip install -c requirements.lock -e '.[serve]'"
+            raise ModuleNotFoundError(f"{told} in the checkout", name=error.name) from error
         return getattr(client, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
