@@ -198,6 +198,10 @@ PLAIN = {
         ("launch_us", "call_us", "torch_us", "over_bytes", "over_float32", "over_floor", "recall", "proven"),
     ),
     "hotpath": (("videos", "dim", "index", "setting"), ("recall@100", "p50_us", "p99_us", "qps", "build_s")),
+    "opening": (
+        ("videos", "dim", "state", "processes", "process"),
+        ("index_mb", "open_s", "first_ms", "later_us", "more_mb", "own_mb"),
+    ),
     "neighbourhoods": (("like", "videos", "what"), ("served", "real", "made")),
     "exact": (
         ("what", "users", "videos", "dim", "round"),
