@@ -47,6 +47,9 @@ class Pie:
     notes: dict[str, float] = field(default_factory=dict)
     label: str | None = None
     inside: Filling = field(default_factory=Plum)
+    crusts: dict[str, Crust] = field(default_factory=dict)
+    others: list[Crust] = field(default_factory=list)
+    sides: tuple[str, ...] = ()
 
 
 @pytest.mark.parametrize(
@@ -83,9 +86,14 @@ def test_what_is_of_another_kind_is_named_with_what_was_expected(told: dict[str,
 
 
 def test_paths_become_texts_and_names_what_they_name() -> None:
-    pie = Pie(crust="thick", label=PurePath("a/b"))  # type: ignore[arg-type]
+    pie = Pie(crust="thick", label=PurePath("a/b"), crusts={"top": "thin"}, others=["thick"])  # type: ignore[arg-type, dict-item, list-item]
     check_kinds(pie)
     assert (pie.crust, pie.label) == (Crust.thick, "a/b")
+    assert (pie.crusts, pie.others) == ({"top": Crust.thin}, [Crust.thick])
+
+
+def test_of_other_containers_nothing_is_known() -> None:
+    check_kinds(Pie(sides=("a", "b")))
 
 
 WRONG = """

@@ -1,5 +1,6 @@
 """Whether options are of the kinds that their fields say; Hydra checks what is typed, this what Python code gives."""
 
+import operator
 import types
 import typing
 from dataclasses import fields, is_dataclass
@@ -48,6 +49,13 @@ def _plain(value: Any, hint: Any) -> Any:  # noqa: ANN401
         return str(value)
     if isinstance(value, str) and isinstance(hint, type) and issubclass(hint, Enum):
         return hint.__members__.get(value, value)
+    origin, parts = typing.get_origin(hint), typing.get_args(hint)
+    if origin is list and isinstance(value, list):
+        plain = [_plain(each, parts[0]) for each in value]
+        return value if all(map(operator.is_, value, plain)) else plain
+    if origin is dict and isinstance(value, dict):
+        named = {name: _plain(each, parts[1]) for name, each in value.items()}
+        return value if all(map(operator.is_, value.values(), named.values())) else named
     return value
 
 
@@ -70,6 +78,8 @@ def _is(value: object, hint: object) -> bool:
         return isinstance(value, dict) and all(
             _is(key, parts[0]) and _is(each, parts[1]) for key, each in value.items()
         )
+    if origin is not None:
+        return True  # of other containers nothing is known
     kinds = (int, float) if hint is float else (typing.cast("type", hint),)
     return isinstance(value, kinds) and (hint is bool or not isinstance(value, bool))
 

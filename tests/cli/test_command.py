@@ -261,7 +261,7 @@ def test_a_table_of_other_options_is_not_written_over(capsys: Captured, elsewher
     before = (elsewhere / "pies" / "sweep.csv").read_text()
     assert main(["bake", "pie=pies", "filling.count=-1,2", "-m"]) == 2
     assert (elsewhere / "pies" / "sweep.csv").read_text() == before
-    assert "pies/sweep.csv stays as it was: job 0 had ended well, with other options\n" in capsys.readouterr().out
+    assert "pies/sweep.csv stays as it was: job 0, which failed now, had ended well\n" in capsys.readouterr().out
     assert main(["bake", "pie=pies", "filling.count=3,4", "-m"]) == 0
     assert (elsewhere / "pies" / "sweep.csv").read_text() != before
 

@@ -15,7 +15,7 @@ from msgspec import structs
 
 from tests.processes import free_port
 from tests.stores import MAKERS, Place, Server, erase, event, put, remove
-from towers.serving.store import STORES, Answer, Change, Event, Export, Health, Id, Store
+from towers.serving.store import STORES, Answer, Change, Event, Export, Health, Id, LostChangesError, Store
 from towers.types import ConfigError, DataError
 
 Anew = Callable[[], Place]
@@ -218,6 +218,18 @@ def test_changes_are_numbered_and_of_an_id_the_last_is_left(place: Place) -> Non
 
 def _numbered(change: Change, number: int) -> Change:
     return structs.replace(change, number=number)
+
+
+def test_a_store_of_before_says_that_it_has_lost_changes(place: Place) -> None:
+    async def scenario(store: Store) -> None:
+        with pytest.raises(LostChangesError, match="has changes up to number 0, and 1 of them are known here"):
+            await store.changes(1)
+        await store.change([remove(5), remove(6)])
+        assert await store.changes(2) == []
+        with pytest.raises(LostChangesError, match="has changes up to number 2, and 3 of them are known here"):
+            await store.changes(3)
+
+    place.run(scenario)
 
 
 def test_who_follows_the_changes_misses_none(place: Place) -> None:

@@ -10,6 +10,7 @@ from tests import tiny
 from tests.worlds import Event, random_world, write_world
 from towers.data import Dataset, Split
 from towers.evaluation import EvaluateConfig, EvaluationSet, Judged, Report, evaluate
+from towers.evaluation.report import refuse_other
 from towers.types import ConfigError, DataError
 
 HISTORY = "stage,epoch,loss,recall@100,ndcg@10\nfit,1,5.5,0.2,0.02\nfit,2,5.1,0.3,\nrefit,1,5.0,,\n"
@@ -44,6 +45,14 @@ def test_a_folder_that_holds_something_else_is_no_place_for_a_report(tiny_run: P
     with pytest.raises(ConfigError, match=r"dataset, which holds encoders\.json and is no report; choose another"):
         evaluate(EvaluateConfig(run=str(tiny_run), report=str(tiny_dataset)))
     assert sorted(path.name for path in tiny_dataset.iterdir()) == before
+
+
+def test_what_an_evaluation_that_was_broken_off_has_left_is_in_nobodys_way(tmp_path: Path) -> None:
+    for name in (".report.html.partial", "lists.parquet"):
+        (tmp_path / name).touch()
+    refuse_other(tmp_path, str(tmp_path / "lists.parquet"))
+    with pytest.raises(ConfigError, match=r"which holds lists\.parquet and is no report"):
+        refuse_other(tmp_path, None)
 
 
 def test_report_json_has_what_its_readers_rely_on(run: Path, report: Report) -> None:

@@ -64,6 +64,27 @@ def versions(root: Path) -> list[str]:
     return sorted(path.name for path in (root / "versions").iterdir())
 
 
+@pytest.mark.parametrize(
+    ("time_ms", "message"),
+    [
+        (1_764_000_000, "time_ms is 1764000000, of early 1970, as if in seconds; give milliseconds UTC"),
+        (1_764_000_000_000_000, "time_ms is 1764000000000000, more than a day ahead of this machine's clock; give"),
+    ],
+)
+def test_times_that_are_no_milliseconds_are_refused(root: Path, tmp_path: Path, time_ms: int, message: str) -> None:
+    async def work(service: Service) -> None:
+        service.version.knows_until_ms = 10**12  # as of a log of this century
+        good, bad = (
+            Event(event_id=str(each), user_id=USERS[4], video_id=VIDEOS[0], time_ms=each)
+            for each in (1_764_000_000_000, time_ms)
+        )
+        with pytest.raises(DataError, match=message):
+            await service.record([good, bad])
+        assert await service.record([good]) == [True]  # nothing of the others was kept
+
+    within(root, tmp_path, work)
+
+
 def test_back_and_forth_with_all_that_came(root: Path, tmp_path: Path) -> None:
     first, second = versions(root)
 
@@ -406,12 +427,46 @@ def test_what_a_store_of_before_numbers_anew_is_taken_in(root: Path, tmp_path: P
             await service.remove_videos([video])
         store._changes.popitem()
         store._changed -= 1
-        await service.remove_videos([VIDEOS[9]])
-        assert VIDEOS[9] not in await ids(service)
+        # More of them than were lost, so that their last number is one that was not known before.
+        await service.remove_videos(VIDEOS[9:12])
+        assert not set(VIDEOS[9:12]) & set(await ids(service))
         await service.put_videos([])
         await service.close()
 
     asyncio.run(main())
+
+
+def test_who_only_follows_takes_in_what_a_store_of_before_numbers_anew(root: Path, tmp_path: Path) -> None:
+    async def main() -> None:
+        store = MemoryStore()
+        service = Service(root, store, tmp_path / "state")
+        await service.open()
+        await service.remove_videos(VIDEOS[:3])
+        store._changes.clear()
+        store._changed = 0
+        await store.change([Change(kind=ChangeKind.remove, id=VIDEOS[9], time_ms=1)])  # as another service would
+        await service.versions.catch_up()
+        assert VIDEOS[9] not in await ids(service)
+        assert service.version.applied == 1
+        await service.close()
+
+    asyncio.run(main())
+
+
+def test_the_version_that_is_served_may_be_asked_for_where_nothing_can_be_written(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = versions(root)
+    monkeypatch.setattr("towers.serving.versions.os.access", lambda *_: False)
+
+    async def work(service: Service) -> None:
+        await service.versions.adopt(second)
+        with pytest.raises(BundleError, match="there is no version '000009-00000000'"):
+            await service.versions.adopt("000009-00000000")
+        with pytest.raises(BundleError, match=f"cannot be written, so {first} cannot be made current"):
+            await service.versions.adopt(first)
+
+    within(root, tmp_path, work)
 
 
 def test_a_clock_that_is_set_forward_makes_nothing_old(root: Path, tmp_path: Path) -> None:

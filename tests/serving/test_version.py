@@ -3,6 +3,7 @@
 import gc
 import weakref
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -167,6 +168,17 @@ def test_the_popular_need_no_towers(version: Version, string: bool) -> None:
     assert found.way is Way.popular
     assert not {first, second} & set(found.ids)
     assert len(found) == 2
+
+
+def test_an_event_that_is_dated_ahead_ends_no_log(bundle: Bundle, tmp_path: Path) -> None:
+    opened = Bundle.open(bundle.folder)
+    known = opened.positives
+    ahead = np.array(known.time_ms)
+    ahead[len(ahead) // 2] = 2**50
+    opened.positives = replace(known, time_ms=ahead)
+    with Version(Bundle.open(bundle.folder), tmp_path / "one") as right, Version(opened, tmp_path / "two") as version:
+        assert version.knows_until_ms == right.knows_until_ms
+        assert list(version.popular(Ask(None, 9)).ids) == list(right.popular(Ask(None, 9)).ids)
 
 
 def test_an_index_that_cannot_live_is_refused(tiny_dataset: Path, tmp_path: Path) -> None:

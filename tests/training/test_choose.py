@@ -34,8 +34,8 @@ def test_facts_settle_what_is_open(facts: Facts, window: int, kind: type, dim: i
     assert config.half_life_days == facts.days / 2
     assert config.sampler == Mixed(count=count)
     names = [
-        *("model.window", "model/history", "model.dim", "model.popularity", "half_life_days", "optim.epochs"),
-        "sampler.count",
+        *("model.window", "model/history", "model.dim", "model.popularity", "model.id_dropout", "half_life_days"),
+        *("optim.epochs", "sampler.count"),
     ]
     assert [line.partition("=")[0] for line in lines] == names
 
@@ -56,12 +56,29 @@ def test_a_loss_about_cosines_is_given_nothing_else() -> None:
 def test_what_was_asked_for_stays() -> None:
     asked = replace(
         OPEN,
-        model=ModelConfig(history=MeanHistory(), dim=5, window=7, popularity=PopularityTerm.none),
+        model=ModelConfig(history=MeanHistory(), dim=5, window=7, popularity=PopularityTerm.none, id_dropout=0.2),
         sampler=Mixed(count=9),
         optim=OptimConfig(epochs=3),
         half_life_days=0.0,
     )
     assert settle(asked, Facts(events=10, videos=10, long=10, timed=True)) == (asked, [])
+
+
+@pytest.mark.parametrize(
+    ("features", "described", "share", "line"),
+    [
+        (True, True, 0.1, "model.id_dropout=0.1: videos have features"),
+        (True, False, 0.0, "model.id_dropout=0: videos have no features, so ids are all there is"),
+        (False, True, 0.0, "model.id_dropout=0: features are not read"),
+    ],
+)
+def test_ids_are_left_out_where_features_can_carry_a_video(
+    features: bool, described: bool, share: float, line: str
+) -> None:
+    facts = Facts(events=10, videos=10, long=10, timed=True, described=described)
+    config, lines = settle(replace(OPEN, model=replace(OPEN.model, features=features)), facts)
+    assert config.model.id_dropout == share
+    assert line in lines
 
 
 def test_facts_are_those_of_the_train_split(tiny_dataset: Dataset) -> None:
@@ -70,6 +87,7 @@ def test_facts_are_those_of_the_train_split(tiny_dataset: Dataset) -> None:
     assert facts.events == counts.sum()
     assert not facts.timed  # all within a day
     assert facts.videos == len(tiny_dataset.video_table())
+    assert facts.described
     assert (counts[counts > 0] <= facts.long).mean() >= 0.85
     assert facts.long == int(np.quantile(counts[counts > 0], 0.9))
 

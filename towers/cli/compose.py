@@ -179,13 +179,14 @@ def _sweep_folder(verb: Verb, options: list[str]) -> Iterator[list[str]]:
     with tempfile.TemporaryDirectory() as scratch:
         common = verb.output and _value(verb.output, options)
         folder = Path(str(OverridesParser.create().parse_override(f"folder={common}").value())) if common else None
+        there = folder is not None and folder.exists()
         if folder:
             _refuse_foreign(verb, folder)
         try:
             yield [f"hydra.sweep.dir={common or scratch}", "hydra.sweep.subdir='${hydra.job.num}'"]
         finally:
             if folder:
-                _leave_no_trace(folder)
+                _leave_no_trace(folder, there=there)
 
 
 def _refuse_foreign(verb: Verb, folder: Path) -> None:
@@ -201,10 +202,15 @@ def _refuse_foreign(verb: Verb, folder: Path) -> None:
         )
 
 
-def _leave_no_trace(folder: Path) -> None:
-    """Remove what Hydra writes before the first job, where that is all that there is."""
-    if {path.name for path in folder.rglob("*") if path.is_file()} == {NOTES}:
-        shutil.rmtree(folder)
+def _leave_no_trace(folder: Path, *, there: bool) -> None:
+    """Remove what Hydra writes before the first job, where that is all that there is; a folder that was there stays."""
+    if {path.name for path in folder.rglob("*") if path.is_file()} != {NOTES}:
+        return
+    for path in [*folder.iterdir()] if there else [folder]:
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
 
 
 def _value(path: str, options: list[str]) -> str | None:

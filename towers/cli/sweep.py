@@ -54,7 +54,7 @@ def compare(jobs: Sequence[Job]) -> None:
     folder = jobs[0].within
     if folder is not None:
         if lost := _finished(folder / TABLE, figures[0]) & {str(job.number) for job in jobs if not job.figures}:
-            show.line(f"{folder / TABLE} stays as it was: job {min(lost, key=int)} had ended well, with other options")
+            show.line(f"{folder / TABLE} stays as it was: job {min(lost, key=int)}, which failed now, had ended well")
             return
         _write(jobs, folder / TABLE, swept, figures)
         if unbeaten:

@@ -67,7 +67,7 @@ def evaluate(config: EvaluateConfig) -> Report:
     if run.info.get("refitted") and config.split is Judged.valid:
         raise ConfigError(f"split is valid, which the run {run.folder} was refitted on; evaluate it on split=test")
     folder = Path(config.report) if config.report else run.folder / "report"
-    refuse_other(folder)
+    refuse_other(folder, config.lists)
     dataset, split = open_dataset(run, config.dataset), Split[config.split.name]
     users = EvaluationSet.of(dataset, split)
     engaged = engagement_of(run, dataset, split, config.draws, config.seed) if config.engagement else None

@@ -98,13 +98,19 @@ class Report:
         return header, [[who, *(cell(found, name) for name in BINARY)] for who, found in figures.items()]
 
 
-def refuse_other(folder: Path) -> None:
-    """Refuse a folder for a report that holds something else.
+def refuse_other(folder: Path, lists: str | None) -> None:
+    """Refuse a folder for a report that holds something else than an evaluation leaves that was broken off.
+
+    Args:
+        folder: For the report.
+        lists: Where its lists go.
 
     Raises:
         ConfigError: What it holds.
     """
-    names = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+    found = sorted(folder.iterdir()) if folder.is_dir() else []
+    own = None if lists is None else Path(lists).absolute()
+    names = [path.name for path in found if not path.name.startswith(".report.") and path.absolute() != own]
     if names and not {"report.json", "report.html"} & set(names):
         raise ConfigError(f"report is {folder}, which holds {names[0]} and is no report; choose another report=FOLDER")
 

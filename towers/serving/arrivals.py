@@ -23,7 +23,7 @@ _TYPES = {
     Kind.vector: pa.list_(pa.float32()),
 }
 _TWO_BLANKS = 2
-_MOST, _MOST_32 = sys.float_info.max, 2.0**96
+_MOST, _MOST_32 = sys.float_info.max, 2.0**56
 """The largest numbers, of 64 bits and of 32: of the latter less than can be written, since their squares are summed."""
 
 

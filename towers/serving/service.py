@@ -146,12 +146,13 @@ class Service:
         """Keep events; they count in the next answer. Return for each whether it was new.
 
         Raises:
-            DataError: An id of another sort than the bundle's; nothing was kept.
+            DataError: An id of another sort than the bundle's, or a time in seconds or ahead; nothing was kept.
             StoreAwayError: None was acknowledged.
         """
         for event in events:
             self._check_id("user", event.user_id)
             self._check_id("video", event.video_id)
+            self.version.check_time(event.time_ms)
         return await self.store.append(events)
 
     async def put_videos(self, videos: Sequence[tuple[Id, Features]]) -> None:
@@ -238,7 +239,9 @@ class Service:
         if not changes:
             return
         known = self.version.applied
-        if await self.store.change(changes) <= known:  # the store is of before: it has lost some, and numbers them anew
+        if await self.store.change(changes) < known + len(
+            changes
+        ):  # the store is of before: it has lost some, and numbers them anew
             _log.warning("the store has lost changes that are known here; all that it has are read again")
             self.version.applied = 0
         await self.versions.catch_up()

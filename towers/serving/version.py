@@ -6,6 +6,7 @@ import shutil
 from collections import OrderedDict
 from collections.abc import Sequence
 from concurrent.futures import Future
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
@@ -25,10 +26,28 @@ from towers.serving.catalogue import LiveCatalogue
 from towers.serving.chosen import Value, Where
 from towers.serving.lookup import Id
 from towers.serving.retriever import Retriever
+from towers.serving.store import now_ms
+from towers.types import DataError
 
 _log = logging.getLogger(__name__)
 _FILTERS = 256
 _POPULAR, _DAYS_MS = 5000, 7 * 86_400_000
+_SECONDS, _MILLISECONDS = (10**9, 10**10), 10**12
+"""Since 1970: what is a time of this century in seconds, and the least that is one in milliseconds."""
+_AHEAD_MS = 86_400_000
+
+
+@dataclass(frozen=True)
+class Refused:
+    """A version that was not adopted.
+
+    Attributes:
+        name: Which.
+        why: What is wrong with it.
+    """
+
+    name: str
+    why: str
 
 
 class Version:
@@ -55,8 +74,8 @@ class Version:
         self.applied = 0
         self.preparing: Future[None] | None = None
         self._filters: OrderedDict[object, Retriever] = OrderedDict()
-        self._popular, newest_ms = _popular_rows(bundle)
         self.knows_until_ms = min(self.made_ms, _read_ms(bundle, self.made_ms))
+        self._popular, newest_ms = _popular_rows(bundle, self.knows_until_ms)
         if newest_ms != TIME_UNKNOWN:
             self.knows_until_ms = min(self.knows_until_ms, newest_ms)
 
@@ -69,6 +88,19 @@ class Version:
     def catalogue(self) -> LiveCatalogue:
         """Its videos."""
         return self._catalogue
+
+    def check_time(self, time_ms: int) -> None:
+        """Check that a moment can be one, in milliseconds.
+
+        Raises:
+            DataError: It is seconds, where the bundle's moments are not, or lies ahead.
+        """
+        if _SECONDS[0] <= time_ms < _SECONDS[1] and self.knows_until_ms >= _MILLISECONDS:
+            raise DataError(f"time_ms is {time_ms}, of early 1970, as if in seconds; give milliseconds UTC")
+        if time_ms > max(now_ms(), self.made_ms) + _AHEAD_MS:
+            raise DataError(
+                f"time_ms is {time_ms}, more than a day ahead of this machine's clock; give milliseconds UTC"
+            )
 
     def filtered(self, only: Where, without: Where) -> Retriever:
         """Return the retriever for videos that suit `only` and do not suit `without`; those asked for last are kept.
@@ -172,15 +204,18 @@ class Version:
 
 
 def _read_ms(bundle: Bundle, otherwise: int) -> int:
-    """Return when the log was read that the bundle was made from, ms UTC; bundles of before do not say."""
+    """Return when the dataset was made that the bundle is of, ms UTC; bundles of before do not say."""
     told = bundle.manifest.get("read_at")
     return int(datetime.fromisoformat(told).timestamp() * 1000) if told else otherwise
 
 
-def _popular_rows(bundle: Bundle) -> tuple[Int64[np.ndarray, " n"], int]:
-    """Return the rows that were watched most in the bundle's last week, or ever without times; and the week's end."""
+def _popular_rows(bundle: Bundle, read_ms: int) -> tuple[Int64[np.ndarray, " n"], int]:
+    """Return the rows that were watched most in the bundle's last week, or ever without times; and the week's end.
+
+    A clock that goes wrong dates an event ahead of when the log was read: no week ends there.
+    """
     watched, when = np.asarray(bundle.positives.video_row), np.asarray(bundle.positives.time_ms)
-    counts, newest_ms = _watched_since(watched, when, _DAYS_MS, len(bundle.vectors))
+    counts, newest_ms = _watched_since(watched, when, (_DAYS_MS, read_ms), len(bundle.vectors))
     # Those that may be among them first, in the order of their rows: to sort a million takes a tenth of a second.
     least = np.partition(counts, max(0, len(counts) - _POPULAR))[max(0, len(counts) - _POPULAR)]
     some = np.flatnonzero(counts >= least)
@@ -190,12 +225,19 @@ def _popular_rows(bundle: Bundle) -> tuple[Int64[np.ndarray, " n"], int]:
 
 @compiled
 def _watched_since(
-    rows: Int32[np.ndarray, " n"], when: Int64[np.ndarray, " n"], last_ms: int, size: int
+    rows: Int32[np.ndarray, " n"], when: Int64[np.ndarray, " n"], week: tuple[int, int], size: int
 ) -> tuple[Int32[np.ndarray, " size"], np.int64]:
-    """Return how often each row was watched in the last so many ms of a log, or ever without times; and its newest."""
-    last = np.int64(TIME_UNKNOWN)
+    """Return how often each row was watched in a log's last so many ms, or ever without times; and its newest time.
+
+    Args:
+        rows: Of what was watched.
+        when: Each was watched.
+        week: How many ms, and what no time is taken to be above.
+        size: How many rows there are.
+    """
+    last, (last_ms, most_ms) = np.int64(TIME_UNKNOWN), week
     for time_ms in when:
-        last = max(last, time_ms)
+        last = max(last, time_ms if time_ms <= most_ms else last)
     counts = np.zeros(size, np.int32)
     for event in range(rows.size):
         counts[rows[event]] += last == TIME_UNKNOWN or when[event] > last - last_ms

@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import IO, TypeVar
@@ -17,27 +16,14 @@ from typing import IO, TypeVar
 from towers.publishing import Bundle, current_name, point_to, version_names
 from towers.serving.arrivals import Features, arrived_vectors
 from towers.serving.folder import INDEXES, locked
-from towers.serving.store import Change, ChangeKind, Id, Store, StoreAwayError
-from towers.serving.version import Version
+from towers.serving.store import Change, ChangeKind, Id, LostChangesError, Store, StoreAwayError
+from towers.serving.version import Refused, Version
 from towers.types import BundleError, TowersError, UnwritableError
 
 COMPARED = "compared.json"
 _log = logging.getLogger(__name__)
 _PUT_AT_ONCE = 4096
 Got = TypeVar("Got")
-
-
-@dataclass(frozen=True)
-class Refused:
-    """A version that was not adopted.
-
-    Attributes:
-        name: Which.
-        why: What is wrong with it.
-    """
-
-    name: str
-    why: str
 
 
 class Versions:
@@ -106,7 +92,7 @@ class Versions:
         """Make the served version know all changes that the store has by now.
 
         Raises:
-            StoreAwayError: The store cannot be reached, or the index cannot be written; it is opened again by `watch`.
+            StoreAwayError: The store cannot be reached, or the index cannot be written; see `following`.
         """
         async with self._changing:
             try:
@@ -128,14 +114,15 @@ class Versions:
             TowersError: It cannot be served; the old one goes on.
         """
         async with self._adopting:
-            wanted = name or current_name(self._root)
-            if name is not None and not os.access(self._root, os.W_OK):
+            pointed = current_name(self._root)
+            wanted = name or pointed
+            if wanted not in version_names(self._root):
+                raise BundleError(f"there is no version {wanted!r}; there are: {', '.join(version_names(self._root))}")
+            if wanted != pointed and not os.access(self._root, os.W_OK):
                 raise BundleError(
                     f"{self._root} cannot be written, so {wanted} cannot be made current; give the service's user the "
                     "right to write there"
                 )
-            if wanted not in version_names(self._root):
-                raise BundleError(f"there is no version {wanted!r}; there are: {', '.join(version_names(self._root))}")
             if wanted != self.current.name:
                 await self._replace(wanted)
             if name is not None and current_name(self._root) != name:
@@ -258,7 +245,7 @@ class Versions:
     async def _catch_up(self, version: Version) -> int | None:
         """Return when the newest of the changes that it did not know was asked for, ms UTC; None where it knew all."""
         newest_ms = None
-        while changes := await self._store.changes(version.applied, _PUT_AT_ONCE):
+        while changes := await self._changes_for(version):
             last = {(change.kind is ChangeKind.erase, change.id): change for change in changes}.values()
             await self._put(version, [change for change in last if change.kind is ChangeKind.put])
             if gone := [change.id for change in last if change.kind is ChangeKind.remove]:
@@ -267,6 +254,14 @@ class Versions:
             version.applied = changes[-1].number
             newest_ms = changes[-1].time_ms
         return newest_ms
+
+    async def _changes_for(self, version: Version) -> list[Change]:
+        try:
+            return await self._store.changes(version.applied, _PUT_AT_ONCE)
+        except LostChangesError as error:
+            _log.warning("%s; all that it has are read again", error)
+            version.applied = 0
+            return await self._store.changes(0, _PUT_AT_ONCE)
 
     async def _put(self, version: Version, changes: list[Change]) -> None:
         suited = [change for change in changes if isinstance(change.id, str) == version.bundle.videos.is_string]

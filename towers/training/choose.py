@@ -36,6 +36,7 @@ class Facts:
         timed: Whether it is known when they happened, over more than a day.
         days: From the first to the last that has a time, where valid happened later; else 0.
         dated: Whether any event has a time.
+        described: Whether videos have features.
     """
 
     events: int
@@ -44,6 +45,7 @@ class Facts:
     timed: bool
     days: float = 0.0
     dated: bool = True
+    described: bool = True
 
     @classmethod
     def of(cls, dataset: Dataset) -> "Facts":
@@ -53,7 +55,8 @@ class Facts:
         long, timed = int(np.quantile(counts[counts > 0], 0.9)), tells_days(positives.time_ms)
         days = _days(positives.time_ms, dataset.positives(Split.valid).time_ms) if timed else 0.0
         dated = bool((positives.time_ms != TIME_UNKNOWN).any())
-        return cls(int(counts.sum()), len(dataset.videos) - 2, long, timed, days, dated)
+        described = bool(dataset.encoders.videos)
+        return cls(int(counts.sum()), len(dataset.videos) - 2, long, timed, days, dated, described)
 
 
 def _days(train_ms: Int64[np.ndarray, " n"], valid_ms: Int64[np.ndarray, " m"]) -> float:
@@ -100,8 +103,10 @@ def settle(config: TrainConfig, facts: Facts) -> tuple[TrainConfig, list[str]]:
     if model.popularity is PopularityTerm.auto:
         model, line = _with_popularity(model, config, facts)
         lines.append(line)
+    model, line = _with_id_dropout(model, facts)
     if config.closed_form:
         return replace(config, model=model, half_life_days=0.0), lines
+    lines += [line] if line else []
     half_life = config.half_life_days
     if half_life is None:
         half_life, line = _half_life(facts)
@@ -139,6 +144,17 @@ def _with_popularity(model: ModelConfig, config: TrainConfig, facts: Facts) -> t
         term = PopularityTerm.recent if facts.timed else untimed
         reason = f"events have {'their' if facts.timed else 'no'} times"
     return replace(model, popularity=term), f"model.popularity={term.name}: {reason}"
+
+
+def _with_id_dropout(model: ModelConfig, facts: Facts) -> tuple[ModelConfig, str]:
+    """Return a model that says how many ids are left out, and why; no reason where it did."""
+    if model.id_dropout is not None:
+        return model, ""
+    if not model.features:
+        return replace(model, id_dropout=0.0), "model.id_dropout=0: features are not read"
+    share = 0.1 if facts.described else 0.0
+    reason = "features" if facts.described else "no features, so ids are all there is"
+    return replace(model, id_dropout=share), f"model.id_dropout={share:g}: videos have {reason}"
 
 
 def _with_epochs(optim: OptimConfig, model: ModelConfig, facts: Facts) -> tuple[OptimConfig, str]:

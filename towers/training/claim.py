@@ -43,8 +43,9 @@ def claimed(folder: Path, plain: dict[str, Any], defaults: dict[str, Any]) -> It
                 before["precision"] = plain["precision"]
             _compare(folder, before, plain)
         else:
-            for rest in folder.glob("learning_rate.*"):  # found for the options that give way
-                rest.unlink()
+            if _options(folder) != plain:
+                for rest in folder.glob("learning_rate.*"):  # found for the options that give way
+                    rest.unlink()
             write_json(folder / CONFIG, plain)
         yield
 
@@ -56,7 +57,8 @@ def begun(folder: Path) -> dict[str, Any]:
         RunError: Its config.json is of something else.
     """
     # An epoch leaves its weights and its figures; other options would spoil either.
-    learned = (folder / "history.csv").is_file() or any(folder.glob("checkpoints/*/*.ckpt"))
+    learned = any((folder / name).is_file() for name in ("history.csv", "run.json"))
+    learned = learned or any(folder.glob("checkpoints/*/*.ckpt"))
     return (_options(folder) or {}) if learned else {}
 
 

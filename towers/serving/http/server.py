@@ -119,8 +119,8 @@ def serve(config: ServeConfig) -> None:
         except SystemExit as stop:  # uvicorn's, of a start that failed; a service's own words are told below
             if app.failed is None:
                 raise RunError(
-                    f"{config.host}:{config.port} cannot be listened at, as said above; give another port=, or "
-                    "stop who has it"
+                    f"{config.host}:{config.port} cannot be listened at, as said above; give a host= of this "
+                    "machine and a port= that is free and may be used, or stop who has it"
                 ) from stop
     finally:
         gc.enable()

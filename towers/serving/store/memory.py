@@ -6,7 +6,19 @@ from itertools import islice
 from msgspec import structs
 
 from towers.serving.store.marks import number_of
-from towers.serving.store.store import Answer, Change, ChangeKind, Event, Export, Health, Id, Store, Watched, now_ms
+from towers.serving.store.store import (
+    Answer,
+    Change,
+    ChangeKind,
+    Event,
+    Export,
+    Health,
+    Id,
+    Store,
+    Watched,
+    now_ms,
+    refuse_lost,
+)
 from towers.serving.store.watched import with_more
 
 
@@ -81,6 +93,7 @@ class MemoryStore(Store):
 
     async def changes(self, after: int, most: int = 10_000) -> list[Change]:
         """Return changes with numbers above `after` in order, see Store."""
+        refuse_lost(after, self._changed)
         return list(islice((change for change in self._changes.values() if change.number > after), most))
 
     async def answered(self, answers: Sequence[Answer]) -> None:

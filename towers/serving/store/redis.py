@@ -27,6 +27,7 @@ from towers.serving.store.store import (
     Store,
     StoreAwayError,
     Watched,
+    refuse_lost,
 )
 from towers.serving.store.watched import pack, unpack_answer, unpack_change, unpack_event
 from towers.types import ConfigError, DataError
@@ -162,6 +163,8 @@ class RedisStore(Store):
     async def changes(self, after: int, most: int = 10_000) -> list[Change]:
         """Return changes with numbers above `after` in order, see Store."""
         found = await self._run(scripts.CHANGES, self._changes, after, most)
+        if len(found) == 1:
+            refuse_lost(after, found[0])
         pairs = zip(found[::2], found[1::2], strict=True)
         return [structs.replace(unpack_change(body), number=number) for number, body in pairs]
 

@@ -84,10 +84,14 @@ return tonumber(redis.call('GET', KEYS[1]) or 0)
 """KEYS: last number, what was changed by number, bodies. ARGV: what is changed and the body of each."""
 
 CHANGES = """
+local last = tonumber(redis.call('GET', KEYS[1]) or 0)
+if last < tonumber(ARGV[1]) then
+    return {last}
+end
 local found = redis.call('ZRANGEBYSCORE', KEYS[2], '(' .. ARGV[1], '+inf', 'WITHSCORES', 'LIMIT', 0, ARGV[2])
 for i = 1, #found, 2 do
     found[i], found[i + 1] = tonumber(found[i + 1]), redis.call('HGET', KEYS[3], found[i])
 end
 return found
 """
-"""KEYS: as CHANGE. ARGV: after, most. Returns number and body of each."""
+"""KEYS: as CHANGE. ARGV: after, most. Returns number and body of each; the last number where it is below `after`."""

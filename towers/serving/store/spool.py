@@ -16,6 +16,7 @@ from towers.serving.store.store import (
     Export,
     Health,
     Id,
+    LostChangesError,
     Store,
     StoreAwayError,
     Watched,
@@ -88,12 +89,13 @@ class SpooledStore(Store):
     async def close(self) -> None:
         """Deliver what waits if the store is there, and let go; what waits still is delivered when opened again."""
         await end_tasks([self._task])
+        self._n = self._waiting.count()  # who was ended may have let go of some without saying so
         if self._n:
             try:
                 async with asyncio.timeout(_LAST_S):
                     await self._deliver()
             except Exception as error:
-                _log.warning("%d events and answers stay here until this is opened again: %s", self._n, error)
+                _log.warning("%d events and answers stay here until this is opened again: %r", self._n, error)
         await self._store.close()
         await self._waiting.close()
 
@@ -166,7 +168,11 @@ class SpooledStore(Store):
 
     async def changes(self, after: int, most: int = 10_000) -> list[Change]:
         """Return changes with numbers above `after` in order, see Store; who was erased is forgotten here, too."""
-        changes = await self._through(lambda: self._store.changes(after, most))
+        try:
+            changes = await self._through(lambda: self._store.changes(after, most))
+        except LostChangesError:
+            self._seen = 0
+            raise
         for change in changes:
             if change.kind is ChangeKind.erase:
                 self._known.forget(change.id)
@@ -246,6 +252,16 @@ class SpooledStore(Store):
             if self._away:
                 await asyncio.sleep(pause)
 
+    async def _forget_erased(self) -> None:
+        """Forget what waits of those who were erased meanwhile."""
+        while True:
+            try:
+                if not await self.changes(self._seen):
+                    return
+            except LostChangesError:
+                continue  # from the first on
+            await asyncio.sleep(0)
+
     async def _deliver(self) -> int:
         """Bring what waits to the store; return how much."""
         if not self._opened:
@@ -255,8 +271,7 @@ class SpooledStore(Store):
             raise StoreAwayError(away)
         self._away, delivered = "", 0
         while self._n:
-            while await self.changes(self._seen):  # forgets what waits of those who were erased
-                await asyncio.sleep(0)
+            await self._forget_erased()
             runs, last = self._waiting.first(BATCH)
             for events, answers in runs:
                 if events:

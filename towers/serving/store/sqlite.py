@@ -8,7 +8,19 @@ from msgspec import structs
 
 from towers.serving.store.database import Database, Layout
 from towers.serving.store.marks import number_of
-from towers.serving.store.store import Answer, Change, ChangeKind, Event, Export, Health, Id, Store, Watched, now_ms
+from towers.serving.store.store import (
+    Answer,
+    Change,
+    ChangeKind,
+    Event,
+    Export,
+    Health,
+    Id,
+    Store,
+    Watched,
+    now_ms,
+    refuse_lost,
+)
 from towers.serving.store.watched import pack, unpack_answer, unpack_change, unpack_event, unpack_watched, with_more
 
 EVENT, ANSWER = 0, 1
@@ -107,6 +119,9 @@ class SqliteStore(Store):
         """Return changes with numbers above `after` in order, see Store."""
         query = "SELECT number, body FROM changes WHERE number > ? ORDER BY number LIMIT ?"
         rows = self._database.read(query, (after, most))
+        if not rows:
+            last = self._database.read("SELECT seq FROM sqlite_sequence WHERE name = 'changes'", ())
+            refuse_lost(after, last[0][0] if last else 0)
         return [structs.replace(unpack_change(body), number=number) for number, body in rows]
 
     async def answered(self, answers: Sequence[Answer]) -> None:

@@ -23,9 +23,23 @@ class StoreAwayError(TowersError):
     """The store cannot be reached or refuses to write; nothing of the call was acknowledged."""
 
 
+class LostChangesError(TowersError):
+    """The store has lost changes that somebody knows, as when it is of a copy of before; what it has is read anew."""
+
+
 def now_ms() -> int:
     """Return the time by this machine's clock, ms UTC."""
     return time.time_ns() // 1_000_000
+
+
+def refuse_lost(after: int, last: int) -> None:
+    """Refuse to go on after a change that there is not.
+
+    Raises:
+        LostChangesError: The last that there is has a lower number.
+    """
+    if last < after:
+        raise LostChangesError(f"the store has changes up to number {last}, and {after} of them are known here")
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -91,7 +105,7 @@ class ChangeKind(StrEnum):
     remove = "remove"
     """A video is not shown any more."""
     erase = "erase"
-    """A user is forgotten: also what bundles made before know of them is not used."""
+    """A user is forgotten: also what bundles know of them is not used, whose log ends before."""
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -213,6 +227,7 @@ class Store(ABC):
 
         Raises:
             StoreAwayError: It cannot be reached.
+            LostChangesError: Its last change has a number below `after`.
         """
 
     @abstractmethod
