@@ -187,6 +187,8 @@ def main(words: list[str]) -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--work", default="runs/quality", help="folder for datasets and runs")
     arguments = parser.parse_args(words)
+    if arguments.referee and not Path(arguments.referee).is_file():
+        parser.error(f"there is no {arguments.referee}; --referee takes the path of referee.py")
     for seed in arguments.seeds:
         metrics = measure(arguments.table, seed, arguments)["metrics"]
         print(f"{arguments.table} seed {seed}: " + ", ".join(f"{m} {value_of(metrics, m):.4f}" for m in metrics))

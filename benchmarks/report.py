@@ -97,6 +97,7 @@ def plain_table(name: str, keys: tuple[str, ...], columns: tuple[str, ...], fold
     newest = {tuple(row[key] for key in keys): row for row in _together(read(name, folder), TOGETHER.get(name, ()))}
     if not newest:
         return "Not measured yet.\n"
+    newest = {key: row for key, row in newest.items() if key not in RENAMED.get(name, ())}
     shown = (*keys, *columns)
     lines = [f"| {' | '.join(shown)} |", f"|{'---|' * len(keys)}{'--:|' * len(columns)}"]
     lines += [f"| {' | '.join(row[column] for column in shown)} |" for row in newest.values()]
@@ -181,12 +182,14 @@ def peers_table(protocol: str, folder: Path) -> str:
 PEER_METRICS = ("recall@100", "recall@20", "ndcg@10", "hit@10")
 TOGETHER = {"requests": ("data", "videos", "encoder", "index")}
 """Parts of one measurement: those of an older one, which may have been other parts, are not shown beside them."""
+RENAMED = {"startup": {("import towers.training",)}}
+"""Lines of things that are measured under another name since."""
 PLAIN = {
     "training": (
         ("protocol", "encoder", "dim", "device", "precision"),
         (
             *("positions_per_s", "overhead", "gflops", "share_of_ceiling", "share_of_sgemm", "share_of_bandwidth"),
-            *("peak_mb", "threads"),
+            *("peak_mb", "threads", "machine", "commit"),
         ),
     ),
     "training_to_best": (

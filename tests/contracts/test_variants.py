@@ -12,7 +12,7 @@ VARIANTS: dict[str, type] = {**HISTORIES, **LOSSES, **SAMPLERS}
 OPTIONS: dict[type, list[str]] = {
     ModelConfig: [
         *("features", "id_buckets", "id_min_count", "id_expiry_days", "id_dropout", "user_id", "interests"),
-        "popularity_strength",
+        *("popularity", "popularity_strength", "spectral"),
     ],
     OptimConfig: ["find", "tables", "average"],
     Softmax: ["label_smoothing"],

@@ -9,7 +9,7 @@ import torch
 from towers.data import Dataset, Split
 from towers.features import SAMPLERS, Batch, BatchSource, Mixed, Sampler, Step, Uniform, encode_table
 from towers.losses import LOSSES, Loss, Softmax
-from towers.models import HISTORIES, MeanHistory, ModelConfig, TwoTower
+from towers.models import HISTORIES, MeanHistory, ModelConfig, PopularityTerm, TwoTower
 from towers.models.history import History
 from towers.training import OptimConfig
 from towers.training.module import TowersModule
@@ -60,9 +60,12 @@ def gradients(towers: TwoTower, loss: Loss, parts: list[Batch]) -> tuple[float, 
     return float(value.detach()), {name: weights.grad.clone() for name, weights in asked.items()}  # type: ignore[union-attr]
 
 
-def check(dataset: Dataset, loss: Loss, sampler: Sampler, history: History, positions: int = 40) -> None:
+def check(
+    dataset: Dataset, loss: Loss, sampler: Sampler, history: History, positions: int = 40, **options: object
+) -> None:
     torch.manual_seed(0)
-    model = ModelConfig(history=history, dim=8, window=6, user_id=True, **NO_DROPOUT)  # type: ignore[arg-type]
+    told = NO_DROPOUT | {"dim": 8, "window": 6, "user_id": True} | options
+    model = ModelConfig(history=history, **told)  # type: ignore[arg-type]
     known, known_users = (torch.ones(len(ids), dtype=torch.bool) for ids in (dataset.videos, dataset.users))
     towers = TwoTower(model, dataset.encoders, known, known_users)
     whole = batches(dataset, sampler, positions)
@@ -90,6 +93,11 @@ def test_every_sampler(sampler: Sampler, tiny_dataset: Dataset) -> None:
 def test_every_history(kind: str, tiny_dataset: Dataset) -> None:
     options = {"dropout": 0.0} if "dropout" in {field.name for field in fields(HISTORIES[kind])} else {}
     check(tiny_dataset, Softmax(), Mixed(count=8), HISTORIES[kind](**options))
+
+
+@pytest.mark.parametrize("options", [{"interests": 2}, {"popularity": PopularityTerm.total}, {"features": False}])
+def test_every_shape_of_the_towers(options: dict[str, object], tiny_dataset: Dataset) -> None:
+    check(tiny_dataset, Softmax(), Mixed(count=8), MeanHistory(), **options)
 
 
 def test_fewer_windows_than_processes(tiny_dataset: Dataset) -> None:
