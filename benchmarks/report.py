@@ -201,6 +201,7 @@ PLAIN = {
         ("launch_us", "call_us", "torch_us", "over_bytes", "over_float32", "over_floor", "recall", "proven"),
     ),
     "hotpath": (("videos", "dim", "index", "setting"), ("recall@100", "p50_us", "p99_us", "qps", "build_s")),
+    "kept_places": (("protocol", "seed", "kept"), ("recall@100", "new videos: recall@100", "users of new videos")),
     "opening": (
         ("videos", "dim", "state", "processes", "process"),
         ("index_mb", "open_s", "first_ms", "later_us", "more_mb", "own_mb"),
