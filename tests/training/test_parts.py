@@ -1,6 +1,7 @@
 """Processes that each take a part of every batch learn what one process learns from the whole."""
 
 from dataclasses import fields
+from typing import Any
 
 import numpy as np
 import pytest
@@ -96,7 +97,7 @@ def test_every_history(kind: str, tiny_dataset: Dataset) -> None:
 
 
 @pytest.mark.parametrize("options", [{"interests": 2}, {"popularity": PopularityTerm.total}, {"features": False}])
-def test_every_shape_of_the_towers(options: dict[str, object], tiny_dataset: Dataset) -> None:
+def test_every_shape_of_the_towers(options: dict[str, Any], tiny_dataset: Dataset) -> None:
     check(tiny_dataset, Softmax(), Mixed(count=8), MeanHistory(), **options)
 
 
