@@ -111,9 +111,8 @@ def settle(config: TrainConfig, facts: Facts) -> tuple[TrainConfig, list[str]]:
     if half_life is None:
         half_life, line = _half_life(facts)
         lines.append(line)
-    if not optim.epochs:
-        optim, line = _with_epochs(optim, model, facts)
-        lines.append(line)
+    optim, line = _with_epochs(optim, model, facts)
+    lines += [line] if line else []
     sampler, line = _with_count(config.sampler, facts)
     lines += [line] if line else []
     return replace(config, model=model, sampler=sampler, optim=optim, half_life_days=half_life), lines
@@ -158,7 +157,9 @@ def _with_id_dropout(model: ModelConfig, facts: Facts) -> tuple[ModelConfig, str
 
 
 def _with_epochs(optim: OptimConfig, model: ModelConfig, facts: Facts) -> tuple[OptimConfig, str]:
-    """Return how long to train, and why."""
+    """Return how long to train, and why; no reason where it was said."""
+    if optim.epochs:
+        return optim, ""
     slow = 3 if isinstance(model.history, GatedHistory) else 1
     epochs = slow * min(20, max(5, round(ENOUGH / max(1, facts.events))))
     reason = f"fewer if valid stands still: there are {facts.events:,} positive events"

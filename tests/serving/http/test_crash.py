@@ -109,7 +109,8 @@ def test_a_start_that_fails_says_why_and_ends_badly(tiny_bundle: Path, tmp_path:
     assert ended.returncode == 2
     assert (
         ended.stderr.splitlines()[-1]
-        == f"error: 127.0.0.1:{port} cannot be listened at, as said above; give another port=, or stop who has it"
+        == f"error: 127.0.0.1:{port} cannot be listened at, as said above; give a host= of this machine and a port= "
+        "that is free and may be used, or stop who has it"
     )
 
 

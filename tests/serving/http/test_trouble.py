@@ -18,6 +18,7 @@ from towers.serving.http.keys import KeyConfig, add_key
 
 USERS, VIDEOS = tiny.ids_of(tiny.USERS, string=False), tiny.ids_of(tiny.VIDEOS, string=False)
 DAY_MS, NEW, END_OF_TIME = 86_400_000, 2**60, 2**53
+AHEAD_MS = round(time.time() * 1000) + 3_600_000
 
 
 class Clock:
@@ -34,7 +35,13 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return Clock(monkeypatch)
 
 
-@pytest.mark.parametrize("time_ms", [END_OF_TIME, -END_OF_TIME, 0])
+def test_an_event_of_a_time_to_come_is_refused(start: Start, tiny_bundle: Path) -> None:
+    client = start(tiny_bundle)
+    with pytest.raises(AnswerError, match=f"time_ms is {END_OF_TIME}, more than a day ahead of this machine's clock"):
+        client.events([{"user_id": USERS[4], "video_id": VIDEOS[0], "time_ms": END_OF_TIME}])
+
+
+@pytest.mark.parametrize("time_ms", [AHEAD_MS, -END_OF_TIME, 0], ids=["in an hour", "long ago", "1970"])
 def test_an_event_of_any_time_counts_and_later_ones_too(start: Start, tiny_bundle: Path, time_ms: int) -> None:
     client, user = start(tiny_bundle), USERS[4]
     before = client.candidates(user, k=40)
@@ -48,7 +55,7 @@ def test_an_event_of_any_time_counts_and_later_ones_too(start: Start, tiny_bundl
         assert set(found["video_ids"]) == set(before["video_ids"]) - gone
     assert after["video_ids"] != [video for video in between["video_ids"] if video != now]
     known = [each["video_id"] for each in client.user(user)["history"]][-2:]
-    assert known == ([now, odd] if time_ms == END_OF_TIME else [known[0], now])
+    assert known == ([now, odd] if time_ms == AHEAD_MS else [known[0], now])
 
 
 @pytest.mark.parametrize("days", [-400, 400])

@@ -254,12 +254,12 @@ class SpooledStore(Store):
 
     async def _forget_erased(self) -> None:
         """Forget what waits of those who were erased meanwhile."""
-        while True:
+        more = True
+        while more:
             try:
-                if not await self.changes(self._seen):
-                    return
-            except LostChangesError:
-                continue  # from the first on
+                more = bool(await self.changes(self._seen))
+            except LostChangesError as error:
+                _log.warning("%s; what it has is read from the first on", error)
             await asyncio.sleep(0)
 
     async def _deliver(self) -> int:

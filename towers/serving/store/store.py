@@ -13,8 +13,6 @@ from towers.types import ConfigError, DataError, TowersError
 Id = int | str
 Watched = list[tuple[Id, int]]
 """Videos and when they were watched, ms UTC, oldest first; at one moment in the order in which they came."""
-
-
 LATEST_MS = 2**53
 """No time is later or, below zero, earlier: up to here a double, which sorts Redis's sets, tells each ms apart."""
 
@@ -24,7 +22,7 @@ class StoreAwayError(TowersError):
 
 
 class LostChangesError(TowersError):
-    """The store has lost changes that somebody knows, as when it is of a copy of before; what it has is read anew."""
+    """The store has lost changes that somebody knows, as when it is of a copy of before."""
 
 
 def now_ms() -> int:
@@ -33,11 +31,7 @@ def now_ms() -> int:
 
 
 def refuse_lost(after: int, last: int) -> None:
-    """Refuse to go on after a change that there is not.
-
-    Raises:
-        LostChangesError: The last that there is has a lower number.
-    """
+    """Raise LostChangesError where the last change that there is has a lower number."""
     if last < after:
         raise LostChangesError(f"the store has changes up to number {last}, and {after} of them are known here")
 
