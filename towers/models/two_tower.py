@@ -179,7 +179,7 @@ class TwoTower(nn.Module):
         queries, known = self._ask(events[..., : self.config.dim], state, users, time_ms)
         if not self.config.leans:
             return queries
-        return _beside(queries, self._leaning(known) * self.config.popularity_strength)
+        return _beside(queries, self._leaning(known) * self.config.strength)
 
     def _ask(
         self,

@@ -146,7 +146,7 @@ def _joining(towers: TwoTower) -> "Joining":
 
     wide, narrow = (layer for layer in towers.join if isinstance(layer, nn.Linear))
     config, nothing = towers.config, np.zeros(0, np.float32)
-    strength = config.popularity_strength / float(towers.scale.detach())
+    strength = config.strength / float(towers.scale.detach())
     return Joining(
         array(wide.weight.T),
         array(wide.bias),

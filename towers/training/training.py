@@ -33,6 +33,7 @@ from towers.training.miner import Miner
 from towers.training.precision import products_of
 from towers.training.ranks import Ranks, joined, launched
 from towers.training.stage import Stage, best_epoch
+from towers.training.strength import Figures, with_strength
 from towers.types import DAY_MS, ConfigError, DataError, peak_mb
 
 _log = logging.getLogger(__name__)
@@ -128,18 +129,20 @@ def _learn(config: TrainConfig, dataset: Dataset, users: EvaluationSet, plain: d
     )
     fit = Stage(name="fit", config=config, epochs=config.optim.epochs, validate=valid, before=[], ranks=ranks)
     before, rows = _stage(fit, dataset, features, [Split.train])
+    figures = with_strength(before, config, valid, ranks)
     chosen, refit_rows = before, list[Row]()
     if config.refit_epochs:
         best = best_epoch(rows, config.optim.steer)
         epochs, begin = (best, None) if config.refit_afresh or config.closed_form else (config.refit_epochs, before)
         again = Stage(name="refit", config=config, epochs=epochs, validate=None, before=rows, ranks=ranks)
         chosen, refit_rows = _stage(again, dataset, features, [Split.train, Split.valid], begin=begin)
+        chosen.config = before.config
 
     def finish() -> None:
         if chosen is not before and not (config.refit_afresh or config.closed_form):
             save_towers(before, Path(config.run) / BEFORE)
         save_towers(chosen, Path(config.run) / TOWERS)
-        write_json(Path(config.run) / RUN, _summary(plain, rows, refit_rows, time.perf_counter() - began))
+        write_json(Path(config.run) / RUN, _summary(plain, [rows, refit_rows], figures, time.perf_counter() - began))
 
     ranks.once(finish)
 
@@ -271,13 +274,13 @@ def _eligible(dataset: Dataset, positives: Positives) -> Int64[np.ndarray, " c"]
     return np.flatnonzero(met)
 
 
-def _summary(plain: dict[str, Any], rows: list[Row], refit_rows: list[Row], seconds: float) -> dict[str, Any]:
+def _summary(plain: dict[str, Any], stages: list[list[Row]], valid: Figures, seconds: float) -> dict[str, Any]:
     """Return run.json."""
+    rows, refit_rows = stages
     figure = plain["optim"]["steer"]
     epochs = best_epoch(rows, figure)
     best = next(row for row in rows if row["epoch"] == epochs)
-    spent = sum(float(row["seconds"]) for row in [*rows, *refit_rows])
-    rate = [float(row["positions_per_s"]) for row in [*rows, *refit_rows]]
+    spent, rate = ([float(row[name]) for row in [*rows, *refit_rows]] for name in ("seconds", "positions_per_s"))
     return {
         "dataset": str(Path(plain["dataset"]).resolve()),
         "dataset_fingerprint": plain["dataset_fingerprint"],
@@ -286,11 +289,11 @@ def _summary(plain: dict[str, Any], rows: list[Row], refit_rows: list[Row], seco
         "best_epoch": epochs,
         "chosen_by": f"valid {figure}",
         "refitted": bool(refit_rows),
-        "valid": {name: best[name] for name in best if "@" in name},
+        "valid": {name: best[name] for name in best if "@" in name} | valid,
         "positions_per_second": float(np.median(rate)),
         "cost": {
-            "seconds": round(max(seconds, spent), 2),
-            "training_seconds": round(spent, 2),
+            "seconds": round(max(seconds, sum(spent)), 2),
+            "training_seconds": round(sum(spent), 2),
             "peak_mb": round(peak_mb(), 1),
         },
         "versions": {"towers": __version__, "torch": torch.__version__, "lightning": version("pytorch-lightning")},
