@@ -35,7 +35,7 @@ def compiled(function: Callable[..., Any], freedoms: frozenset[str] = REORDERED)
     bare.__qualname__ += f"_{_sources()}"
     dispatcher = numba.njit(nogil=True, fastmath=set(freedoms), error_model="numpy")(bare)
     try:
-        dispatcher._cache = _Kept(bare)
+        dispatcher._cache = _Kept(bare)  # what cache=True sets; there is no public way to another one
     except RuntimeError:  # neither the package's folder nor the user's cache can be written
         _warn_once()
     return dispatcher
