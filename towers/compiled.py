@@ -4,11 +4,12 @@ import ctypes
 import hashlib
 import inspect
 import logging
+import pickle
 import platform
+import time
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any, cast
 
 import numba
@@ -17,6 +18,8 @@ from numba.core.caching import FunctionCache, IndexDataCacheFile
 _log = logging.getLogger(__name__)
 REORDERED = frozenset({"reassoc", "contract", "nsz"})
 """Sums of floats may be taken in any order, always the same one; NaN and infinity keep their meaning."""
+_STALE_S = 7 * 86_400
+"""How old machine code is that is removed once the package is another: some other process may still use it."""
 _ARCH_PRCTL, _ASK_FOR, _TILES = 158, 0x1023, 18
 
 
@@ -37,7 +40,7 @@ def compiled(function: Callable[..., Any], freedoms: frozenset[str] = REORDERED)
     try:
         dispatcher._cache = _Kept(bare)  # what cache=True sets; there is no public way to another one
     except RuntimeError:  # neither the package's folder nor the user's cache can be written
-        _warn_once()
+        _warn_once(str(Path(__file__).parent), "neither that nor the user's cache can be written")
     return dispatcher
 
 
@@ -59,26 +62,45 @@ class _FilePerSignature(IndexDataCacheFile):  # type: ignore[misc]
     """
 
     def save(self, key: object, data: object) -> None:
-        self._save_data(self._name(key), (key, data))
+        kept = self._dump(data)
+        try:
+            self._save_data(self._name(key), (key, hashlib.sha256(kept).digest(), kept))
+        except OSError as error:  # no room, say
+            _warn_once(self._cache_path, error.strerror)
+        _drop_stale(self._cache_path)
 
     def load(self, key: object) -> object:
         try:
-            kept, data = self._load_data(self._name(key))
-        except (OSError, EOFError, UnpicklingError):  # not there, or cut short where power failed
+            name, digest, kept = self._load_data(self._name(key))
+        except (OSError, EOFError, ValueError, pickle.UnpicklingError):  # not there, or cut short where power failed
             return None
-        return data if kept == key else None
+        # Code in which a block was not written either would end the process.
+        return pickle.loads(kept) if name == key and hashlib.sha256(kept).digest() == digest else None  # noqa: S301 - ours
 
     def _name(self, key: object) -> str:
-        told = repr((key, self._source_stamp, self._version))
+        told = repr((key, self._version))  # the package's files are told by the function's name
         return cast("str", self._data_name(int.from_bytes(hashlib.sha256(told.encode()).digest()[:8])))
 
 
 @cache
-def _warn_once() -> None:
+def _drop_stale(folder: str) -> None:
+    """Remove what earlier versions of the package's files left in a folder of machine code."""
+    oldest = time.time() - _STALE_S
+    for path in Path(folder).glob("*.nb[ci]"):
+        try:
+            if f"_{_sources()}-" not in path.name and path.stat().st_mtime < oldest:
+                path.unlink()
+        except OSError as error:  # another process was first, or it is another user's
+            _log.debug("%s was not removed: %s", path, error)
+
+
+@cache
+def _warn_once(folder: str, why: str) -> None:
     _log.warning(
-        "Machine code is made anew by this process, which takes it half a minute: %s cannot be written, nor can the "
-        "user's cache; set NUMBA_CACHE_DIR to a folder that can",
-        Path(__file__).parent,
+        "Machine code cannot be kept in %s (%s): each process makes it anew, which takes it half a minute; make room "
+        "there, or set NUMBA_CACHE_DIR to a folder that can be written",
+        folder,
+        why,
     )
 
 

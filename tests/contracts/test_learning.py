@@ -9,9 +9,10 @@ import pytest
 
 from tests.worlds import Event, write_world
 from towers.data import Dataset, Split
-from towers.features import SAMPLERS, Catalogue, Sampler
+from towers.evaluation import EvaluationSet
+from towers.features import SAMPLERS, Catalogue, Requests, Sampler, encode_table
 from towers.losses import LOSSES, Loss, Softmax
-from towers.models import HISTORIES, MeanHistory, ModelConfig
+from towers.models import HISTORIES, MeanHistory, ModelConfig, load_towers, query_vectors, video_vectors
 from towers.training import Accelerator, OptimConfig, TrainConfig, train
 
 TASTES, VIDEOS, USERS, WATCHED = 4, 100, 80, 12
@@ -113,3 +114,33 @@ def test_users_own_vectors_hold_a_taste_that_their_windows_hide(hidden: Dataset,
     )
     assert without < 0.35
     assert with_own > 2 * without, (with_own, without)
+
+
+@pytest.fixture(scope="module")
+def torn(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    """Every user has two tastes and watches of both in turn; the last view of each is held out."""
+    rng = np.random.default_rng(0)
+    events: list[Event] = []
+    for user in range(USERS):
+        tastes = [np.arange((user + which) % TASTES, VIDEOS, TASTES) for which in (0, 1 + user // TASTES % 3)]
+        both = [rng.choice(own, WATCHED // 2, replace=False) for own in tastes]
+        for number in range(WATCHED // 2):
+            for which, video in enumerate(both):
+                split = "train" if number < WATCHED // 2 - 1 else "valid"
+                time_ms = 86_400_000 * (2 * number) + which
+                events.append((f"u{user:02d}", f"v{video[number]:02d}", split, time_ms))
+    return write_world(tmp_path_factory.mktemp("torn") / "dataset", events, VIDEOS)
+
+
+def test_several_interests_learn_and_each_finds_a_part(torn: Dataset, popular: float, tmp_path: Path) -> None:
+    found = recall(torn, tmp_path / "run", Softmax(), Catalogue(), interests=2)
+    assert found > 1.5 * popular, (found, popular)
+    towers, users = load_towers(tmp_path / "run" / "towers"), EvaluationSet.of(torn, Split.valid)
+    vectors = video_vectors(towers, encode_table(torn.encoders.videos, torn.video_table()))
+    past = users.history_offsets, users.history, users.history_time_ms
+    requests = Requests.of(*past, np.arange(len(users)), towers.window)
+    about = encode_table(torn.encoders.users, torn.user_table()).take(users.users)
+    queries = query_vectors(towers, vectors, requests, about)
+    wanted = vectors[users.truth.reshape(-1, 2)]
+    nearer = np.einsum("qid,qtd->qti", queries, wanted).argmax(-1)
+    assert 0.1 < nearer.mean() < 0.9

@@ -15,7 +15,7 @@ from msgspec import structs
 
 from tests.processes import free_port
 from tests.stores import MAKERS, Place, Server, erase, event, put, remove
-from towers.serving.store import STORES, Answer, Change, Event, Export, Health, Id, LostChangesError, Store
+from towers.serving.store import STORES, Answer, Change, Event, Export, Health, Id, LostChangesError, Reader, Store
 from towers.types import ConfigError, DataError
 
 Anew = Callable[[], Place]
@@ -228,6 +228,35 @@ def test_a_store_of_before_says_that_it_has_lost_changes(place: Place) -> None:
         assert await store.changes(2) == []
         with pytest.raises(LostChangesError, match="has changes up to number 2, and 3 of them are known here"):
             await store.changes(3)
+
+    place.run(scenario)
+
+
+def test_a_reader_is_given_each_change_once_and_all_again_where_some_were_lost(place: Place) -> None:
+    async def scenario(store: Store) -> None:
+        reader = Reader()
+
+        async def read(most: int = 10) -> list[int]:
+            changes = await reader.read(store, most)
+            if changes:
+                reader.done(changes[-1])
+            return [change.number for change in changes]
+
+        assert await read() == []
+        await store.change([put(1), put(2), erase(1)])
+        assert (await read(2), await read(2), await read(2), reader.number) == ([1, 2], [3], [], 3)
+        await store.change([put(2), erase(1)])  # the one that was read last made room for a later one
+        assert (await read(), await read()) == ([4, 5], [])
+        reader.done(_numbered(remove(9), 5))  # as if the store had been put back, and others had come
+        assert (await read(), await read()) == ([1, 4, 5], [])
+        reader.done(_numbered(remove(9), 7))
+        assert (await read(), await read()) == ([1, 4, 5], [])
+        await store.change([erase(3)])
+        reader.saw(4, await store.changes(4))
+        assert (reader.number, await read()) == (6, [])
+        await store.change([erase(4), erase(5)])
+        reader.saw(7, await store.changes(7))  # nobody has told it of the seventh
+        assert await read() == [7, 8]
 
     place.run(scenario)
 

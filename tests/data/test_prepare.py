@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,8 @@ from towers.types import ConfigError, DataError
 
 
 def bytes_of(folder: Path | str) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in Path(folder).iterdir()}
+    """What a folder holds, but for when its log was read."""
+    return {path.name: path.read_bytes() for path in Path(folder).iterdir() if path.name != "read_at.txt"}
 
 
 @pytest.mark.parametrize("threads", [1, 2])
@@ -39,7 +41,10 @@ def test_the_same_input_gives_the_same_bytes(kuairand: Dataset, tmp_path: Path, 
     config = PrepareConfig(
         data=KuaiRand(), cut=LeaveOneOut(), dataset=str(tmp_path / "again"), threads=threads, memory="500MB"
     )
-    assert bytes_of(prepare(config).folder) == bytes_of(kuairand.folder)
+    again = prepare(config)
+    assert bytes_of(again.folder) == bytes_of(kuairand.folder)
+    assert (again.folder / "read_at.txt").read_text() == f"{again.read_at.isoformat(timespec='milliseconds')}\n"
+    assert kuairand.read_at < again.read_at < datetime.now(UTC)
 
 
 EVENTS = {

@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import llvmlite.binding as llvm
@@ -175,3 +176,62 @@ def test_processes_that_make_machine_code_at_once_keep_it_apart(tmp_path: Path) 
         "6.0",
         "2",
     ]
+
+
+KEPT = """
+import logging
+import resource
+import sys
+import time
+from pathlib import Path
+import numba
+import numpy as np
+from towers.compiled import compiled, entry
+logging.basicConfig(stream=sys.stdout, format="%(message)s")
+numba.config.CACHE_DIR = "kept"
+
+def double(numbers):
+    return numbers.sum() * 2
+
+made = compiled(double)
+if "full" in sys.argv:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
+print(entry(made, np.ones(3)) and made(np.ones(3)), sum(made.stats.cache_hits.values()))
+"""
+
+
+def keep(folder: Path, *words: str) -> list[str]:
+    (folder / "keep.py").write_text(KEPT)
+    return run(f"import runpy, sys; sys.argv = {['', *words]}; runpy.run_path('keep.py')", folder)
+
+
+def test_machine_code_that_was_not_written_whole_is_made_anew(tmp_path: Path) -> None:
+    assert keep(tmp_path) == ["6.0 0"]
+    assert keep(tmp_path) == ["6.0 1"]
+    (file,) = tmp_path.glob("kept/*/*.nbc")
+    whole = file.read_bytes()
+    middle = whole.index(b"ELF") + 200
+    for spoilt in (whole[:middle] + bytes(400) + whole[middle + 400 :], whole[:middle], bytes(len(whole)), b""):
+        file.write_bytes(spoilt)
+        assert keep(tmp_path) == ["6.0 0"]
+        assert keep(tmp_path) == ["6.0 1"]
+
+
+def test_where_there_is_no_room_for_machine_code_it_is_used_nevertheless(tmp_path: Path) -> None:
+    told, *rest = keep(tmp_path, "full")
+    (folder,) = tmp_path.glob("kept/*")
+    assert told.startswith(f"Machine code cannot be kept in kept/{folder.name} (File too large): each process makes it")
+    assert rest == ["6.0 0"]
+
+
+def test_machine_code_of_earlier_files_goes_after_a_week(tmp_path: Path) -> None:
+    keep(tmp_path)
+    (file,) = tmp_path.glob("kept/*/*.nbc")
+    digest = file.name.partition("double_")[2][:12]
+    old, other = (file.with_name(file.name.replace(digest, each)) for each in ("0" * 12, "f" * 12))
+    for path, days in ((old, 8), (other, 6)):
+        shutil.copy(file, path)
+        os.utime(path, (time.time() - days * 86_400,) * 2)
+    file.unlink()
+    keep(tmp_path)
+    assert sorted(tmp_path.glob("kept/*/*.nbc")) == sorted([file, other])

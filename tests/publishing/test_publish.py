@@ -39,6 +39,16 @@ def test_a_bundle_says_what_it_is(tiny_run: Path, tmp_path: Path) -> None:
     } - {"manifest.json", "manifest.sha256"}
 
 
+def test_when_a_log_was_read_stays_what_it_was_where_a_dataset_is_copied(
+    tiny_dataset: Path, tiny_run: Path, tmp_path: Path
+) -> None:
+    copied, run = shutil.copytree(tiny_dataset, tmp_path / "dataset"), shutil.copytree(tiny_run, tmp_path / "run")
+    page = json.loads((run / "run.json").read_text())
+    (run / "run.json").write_text(json.dumps(page | {"dataset": str(copied)}))
+    (copied / "read_at.txt").write_text("2026-01-02T03:04:05.678+00:00\n")
+    assert publish(config(run, tmp_path / "bundle")).manifest["read_at"] == "2026-01-02T03:04:05.678+00:00"
+
+
 def test_a_bundle_says_whether_it_holds_an_evaluation(tiny_run: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     shutil.copytree(tiny_run, run)

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import pickle
 import sys
 import threading
 from collections.abc import Iterator
@@ -152,3 +153,8 @@ def test_without_the_extra_it_says_what_to_install(monkeypatch: pytest.MonkeyPat
     monkeypatch.delattr(towers.serving, "client")
     with pytest.raises(ModuleNotFoundError, match=r"towers\.serving\.Client needs httpx; pip install .*\[serve\]"):
         towers.serving.Client  # noqa: B018
+
+
+def test_a_refusal_comes_back_from_another_process() -> None:
+    error = pickle.loads(pickle.dumps(AnswerError(503, "busy", "r-1")))  # noqa: S301 - our own
+    assert (type(error), error.status, str(error), error.request_id) == (AnswerError, 503, "busy", "r-1")

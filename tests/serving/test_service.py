@@ -453,6 +453,52 @@ def test_who_only_follows_takes_in_what_a_store_of_before_numbers_anew(root: Pat
     asyncio.run(main())
 
 
+def test_a_version_that_is_prepared_meanwhile_takes_in_what_a_store_of_before_numbers_anew(
+    root: Path, tmp_path: Path
+) -> None:
+    first, _ = versions(root)
+
+    async def main() -> None:
+        store = MemoryStore()
+        service = Service(root, store, tmp_path / "state")
+        await service.open()
+        await service.remove_videos(VIDEOS[:1])
+        prepared = Version.prepared
+
+        async def meanwhile(version: Version) -> bool:
+            store._changes.popitem()
+            store._changed -= 1
+            await service.remove_videos(VIDEOS[9:10])  # is given the number of the one that is lost
+            return await prepared(version)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Version, "prepared", meanwhile)
+            await service.versions.adopt(first)
+        assert service.version.name == first
+        assert VIDEOS[9] not in await ids(service)
+        await service.close()
+
+    asyncio.run(main())
+
+
+def test_who_did_not_notice_that_a_store_lost_changes_takes_in_those_that_have_their_numbers(
+    root: Path, tmp_path: Path
+) -> None:
+    async def main() -> None:
+        store = MemoryStore()
+        service = Service(root, store, tmp_path / "state")
+        await service.open()
+        await service.remove_videos(VIDEOS[:3])
+        store._changes.popitem()
+        store._changed -= 1
+        await store.change([Change(kind=ChangeKind.remove, id=VIDEOS[9], time_ms=1)])
+        await service.versions.catch_up()
+        assert VIDEOS[9] not in await ids(service)
+        await service.close()
+
+    asyncio.run(main())
+
+
 def test_the_version_that_is_served_may_be_asked_for_where_nothing_can_be_written(
     root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -30,7 +30,7 @@ def test_facts_settle_what_is_open(facts: Facts, window: int, kind: type, dim: i
     config, lines = settle(OPEN, facts)
     assert (config.model.window, config.model.dim, config.optim.epochs) == (window, dim, epochs)
     assert type(config.model.history) is kind
-    assert config.model.popularity is (PopularityTerm.recent if facts.timed else PopularityTerm.none)
+    assert config.model.popularity is (PopularityTerm.recent if facts.timed else PopularityTerm.total)
     assert config.half_life_days == facts.days / 2
     assert config.sampler == Mixed(count=count)
     names = [
@@ -100,6 +100,15 @@ def test_days_are_spanned_where_valid_comes_later(tmp_path: Path, valid_day: int
         tmp_path / "d", [*events, ("b", "v00", "valid", valid_day * DAY_MS), ("b", "v11", "test")], 12
     )
     assert Facts.of(dataset).days == days
+
+
+def test_a_clock_that_is_wrong_does_not_make_a_log_older(tmp_path: Path) -> None:
+    days = [20_000 + number / 10 for number in range(100)]
+    events: list[Event] = [(f"u{day:.1f}", "v1", "train", round(day * DAY_MS)) for day in days]
+    later: Event = ("u20000.0", "v2", "valid", 20_010 * DAY_MS)
+    wrong: list[Event] = [("u0", "v1", "train", 0), ("u1", "v1", "train", 90_000 * DAY_MS)]
+    asked = [write_world(tmp_path / name, [*events, *more, later], 3) for name, more in (("d", []), ("w", wrong))]
+    assert [Facts.of(dataset).days for dataset in asked] == [pytest.approx(9.9), pytest.approx(9.9)]
 
 
 @pytest.mark.parametrize("name", ["half_life_days", "model.id_expiry_days"])

@@ -12,10 +12,11 @@ import pytest
 import torch
 
 from tests.training.test_parts import NO_DROPOUT
+from tests.worlds import random_world
 from towers.data import Dataset
 from towers.features import Hard, Mixed
 from towers.losses import Softmax
-from towers.models import ModelConfig, RecencyHistory, Run, open_run
+from towers.models import ModelConfig, PopularityTerm, RecencyHistory, Run, open_run
 from towers.training import OptimConfig, TrainConfig, launch, train
 from towers.training.checkpoint import read_checkpoint
 from towers.training.config import Accelerator, Products, Strategy, Tables, TrainerConfig
@@ -135,6 +136,18 @@ def test_processes_learn_where_things_have_no_features(tiny_dataset: Dataset, tm
     two = TrainerConfig(devices=2)
     run = train(config(tiny_dataset, tmp_path / "two", model=bare, trainer=two))
     check_equal(run, train(config(tiny_dataset, tmp_path / "one", model=bare)))
+
+
+@pytest.mark.parametrize("strategy", [Strategy.ddp, Strategy.rows])
+def test_processes_learn_what_is_popular_day_by_day(strategy: Strategy, tmp_path: Path) -> None:
+    world = random_world(tmp_path / "world", users=30, videos=40)
+    recent = ModelConfig(history=RecencyHistory(), dim=8, window=6, popularity=PopularityTerm.recent, **NO_DROPOUT)  # type: ignore[arg-type]
+    one, two = (
+        train(config(world, tmp_path / f"run{devices}", model=recent, trainer=trainer))
+        for devices, trainer in ((1, TrainerConfig()), (2, TrainerConfig(devices=2, strategy=strategy)))
+    )
+    assert one.towers.level.abs().max() > 0.1
+    check_equal(two, one)
 
 
 def test_processes_find_the_same_hard_candidates(tiny_dataset: Dataset, tmp_path: Path) -> None:

@@ -233,6 +233,24 @@ def test_a_killed_run_goes_on_says_where_and_ends_where_an_unbroken_one_ends(
     assert journal(resumed.folder) == journal(whole.folder)
 
 
+@pytest.mark.parametrize(
+    ("shape", "taught"),
+    [({"id_dropout": 0.0}, False), ({"id_dropout": 0.5}, True), ({"id_dropout": 0.0, "id_min_count": 2}, True)],
+    ids=["no id is left out", "ids are left out", "some videos have none"],
+)
+def test_what_new_videos_are_is_learned_or_else_what_known_ones_have_in_common(
+    tmp_path: Path, shape: dict[str, float], taught: bool
+) -> None:
+    watched = [("a", "v0"), ("a", "v1"), ("b", "v1"), ("b", "v2"), ("b", "v3"), ("c", "v2"), ("c", "v0")]
+    events: list[Event] = [(user, video, "train") for user, video in watched]
+    dataset = write_world(tmp_path / "dataset", [*events, ("a", "v2", "valid"), ("b", "v0", "valid")], 4)
+    asked = config(dataset, tmp_path / "run", refit_epochs=0)
+    model = replace(asked.model, features=False, **shape)  # type: ignore[arg-type]
+    towers = train(replace(asked, model=model)).towers
+    unknown, common = towers.ids.weight[1], towers.ids.weight[towers.known].mean(0)
+    assert bool(torch.allclose(unknown, common, atol=1e-6)) is not taught
+
+
 def test_a_finished_run_is_opened_not_trained_again(tiny_dataset: Dataset, tmp_path: Path) -> None:
     first = train(config(tiny_dataset, tmp_path / "run", refit_epochs=0))
     written = (first.folder / "towers" / "weights.pt").stat().st_mtime_ns
@@ -250,7 +268,9 @@ def test_a_folder_that_holds_something_else_is_left_alone(tiny_dataset: Dataset,
 def test_a_folder_of_other_options_is_refused(tiny_dataset: Dataset, tmp_path: Path) -> None:
     train(config(tiny_dataset, tmp_path / "run", refit_epochs=0))
     with pytest.raises(
-        RunError, match=r"holds a run with other options: seed was 0 and is now 9; choose another run=FOLDER"
+        RunError,
+        match=r"with other options: seed was 0 and is now 9; choose another run=FOLDER, or delete that one; "
+        "with seed=0 it goes on$",
     ):
         train(config(tiny_dataset, tmp_path / "run", refit_epochs=0, seed=9))
 
@@ -330,7 +350,8 @@ def test_training_stops_when_valid_no_longer_improves(tiny_dataset: Dataset, tmp
 @pytest.mark.parametrize("figure", ["recall@100", "recall@20", "ndcg@10", "hit@10"])
 def test_the_figure_that_steers_chooses_the_epoch(tiny_dataset: Dataset, tmp_path: Path, figure: str) -> None:
     optim = OptimConfig(epochs=6, patience=6, positions=64, learning_rate=0.05, steer=figure)
-    run = train(config(tiny_dataset, tmp_path / "run", optim=optim, refit_epochs=0))
+    model = ModelConfig(history=RecencyHistory(heads=2), dim=8, window=6, popularity=PopularityTerm.none)
+    run = train(config(tiny_dataset, tmp_path / "run", optim=optim, model=model, refit_epochs=0))
     figures = [float(row[figure]) for row in journal(run.folder)]
     assert run.info["best_epoch"] == 1 + figures.index(max(figures))
     assert run.info["chosen_by"] == f"valid {figure}"

@@ -5,6 +5,7 @@ import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from enum import IntEnum
 from functools import cached_property
 from pathlib import Path
@@ -22,6 +23,8 @@ from towers.types import DataError
 SCHEMA_VERSION = 1
 MANIFEST = "manifest.json"
 FILES = ("events.parquet", "users.parquet", "videos.parquet", "encoders.json", "rejected.parquet")
+READ_AT = "read_at.txt"
+"""When the log began to be read; beside the other files, which the same log makes again to the byte."""
 TIME_UNKNOWN: int = np.iinfo(np.int64).min
 """Stands for an event's unknown time; sorts before every known one."""
 
@@ -115,6 +118,13 @@ class Dataset:
     def protocol(self) -> str:
         """The name of the protocol that the split follows."""
         return str(self.manifest["protocol"])
+
+    @property
+    def read_at(self) -> datetime:
+        """When its log began to be read, UTC; datasets of before do not say, of which it is when they were written."""
+        if (told := self.folder / READ_AT).is_file():
+            return datetime.fromisoformat(told.read_text(encoding="utf-8").strip())
+        return datetime.fromtimestamp((self.folder / MANIFEST).stat().st_mtime, UTC)
 
     @property
     def fingerprint(self) -> str:

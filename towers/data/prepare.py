@@ -4,6 +4,7 @@ import hashlib
 import logging
 import shutil
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from enum import Enum
 from importlib.metadata import version
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 
 from towers.data.clean import clean_events
 from towers.data.cut import Cut
-from towers.data.dataset import FILES, MANIFEST, SCHEMA_VERSION, Dataset
+from towers.data.dataset import FILES, MANIFEST, READ_AT, SCHEMA_VERSION, Dataset
 from towers.data.engine import Engine, literal, quoted, text_of, translated
 from towers.data.files import Files
 from towers.data.folder import atomic_folder, write_json
@@ -77,7 +78,7 @@ def prepare(config: PrepareConfig) -> Dataset:
         ConfigError: An option makes no sense.
     """
     target = Path(config.dataset)
-    with translated(f"preparing {target}"), atomic_folder(target, own=(MANIFEST, *FILES)) as partial:
+    with translated(f"preparing {target}"), atomic_folder(target, own=(MANIFEST, READ_AT, *FILES)) as partial:
         work = partial / "work"
         work.mkdir()
         with Engine.opened(work, config.memory, config.threads) as engine:
@@ -87,6 +88,7 @@ def prepare(config: PrepareConfig) -> Dataset:
 
 
 def _build(engine: Engine, config: PrepareConfig, folder: Path) -> None:
+    read_at = datetime.now(UTC).isoformat(timespec="milliseconds")
     engine.run("create_malformed")
     staged = config.data.stage(engine)
     counts = clean_events(engine, staged)
@@ -117,6 +119,7 @@ def _build(engine: Engine, config: PrepareConfig, folder: Path) -> None:
         "features": notes,
         "checksums": {name: _checksum(folder / name) for name in FILES},
     }
+    (folder / READ_AT).write_text(read_at + "\n", encoding="utf-8")
     write_json(folder / MANIFEST, manifest)
     why = ", ".join(f"{reason}: {count:,}" for reason, count in counts["rejected"].items())
     came, kept, twice = (f"{counts[name]:,}" for name in ("rows", "kept", "duplicates"))

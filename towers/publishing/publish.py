@@ -16,7 +16,6 @@ from jaxtyping import Float32, Int64
 
 from towers import __version__
 from towers.data import Dataset, Positives, Split, atomic_folder, write_json
-from towers.data.dataset import MANIFEST
 from towers.features import FeatureTable, encode_table
 from towers.index import INDEXES, Auto, Exact, Index, library, measured_recall
 from towers.index.recall import to_measure
@@ -164,7 +163,7 @@ def _manifest(config: PublishConfig, run: Run, dataset: Dataset, material: Mater
     return {
         "schema_version": SCHEMA,
         "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "read_at": _made_at(dataset.folder / MANIFEST),
+        "read_at": dataset.read_at.isoformat(timespec="milliseconds"),
         "versions": {"towers": __version__, "torch": torch.__version__, **library()},
         "run": {name: run.info[name] for name in ("config", "seed", "best_epoch", "valid") if name in run.info},
         "fingerprints": {
@@ -184,10 +183,6 @@ def _manifest(config: PublishConfig, run: Run, dataset: Dataset, material: Mater
         },
         "tolerance": TOLERANCE,
     }
-
-
-def _made_at(path: Path) -> str:
-    return datetime.fromtimestamp(path.stat().st_mtime, UTC).isoformat(timespec="seconds")
 
 
 def _index_told(config: PublishConfig, material: Material, queries: Float32[np.ndarray, "q *i d"]) -> dict[str, Any]:

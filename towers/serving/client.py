@@ -33,6 +33,10 @@ class AnswerError(TowersError):
         super().__init__(words)
         self.status, self.request_id = status, request_id
 
+    def __reduce__(self) -> tuple[type["AnswerError"], tuple[int, str, str]]:
+        """Return what it is made from again, in another process."""
+        return type(self), (self.status, str(self), self.request_id)
+
 
 class _Budget:
     """How long requests may be tried again, in all: a service in trouble is not asked more for it.

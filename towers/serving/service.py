@@ -150,9 +150,12 @@ class Service:
             StoreAwayError: None was acknowledged.
         """
         for event in events:
-            self._check_id("user", event.user_id)
-            self._check_id("video", event.video_id)
-            self.version.check_time(event.time_ms)
+            try:
+                self._check_id("user", event.user_id)
+                self._check_id("video", event.video_id)
+                self.version.check_time(event.time_ms)
+            except DataError as error:
+                raise DataError(f"event {event.event_id!r} of user {event.user_id!r}: {error}") from None
         return await self.store.append(events)
 
     async def put_videos(self, videos: Sequence[tuple[Id, Features]]) -> None:
@@ -238,12 +241,7 @@ class Service:
     async def _change(self, changes: Sequence[Change]) -> None:
         if not changes:
             return
-        known = self.version.applied
-        if await self.store.change(changes) < known + len(
-            changes
-        ):  # the store is of before: it has lost some, and numbers them anew
-            _log.warning("the store has lost changes that are known here; all that it has are read again")
-            self.version.applied = 0
+        await self.store.change(changes)
         await self.versions.catch_up()
 
     async def _since(self, user: object) -> tuple[list[tuple[Id, int]], bool]:

@@ -26,14 +26,14 @@ from towers.serving.catalogue import LiveCatalogue
 from towers.serving.chosen import Value, Where
 from towers.serving.lookup import Id
 from towers.serving.retriever import Retriever
-from towers.serving.store import now_ms
+from towers.serving.store import Reader, now_ms
 from towers.types import DataError
 
 _log = logging.getLogger(__name__)
 _FILTERS = 256
 _POPULAR, _DAYS_MS = 5000, 7 * 86_400_000
-_SECONDS, _MILLISECONDS = (10**9, 10**10), 10**12
-"""Since 1970: what is a time of this century in seconds, and the least that is one in milliseconds."""
+_SECONDS = (10**9, 10**10)
+"""Since 1970: what is a time of this century in seconds."""
 _AHEAD_MS = 86_400_000
 
 
@@ -62,7 +62,7 @@ class Version:
         retriever: Answers without filters.
         made_ms: When the bundle was made, UTC.
         knows_until_ms: Until when what it knows of users may have happened, UTC: who is erased after it is forgotten.
-        applied: The number of the last change that it knows.
+        reader: Which changes of the store it knows.
         preparing: The end of `prepare`, where another thread has been asked for it.
     """
 
@@ -71,7 +71,7 @@ class Version:
         self._catalogue = LiveCatalogue(bundle, folder)
         self.retriever = Retriever(bundle, catalogue=self._catalogue)
         self.made_ms = int(datetime.fromisoformat(bundle.manifest["created_at"]).timestamp() * 1000)
-        self.applied = 0
+        self.reader = Reader()
         self.preparing: Future[None] | None = None
         self._filters: OrderedDict[object, Retriever] = OrderedDict()
         self.knows_until_ms = min(self.made_ms, _read_ms(bundle, self.made_ms))
@@ -89,13 +89,18 @@ class Version:
         """Its videos."""
         return self._catalogue
 
+    @property
+    def applied(self) -> int:
+        """The number of the last change that it knows."""
+        return self.reader.number
+
     def check_time(self, time_ms: int) -> None:
         """Check that a moment can be one, in milliseconds.
 
         Raises:
             DataError: It is seconds, where the bundle's moments are not, or lies ahead.
         """
-        if _SECONDS[0] <= time_ms < _SECONDS[1] and self.knows_until_ms >= _MILLISECONDS:
+        if _SECONDS[0] <= time_ms < _SECONDS[1] and self.knows_until_ms >= _SECONDS[1]:
             raise DataError(f"time_ms is {time_ms}, of early 1970, as if in seconds; give milliseconds UTC")
         if time_ms > max(now_ms(), self.made_ms) + _AHEAD_MS:
             raise DataError(

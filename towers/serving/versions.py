@@ -16,7 +16,7 @@ from typing import IO, TypeVar
 from towers.publishing import Bundle, current_name, point_to, version_names
 from towers.serving.arrivals import Features, arrived_vectors
 from towers.serving.folder import INDEXES, locked
-from towers.serving.store import Change, ChangeKind, Id, LostChangesError, Store, StoreAwayError
+from towers.serving.store import Change, ChangeKind, Id, Store, StoreAwayError
 from towers.serving.version import Refused, Version
 from towers.types import BundleError, TowersError, UnwritableError
 
@@ -245,23 +245,15 @@ class Versions:
     async def _catch_up(self, version: Version) -> int | None:
         """Return when the newest of the changes that it did not know was asked for, ms UTC; None where it knew all."""
         newest_ms = None
-        while changes := await self._changes_for(version):
+        while changes := await version.reader.read(self._store, _PUT_AT_ONCE):
             last = {(change.kind is ChangeKind.erase, change.id): change for change in changes}.values()
             await self._put(version, [change for change in last if change.kind is ChangeKind.put])
             if gone := [change.id for change in last if change.kind is ChangeKind.remove]:
                 await self._in(self._changer, partial(version.remove, gone))
             self.erased |= {change.id: change.time_ms for change in last if change.kind is ChangeKind.erase}
-            version.applied = changes[-1].number
+            version.reader.done(changes[-1])
             newest_ms = changes[-1].time_ms
         return newest_ms
-
-    async def _changes_for(self, version: Version) -> list[Change]:
-        try:
-            return await self._store.changes(version.applied, _PUT_AT_ONCE)
-        except LostChangesError as error:
-            _log.warning("%s; all that it has are read again", error)
-            version.applied = 0
-            return await self._store.changes(0, _PUT_AT_ONCE)
 
     async def _put(self, version: Version, changes: list[Change]) -> None:
         suited = [change for change in changes if isinstance(change.id, str) == version.bundle.videos.is_string]

@@ -63,7 +63,9 @@ def _days(train_ms: Int64[np.ndarray, " n"], valid_ms: Int64[np.ndarray, " m"]) 
     known, later = train_ms[train_ms != TIME_UNKNOWN], valid_ms[valid_ms != TIME_UNKNOWN]
     if not len(later) or np.quantile(later, FEW) < np.quantile(known, 1 - FEW):
         return 0.0
-    return float(np.ptp(known)) / DAY_MS
+    # A few clocks that are wrong, or times that are missing and written as 0, do not make a log older.
+    low, high = np.quantile(known, [FEW, 1 - FEW])
+    return float(np.ptp(known[(known >= 2 * low - high) & (known <= 2 * high - low)])) / DAY_MS
 
 
 def settle(config: TrainConfig, facts: Facts) -> tuple[TrainConfig, list[str]]:
@@ -139,8 +141,7 @@ def _with_popularity(model: ModelConfig, config: TrainConfig, facts: Facts) -> t
     if not config.loss.tempered and not config.closed_form:
         term, reason = PopularityTerm.none, "the loss is about cosines"
     else:
-        untimed = PopularityTerm.total if config.closed_form else PopularityTerm.none
-        term = PopularityTerm.recent if facts.timed else untimed
+        term = PopularityTerm.recent if facts.timed else PopularityTerm.total
         reason = f"events have {'their' if facts.timed else 'no'} times"
     return replace(model, popularity=term), f"model.popularity={term.name}: {reason}"
 

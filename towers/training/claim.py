@@ -87,8 +87,15 @@ def _compare(folder: Path, before: dict[str, Any], now: dict[str, Any]) -> None:
             option, was, is_now = _difference(name, before.get(name), now[name])
             raise RunError(
                 f"{folder} holds a run with other options: {option} was {was} and is now {is_now}; "
-                "choose another run=FOLDER, or delete that one"
+                f"choose another run=FOLDER, or delete that one{_going_on(option, was)}"
             )
+
+
+def _going_on(option: str, was: Any) -> str:  # noqa: ANN401 - options are of any kind
+    """Return how a run goes on; a variant is asked for in another way than its options."""
+    if was is None or isinstance(was, dict) or option.endswith(".kind"):
+        return ""
+    return f"; with {option}={was if isinstance(was, str) else json.dumps(was)} it goes on"
 
 
 def _difference(option: str, before: Any, now: Any) -> tuple[str, Any, Any]:  # noqa: ANN401 - options are of any kind

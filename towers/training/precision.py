@@ -39,7 +39,7 @@ def products_of(config: TrainConfig, begun: str = "auto") -> Products:
     asked = config.precision if config.precision is not Products.auto else Products[begun]
     if asked is not Products.auto:
         return asked
-    faster = torch.cuda.is_bf16_supported(including_emulation=False) if _on_gpu(config) else _cpu_gains_by_bfloat16()
+    faster = torch.cuda.is_bf16_supported(including_emulation=False) if on_gpu(config) else _cpu_gains_by_bfloat16()
     return Products.bfloat16 if faster else Products.float32
 
 
@@ -47,10 +47,11 @@ def precision_of(config: TrainConfig) -> Precision:
     """Return Lightning's plugin for it."""
     if products_of(config) is Products.float32:
         return Precision()
-    return Bfloat16("cuda" if _on_gpu(config) else "cpu")
+    return Bfloat16("cuda" if on_gpu(config) else "cpu")
 
 
-def _on_gpu(config: TrainConfig) -> bool:
+def on_gpu(config: TrainConfig) -> bool:
+    """Return whether training is on a GPU here."""
     return config.accelerator is not Accelerator.cpu and torch.cuda.is_available()
 
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from towers.models import TwoTower
 from towers.training.config import TrainConfig
+from towers.training.precision import on_gpu
 from towers.training.ranks import Ranks
 
 _log = logging.getLogger(__name__)
@@ -20,7 +21,9 @@ def with_strength(
     """Settle how much popularity counts where that is open; return the figures of valid with it, or none."""
     if config.closed_form or not config.model.leans or config.model.popularity_strength is not None:
         return {}
+    towers.to("cuda" if on_gpu(config) else "cpu")  # a trainer leaves them in the machine's memory
     figures, line = settle_strength(towers, validate, config.optim.steer)
+    towers.cpu()
     if ranks.first:
         _log.info("chosen: %s", line)
     return figures

@@ -6,7 +6,6 @@ import time
 from contextlib import ExitStack
 from enum import Enum
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +14,13 @@ import pytorch_lightning as pl
 import torch
 from jaxtyping import Bool, Int64
 
-from towers import __version__
 from towers.data import TIME_UNKNOWN, Dataset, Positives, Split, write_json
 from towers.evaluation import EvaluationSet, validate
 from towers.features import SAMPLERS, BatchSource, FeatureTable, Trend, aged, encode_table, spectral_vectors
 from towers.losses import LOSSES
 from towers.models import PopularityTerm, Run, TwoTower, describe_model, open_run, save_towers
 from towers.models.run import RUN, TOWERS
+from towers.models.two_tower import UNKNOWN_ROW
 from towers.training.choose import Facts, settle
 from towers.training.claim import CONFIG, begun, claimed, defaults_of
 from towers.training.config import Accelerator, TrainConfig
@@ -33,8 +32,9 @@ from towers.training.miner import Miner
 from towers.training.precision import products_of
 from towers.training.ranks import Ranks, joined, launched
 from towers.training.stage import Stage, best_epoch
-from towers.training.strength import Figures, with_strength
-from towers.types import DAY_MS, ConfigError, DataError, peak_mb
+from towers.training.strength import with_strength
+from towers.training.summary import summary
+from towers.types import DAY_MS, ConfigError, DataError
 
 _log = logging.getLogger(__name__)
 
@@ -142,7 +142,9 @@ def _learn(config: TrainConfig, dataset: Dataset, users: EvaluationSet, plain: d
         if chosen is not before and not (config.refit_afresh or config.closed_form):
             save_towers(before, Path(config.run) / BEFORE)
         save_towers(chosen, Path(config.run) / TOWERS)
-        write_json(Path(config.run) / RUN, _summary(plain, [rows, refit_rows], figures, time.perf_counter() - began))
+        write_json(
+            Path(config.run) / RUN, summary(plain, [rows, refit_rows], figures, chosen, time.perf_counter() - began)
+        )
 
     ranks.once(finish)
 
@@ -198,8 +200,8 @@ def _stage(
     elif config.model.spectral and not config.model.id_buckets:
         if stage.ranks.first:
             _log.info("laying out the videos by who watched them")
-        began = spectral_vectors(positives, len(dataset.videos), config.model.dim, config.seed)
-        model.begin_ids(torch.from_numpy(began))
+        laid = spectral_vectors(positives, len(dataset.videos), config.model.dim, config.seed)
+        model.begin_ids(torch.from_numpy(laid))
     eligible = _eligible(dataset, positives)
     trend = _told_of_trend(model, config, positives, eligible)
     source = BatchSource(
@@ -221,7 +223,18 @@ def _stage(
     )
     if config.optim.find:
         stage = dataclasses.replace(stage, config=found(config, model, source, stage.ranks))
-    return model, stage.run(model, source)
+    return model, _run(stage, model, source)
+
+
+def _run(stage: Stage, model: TwoTower, source: BatchSource) -> list[Row]:
+    """Run a stage. Where nothing taught the unknown id, as no id was left out, it is what the known have in common."""
+    began = model.ids.weight[UNKNOWN_ROW].detach().clone()
+    rows = stage.run(model, source)
+    untaught = not model.config.id_buckets and torch.equal(model.ids.weight[UNKNOWN_ROW], began)
+    if untaught and model.known.any():
+        with torch.no_grad():
+            model.ids.weight[UNKNOWN_ROW] = model.ids.weight[model.known].mean(0)
+    return rows
 
 
 def _stand(model: TwoTower, dataset: Dataset, positives: Positives, config: TrainConfig) -> float:
@@ -272,29 +285,3 @@ def _eligible(dataset: Dataset, positives: Positives) -> Int64[np.ndarray, " c"]
     met = np.concatenate([np.zeros(2, bool), dataset.video_table()["known"].to_numpy()])
     met[positives.video_row] = True
     return np.flatnonzero(met)
-
-
-def _summary(plain: dict[str, Any], stages: list[list[Row]], valid: Figures, seconds: float) -> dict[str, Any]:
-    """Return run.json."""
-    rows, refit_rows = stages
-    figure = plain["optim"]["steer"]
-    epochs = best_epoch(rows, figure)
-    best = next(row for row in rows if row["epoch"] == epochs)
-    spent, rate = ([float(row[name]) for row in [*rows, *refit_rows]] for name in ("seconds", "positions_per_s"))
-    return {
-        "dataset": str(Path(plain["dataset"]).resolve()),
-        "dataset_fingerprint": plain["dataset_fingerprint"],
-        "config": plain,
-        "seed": plain["seed"],
-        "best_epoch": epochs,
-        "chosen_by": f"valid {figure}",
-        "refitted": bool(refit_rows),
-        "valid": {name: best[name] for name in best if "@" in name} | valid,
-        "positions_per_second": float(np.median(rate)),
-        "cost": {
-            "seconds": round(max(seconds, sum(spent)), 2),
-            "training_seconds": round(sum(spent), 2),
-            "peak_mb": round(peak_mb(), 1),
-        },
-        "versions": {"towers": __version__, "torch": torch.__version__, "lightning": version("pytorch-lightning")},
-    }

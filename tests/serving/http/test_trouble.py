@@ -37,8 +37,15 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 def test_an_event_of_a_time_to_come_is_refused(start: Start, tiny_bundle: Path) -> None:
     client = start(tiny_bundle)
-    with pytest.raises(AnswerError, match=f"time_ms is {END_OF_TIME}, more than a day ahead of this machine's clock"):
-        client.events([{"user_id": USERS[4], "video_id": VIDEOS[0], "time_ms": END_OF_TIME}])
+    event = {"event_id": "e7", "user_id": USERS[4], "video_id": VIDEOS[0], "time_ms": END_OF_TIME}
+    ahead = f"time_ms is {END_OF_TIME}, more than a day ahead of this machine's clock"
+    with pytest.raises(AnswerError, match=f"event 'e7' of user {USERS[4]}: {ahead}"):
+        client.events([event | {"event_id": "e6", "time_ms": 0}, event])
+    assert client.user(USERS[4])["events"] == []
+    for asked in ({"time_ms": END_OF_TIME}, {"history": [{"video_id": VIDEOS[0], "time_ms": END_OF_TIME}]}):
+        with pytest.raises(AnswerError, match=ahead) as refused:
+            client.candidates(None, k=5, **asked)
+        assert refused.value.status == 400
 
 
 @pytest.mark.parametrize("time_ms", [AHEAD_MS, -END_OF_TIME, 0], ids=["in an hour", "long ago", "1970"])

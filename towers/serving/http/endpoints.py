@@ -23,6 +23,7 @@ K_SIMILAR = 1000
 async def candidates(call: Call) -> Reply:
     """Answer with the best videos for a user."""
     body: said.CandidatesRequest = call.body
+    _check_moments(call, body)
     ask = Ask(body.user_id, body.k, body.exclude, time_ms=body.time_ms, keep_seen=body.keep_seen)
     if body.history is not None:
         ask = Ask(body.user_id, body.k, body.exclude, _watched(body.history), (), body.time_ms, body.keep_seen)
@@ -40,6 +41,15 @@ async def candidates(call: Call) -> Reply:
             short_because=found.short_because,
         )
     )
+
+
+def _check_moments(call: Call, body: said.CandidatesRequest) -> None:
+    """Check the moment of a request, and the first and last of its history."""
+    watched = [each.time_ms for each in body.history or () if isinstance(each, said.Watch)]
+    told = [time_ms for time_ms in watched if time_ms is not None]
+    asked = [] if body.time_ms is None else [body.time_ms]
+    for time_ms in asked + ([min(told), max(told)] if told else []):
+        call.service.version.check_time(time_ms)
 
 
 async def events(call: Call) -> Reply:

@@ -1,6 +1,7 @@
 """What happened since the bundle was made: events, histories, and changes of the catalogue."""
 
 from towers.serving.store.memory import MemoryStore
+from towers.serving.store.reader import Reader
 from towers.serving.store.spool import SpooledStore
 from towers.serving.store.sqlite import SqliteStore
 from towers.serving.store.states import STORES, MemoryState, RedisState, SqliteState, State
@@ -31,6 +32,7 @@ __all__ = [
     "LostChangesError",
     "MemoryState",
     "MemoryStore",
+    "Reader",
     "RedisState",
     "SpooledStore",
     "SqliteState",

@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from towers.serving.store.ending import end_tasks
 from towers.serving.store.known import Known, merged
+from towers.serving.store.reader import Reader
 from towers.serving.store.store import (
     Answer,
     Change,
@@ -16,7 +17,6 @@ from towers.serving.store.store import (
     Export,
     Health,
     Id,
-    LostChangesError,
     Store,
     StoreAwayError,
     Watched,
@@ -33,8 +33,8 @@ PAUSES_S = (0.1, 5.0)
 """How long to wait before asking a store that is away again: at first, and at most."""
 
 
-_LAST_S = 5.0
-"""How long a store that was away is given to take what waits when this is closed."""
+_LAST_S, _CHANGES = 5.0, 10_000
+"""How long a store that was away is given to take what waits when this is closed; how many changes are read at once."""
 
 
 class SpooledStore(Store):
@@ -64,7 +64,7 @@ class SpooledStore(Store):
         super().__init__(store.longest)
         self._store, self._waiting, self._pauses_s = store, Waiting(Path(path)), pauses_s
         self._known = Known(remembered, store.longest)
-        self._opened, self._away, self._n, self._seen = False, "", 0, 0
+        self._opened, self._away, self._n, self._reader = False, "", 0, Reader()
         self._wanted, self._settled = asyncio.Event(), asyncio.Event()
 
     async def open(self) -> None:
@@ -168,20 +168,15 @@ class SpooledStore(Store):
 
     async def changes(self, after: int, most: int = 10_000) -> list[Change]:
         """Return changes with numbers above `after` in order, see Store; who was erased is forgotten here, too."""
-        try:
-            changes = await self._through(lambda: self._store.changes(after, most))
-        except LostChangesError:
-            self._seen = 0
-            raise
+        changes = await self._through(lambda: self._store.changes(after, most))
         for change in changes:
-            if change.kind is ChangeKind.erase:
+            if change.kind is ChangeKind.erase and not self._reader.knows(change):
                 self._known.forget(change.id)
                 if self._n:
                     # The count is read after the wait, not before: what comes meanwhile changes it.
                     gone = await self._waiting.forget(change.id, change.time_ms)
                     self._n -= gone
-        if changes and after <= self._seen:
-            self._seen = max(self._seen, changes[-1].number)
+        self._reader.saw(after, changes)
         return changes
 
     async def log(self, after: str = "", most: int = 1000) -> tuple[list[Event | Answer], str]:
@@ -254,12 +249,8 @@ class SpooledStore(Store):
 
     async def _forget_erased(self) -> None:
         """Forget what waits of those who were erased meanwhile."""
-        more = True
-        while more:
-            try:
-                more = bool(await self.changes(self._seen))
-            except LostChangesError as error:
-                _log.warning("%s; what it has is read from the first on", error)
+        while changes := await self._reader.read(self, _CHANGES):
+            self._reader.done(changes[-1])
             await asyncio.sleep(0)
 
     async def _deliver(self) -> int:
