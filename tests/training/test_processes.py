@@ -88,6 +88,19 @@ def test_when_one_is_killed_all_end_and_another_number_goes_on(
     check_equal(train(config(tiny_dataset, tmp_path / "run")), alone)
 
 
+def test_one_that_says_nothing_any_more_is_missed(
+    tiny_dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(launch, "BOOT", SABOTAGED)
+    monkeypatch.setenv("SABOTAGE", "1 1 self SIGSTOP")  # as a machine that is away without a word
+    monkeypatch.setenv("PATIENCE_S", "3")
+    with pytest.raises(
+        RunError, match=r"process 0 has lost another process .*Timed out waiting 3000ms .* goes on after"
+    ):
+        train(config(tiny_dataset, tmp_path / "run", trainer=TrainerConfig(devices=2)))
+    assert len(epochs(tmp_path / "run")) == 1
+
+
 def test_rows_are_dealt_out_where_one_process_stopped(
     alone: Run, tiny_dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

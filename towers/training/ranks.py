@@ -113,7 +113,7 @@ def joined(devices: int) -> Iterator[Ranks]:
 
     Raises:
         ConfigError: torchrun has started another number of processes.
-        LostError: Another process ended within the block.
+        LostError: Another process ended within the block, or was silent for too long.
     """
     if not launched():
         yield Ranks()
@@ -126,8 +126,8 @@ def joined(devices: int) -> Iterator[Ranks]:
     ranks = Ranks(distributed.get_rank(), distributed.get_world_size(), here, met=True)
     try:
         yield ranks
-    except RuntimeError as error:  # what gloo and NCCL raise where a connection breaks
-        if not isinstance(error, distributed.DistError) and "onnection" not in str(error):
+    except RuntimeError as error:  # what gloo and NCCL raise where a connection breaks, or nothing comes
+        if not isinstance(error, distributed.DistError) and not re.search("onnection|[Tt]imed out", str(error)):
             raise
         reason = re.sub(r"^\[/.*?\] ", "", str(error)).partition(". ")[0]
         raise LostError(
