@@ -184,6 +184,17 @@ def test_ctrl_c_is_quiet(capsys: Captured) -> None:
     assert capsys.readouterr() == ("", "")
 
 
+@pytest.mark.parametrize("name", ["train", "demo", "evaluate"])
+def test_ctrl_c_says_what_goes_on(name: str, capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(*_: object) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("towers.cli.command._run", interrupt)
+    assert main([name]) == 130
+    told = "" if name == "evaluate" else "stopped; the same command goes on after the last whole epoch\n"
+    assert capsys.readouterr() == ("", told)
+
+
 def test_a_sweep_runs_every_combination_each_in_its_own_folder(
     baked: list[Any], capsys: Captured, elsewhere: Path
 ) -> None:

@@ -162,6 +162,19 @@ def test_a_split_without_positives_is_warned_of(
         assert re.match(rf"{name} has no positive event .*{remedy}", line)
 
 
+def test_a_condition_on_a_column_that_is_not_there_is_told_what_is(table: Table, made: Made) -> None:
+    with pytest.raises(DataError, match=r"there is no column 'lenght'; the nearest are .*\blength\b"):
+        made(table("log", **EVENTS, length=[1.0] * 8), CUT, positive="lenght > 1")
+
+
+def test_things_that_are_rejected_are_warned_of(table: Table, made: Made, caplog: pytest.LogCaptureFixture) -> None:
+    twice = {"video_id": [10, 20, 10], "length": [1.0, 2.0, 3.0]}
+    made(table("log", **EVENTS), CUT, videos=table("videos", **twice))
+    assert "videos: rejected repeated video_id: 1; see rejected.parquet" in [
+        each.getMessage() for each in caplog.records
+    ]
+
+
 def test_families_hold_what_can_be_chosen() -> None:
     assert (set(SOURCES), set(CUTS)) == ({"kuairand", "files"}, {"time", "leave_one_out"})
 

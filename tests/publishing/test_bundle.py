@@ -156,6 +156,8 @@ def test_towers_that_answer_otherwise_are_refused_with_the_figure(version: Path)
 
 def test_a_folder_without_a_bundle_is_named(tmp_path: Path) -> None:
     with pytest.raises(BundleError, match="is no bundle: current is missing; make one: towers publish run=… bundle="):
+        Bundle.open(tmp_path)
+    with pytest.raises(BundleError, match="nothing is no bundle: there is no such folder; make one: towers publish"):
         Bundle.open(tmp_path / "nothing")
 
 

@@ -49,6 +49,18 @@ def test_when_a_log_was_read_stays_what_it_was_where_a_dataset_is_copied(
     assert publish(config(run, tmp_path / "bundle")).manifest["read_at"] == "2026-01-02T03:04:05.678+00:00"
 
 
+def test_towers_of_another_strength_are_another_version(tiny_run: Path, tmp_path: Path) -> None:
+    run = shutil.copytree(tiny_run, tmp_path / "run")
+    page = run / "towers" / "model.json"
+    told = json.loads(page.read_text())
+    names = []
+    for strength in (1.0, 2.0, 1.0):
+        told["popularity_strength"] = strength
+        page.write_text(json.dumps(told))
+        names.append(publish(config(run, tmp_path / "bundle")).version.partition("-")[2])
+    assert names[0] == names[2] != names[1]
+
+
 def test_a_bundle_says_whether_it_holds_an_evaluation(tiny_run: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     shutil.copytree(tiny_run, run)

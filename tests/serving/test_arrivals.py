@@ -21,7 +21,7 @@ CONTENT = Encoder("content", Kind.vector, dim=2)
         (LENGTH, 2**53 + 1, ""),
         (LENGTH, -1e300, ""),
         (LENGTH, 2**63, "expected a number; whole ones have up to 64 bits"),
-        (NAMES, 2**63, "expected a name such as 'a', or a whole number of 64 bits"),
+        (NAMES, 2**63, "expected one name such as 'a', not a list, or a whole number of 64 bits"),
         (NAMES, -(2**63), ""),
         (TAGS, ["a", 10**30], "expected a list of names, as in ['a', 'b']"),
         (LENGTH, 10**400, "expected a number; whole ones have up to 64 bits"),

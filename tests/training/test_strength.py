@@ -66,8 +66,9 @@ def test_what_is_chosen_is_saved_with_all_towers_of_the_run(
     strength = run.towers.config.popularity_strength
     assert told[0].startswith(f"chosen: model.popularity_strength={strength:g}: valid recall@100 is ")
     assert load_towers(tmp_path / "run" / "towers-before-refit").config.popularity_strength == strength
-    valid = json.loads((tmp_path / "run" / "run.json").read_text())["valid"]
-    assert f"valid recall@100 is {valid['recall@100']:.4f}" in told[0]
+    page = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert f"valid recall@100 is {page['valid']['recall@100']:.4f}" in told[0]
+    assert page["popularity_strength"] == strength
     two = train(config(tiny_dataset, tmp_path / "two", model=leaning, trainer=TrainerConfig(devices=2)))
     assert two.towers.config.popularity_strength == strength
     given = train(config(tiny_dataset, tmp_path / "given", model=replace(leaning, popularity_strength=1.7)))

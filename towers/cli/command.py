@@ -49,12 +49,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return _run(VERBS[name], options)
     except KeyboardInterrupt:
-        return INTERRUPTED
+        return _interrupted(name)
     except SystemExit as stop:
         # Lightning answers Ctrl-C with sys.exit(1) while it handles the interrupt.
-        return INTERRUPTED if isinstance(stop.__context__, KeyboardInterrupt) else int(stop.code or DONE)
+        return _interrupted(name) if isinstance(stop.__context__, KeyboardInterrupt) else int(stop.code or DONE)
     finally:
         gc.enable()
+
+
+def _interrupted(name: str) -> int:
+    if name in {"train", "demo"}:
+        sys.stderr.write("stopped; the same command goes on after the last whole epoch\n")
+    return INTERRUPTED
 
 
 def _run(verb: Verb, words: list[str]) -> int:

@@ -104,7 +104,10 @@ class Dataset:
         place = Path(folder)
         remedy = "make it with: towers prepare data=… dataset=DIR"
         if not (place / MANIFEST).is_file():
-            raise DataError(f"{place} holds no {MANIFEST}, so it is no dataset; {remedy}")
+            what = (
+                f"{place} holds no {MANIFEST}, so it is no dataset" if place.is_dir() else f"there is no folder {place}"
+            )
+            raise DataError(f"{what}; {remedy}")
         manifest = json.loads((place / MANIFEST).read_text(encoding="utf-8"))
         if manifest.get("schema") != SCHEMA_VERSION:
             raise DataError(

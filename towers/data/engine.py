@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 _STATEMENTS = files("towers.data") / "sql"
 _FULL = re.compile(r"no space left|disk.*full|max_temp_directory_size|could not allocate block", re.IGNORECASE)
+_UNKNOWN = re.compile(r'Referenced column "([^"]+)" not found.*?Candidate bindings: ((?:"[^"]+"(?:, )?)*)')
 _MEMORY = re.compile(r"\d+(\.\d+)?\s?([KMGT]i?B)")
 
 
@@ -121,7 +122,16 @@ def translated(doing: str) -> Iterator[None]:
             raise DataError(f"{doing}: the disk is full ({reason}); {remedy}") from error
         if isinstance(error, duckdb.OutOfMemoryException):
             raise DataError(f"{doing}: out of memory ({reason}); allow more, such as memory=4GB") from error
-        raise DataError(f"{doing}: {reason}") from error
+        raise DataError(f"{doing}: {_in_our_words(reason)}") from error
+
+
+def _in_our_words(reason: str) -> str:
+    """Return what DuckDB says of a column that is not there, without what only it knows; all else as it is."""
+    found = _UNKNOWN.search(reason)
+    if not found:
+        return reason
+    near = [name for name in re.findall(r'"([^"]+)"', found[2]) if not name.startswith("towers_")]
+    return f"there is no column {found[1]!r}{'; the nearest are ' + ', '.join(near) if near else ''}"
 
 
 def text_of(statement: str, **words: str | int) -> str:

@@ -109,7 +109,8 @@ class Files(Source):
         if not {"time_ms", "position"} & columns.keys():
             raise DataError(
                 f"{events.origin} has neither time_ms nor position, so a user's events have no order; it has "
-                f"{', '.join(events.types)}; set data.columns.time_ms=COLUMN or data.columns.position=COLUMN"
+                f"{', '.join(events.types)}; set data.columns.time_ms=COLUMN, or, where no times are known, "
+                "data.columns.position=COLUMN, of numbers that grow as a user goes on, and cut=leave_one_out"
             )
         return columns
 

@@ -124,6 +124,10 @@ def _build(engine: Engine, config: PrepareConfig, folder: Path) -> None:
     why = ", ".join(f"{reason}: {count:,}" for reason, count in counts["rejected"].items())
     came, kept, twice = (f"{counts[name]:,}" for name in ("rows", "kept", "duplicates"))
     _log.info("events: %s came, %s kept, %s duplicates, rejected %s", came, kept, twice, why or "none")
+    for kind, reasons in rejected.items():
+        if reasons:
+            why = ", ".join(f"{reason}: {count:,}" for reason, count in reasons.items())
+            _log.warning("%s: rejected %s; see rejected.parquet", kind, why)
 
 
 def _count_splits(engine: Engine, cut: dict[str, Any]) -> dict[str, dict[str, int]]:

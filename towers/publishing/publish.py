@@ -21,6 +21,7 @@ from towers.index import INDEXES, Auto, Exact, Index, library, measured_recall
 from towers.index.recall import to_measure
 from towers.kinds import check_kinds
 from towers.models import Run, load_towers, open_run, query_vectors, save_towers, video_vectors
+from towers.models.run import TOWERS
 from towers.publishing import checksums, versions
 from towers.publishing.bundle import POSITIVES, SCHEMA, Bundle
 from towers.publishing.parity import TOLERANCE, Material, Sample, draw_sample, prove, requests_of
@@ -100,7 +101,8 @@ def publish(config: PublishConfig) -> Bundle:
         bundle = _opened_or_removed(target)
         versions.point_to(root, name)
         gone = versions.prune(root, config.keep)
-    _log.info("Published %s; %s", target, f"removed {', '.join(gone)}" if gone else "nothing removed")
+    if gone:
+        _log.info("removed %s, which keep=%d leaves out", ", ".join(gone), config.keep)
     return bundle
 
 
@@ -207,7 +209,7 @@ def _index_config(index: Index) -> dict[str, Any]:
 def _content_hash(config: PublishConfig, run: Run) -> str:
     parts = {
         "dataset": run.info["dataset_fingerprint"],
-        "weights": checksums.digest(run.folder / "towers" / "weights.pt"),
+        "towers": [checksums.digest(run.folder / TOWERS / name) for name in ("weights.pt", "model.json")],
         "index": _index_config(config.index),
         "histories": config.histories.name,
     }

@@ -63,7 +63,8 @@ def _instead(root: Path) -> str:
         return f", and holds one: give {root / 'bundle'}"
     if (root / "run.json").is_file():
         return f" but a run; publish it: towers publish run={root} bundle=FOLDER, and give that folder"
-    return f": {CURRENT} is missing; make one: towers publish run=… bundle={root}"
+    what = f"{CURRENT} is missing" if root.is_dir() else "there is no such folder"
+    return f": {what}; make one: towers publish run=… bundle={root}"
 
 
 def current_name(root: Path) -> str:

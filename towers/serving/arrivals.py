@@ -82,7 +82,7 @@ def _as_read(kind: Kind, value: Any) -> Any:  # noqa: ANN401
 def _wrong(encoder: Encoder, value: Any) -> str:  # noqa: ANN401
     """Return what a value should have been; nothing where it is that."""
     if encoder.kind is Kind.categorical:
-        return "" if _is_name(value) else "expected a name such as 'a', or a whole number of 64 bits"
+        return "" if _is_name(value) else "expected one name such as 'a', not a list, or a whole number of 64 bits"
     if encoder.kind is Kind.multi:
         fits = isinstance(value, list) and all(map(_is_name, value))
         return "" if fits else "expected a list of names, as in ['a', 'b']"

@@ -155,7 +155,7 @@ class Service:
                 self._check_id("video", event.video_id)
                 self.version.check_time(event.time_ms)
             except DataError as error:
-                raise DataError(f"event {event.event_id!r} of user {event.user_id!r}: {error}") from None
+                raise DataError(f"event of user {event.user_id!r} and video {event.video_id!r}: {error}") from None
         return await self.store.append(events)
 
     async def put_videos(self, videos: Sequence[tuple[Id, Features]]) -> None:

@@ -248,7 +248,8 @@ class Versions:
         while changes := await version.reader.read(self._store, _PUT_AT_ONCE):
             last = {(change.kind is ChangeKind.erase, change.id): change for change in changes}.values()
             await self._put(version, [change for change in last if change.kind is ChangeKind.put])
-            if gone := [change.id for change in last if change.kind is ChangeKind.remove]:
+            removed = (change.id for change in last if change.kind is ChangeKind.remove)
+            if gone := [each for each in removed if isinstance(each, str) == version.bundle.videos.is_string]:
                 await self._in(self._changer, partial(version.remove, gone))
             self.erased |= {change.id: change.time_ms for change in last if change.kind is ChangeKind.erase}
             version.reader.done(changes[-1])

@@ -39,7 +39,7 @@ def test_an_event_of_a_time_to_come_is_refused(start: Start, tiny_bundle: Path) 
     client = start(tiny_bundle)
     event = {"event_id": "e7", "user_id": USERS[4], "video_id": VIDEOS[0], "time_ms": END_OF_TIME}
     ahead = f"time_ms is {END_OF_TIME}, more than a day ahead of this machine's clock"
-    with pytest.raises(AnswerError, match=f"event 'e7' of user {USERS[4]}: {ahead}"):
+    with pytest.raises(AnswerError, match=f"event of user {USERS[4]} and video {VIDEOS[0]}: {ahead}"):
         client.events([event | {"event_id": "e6", "time_ms": 0}, event])
     assert client.user(USERS[4])["events"] == []
     for asked in ({"time_ms": END_OF_TIME}, {"history": [{"video_id": VIDEOS[0], "time_ms": END_OF_TIME}]}):

@@ -2,8 +2,10 @@
 
 import asyncio
 import json
+import re
 import time
 from collections.abc import Iterator
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -213,6 +215,13 @@ def test_counts_are_those_of_what_was_asked(client: httpx.Client) -> None:
     assert route["within"][-1] == sum(route["by_status"].values())
     assert route["within"] == sorted(route["within"])
     assert (after["state"]["store_up"], after["store_away"]) == (1, "")
+
+
+def test_the_page_reads_nothing_that_it_is_not_told(client: httpx.Client) -> None:
+    script = resources.files("towers.serving.page").joinpath("static/page.js").read_text(encoding="utf-8")
+    read = set(re.findall(r"\bstate\.(\w+)", script))
+    assert len(read) >= 8
+    assert read <= told(client, "live")["state"].keys()
 
 
 def test_versions_tell_what_they_are_and_what_is_wrong(tmp_path: Path) -> None:

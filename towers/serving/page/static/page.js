@@ -451,7 +451,7 @@ function tellNow() {
     tile(whole(now.events.new || 0), `events came; ${whole(now.events.repeated || 0)} came twice`),
     tile(seconds(state.change_lag_seconds || 0), "from a video's change to its showing"),
     tile(whole(state.index_videos || 0), `videos can be shown; ${whole(state.index_recent || 0)} came lately`),
-    tile(dash(state.bundle_made_seconds ?? null, (made) => age(now.time_ms / 1000 - made)), "since the bundle was made"));
+    tile(dash(state.bundle_made_timestamp_seconds ?? null, (made) => age(now.time_ms / 1000 - made)), "since the bundle was made"));
   $("charts").replaceChildren(...CHARTS.map(chart));
   const { took, bounds, routes } = measured(MINUTE);
   const lines = routes.sort((one, other) => other.all - one.all).map((route) => el("tr", {},
