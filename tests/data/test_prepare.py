@@ -163,8 +163,8 @@ def test_a_split_without_positives_is_warned_of(
 
 
 def test_a_condition_on_a_column_that_is_not_there_is_told_what_is(table: Table, made: Made) -> None:
-    with pytest.raises(DataError, match=r"there is no column 'lenght'; the nearest are .*\blength\b"):
-        made(table("log", **EVENTS, length=[1.0] * 8), CUT, positive="lenght > 1")
+    with pytest.raises(DataError, match=r"there is no column 'lengths'; the nearest are .*\blength\b"):
+        made(table("log", **EVENTS, length=[1.0] * 8), CUT, positive="lengths > 1")
 
 
 def test_things_that_are_rejected_are_warned_of(table: Table, made: Made, caplog: pytest.LogCaptureFixture) -> None:
