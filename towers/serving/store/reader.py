@@ -65,8 +65,10 @@ def _after(known: Change, changes: list[Change]) -> list[Change]:
     """
     if changes and _same(known, changes[0]):
         return changes[1:]
-    if any(each.number > known.number and _place(each) == _place(known) for each in changes):
-        return [each for each in changes if each.number > known.number]
+    # One that came in its place leaves its number free. Where that one is not among these it counts as lost: all are
+    # read again, which changes nothing.
+    if changes and changes[0].number > known.number and any(_place(each) == _place(known) for each in changes):
+        return changes
     raise LostChangesError(f"the store has another change of number {known.number} than the one that is known here")
 
 
