@@ -254,12 +254,13 @@ def test_a_history_of_no_heads_is_refused() -> None:
 
 
 def test_a_learned_temperature_is_trained_and_a_fixed_one_is_not(make: Make) -> None:
-    towers = make()
-    assert towers.log_scale.requires_grad
-    fixed = TwoTower(
-        ModelConfig(history=MeanHistory(), dim=4, window=4, learn_temperature=False, temperature=0.1),
-        towers.encoders,
-        towers.known,
-    )
+    fixed = make()
     assert not fixed.log_scale.requires_grad
     assert float(fixed.scale) == pytest.approx(10)
+    learned = TwoTower(
+        ModelConfig(history=MeanHistory(), dim=4, window=4, learn_temperature=True, temperature=0.2),
+        fixed.encoders,
+        fixed.known,
+    )
+    assert learned.log_scale.requires_grad
+    assert float(learned.scale.detach()) == pytest.approx(5)

@@ -19,10 +19,10 @@ OPEN = TrainConfig(dataset="d", run="r", model=ModelConfig(history=AutoHistory()
 @pytest.mark.parametrize(
     ("facts", "window", "kind", "dim", "epochs", "count"),
     [
-        (Facts(events=425_000, videos=7_583, long=41, timed=True, days=6.0), 50, RecencyHistory, 128, 5, 758),
-        (Facts(events=987_529, videos=3_416, long=390, timed=False), 200, GatedHistory, 128, 15, 512),
+        (Facts(events=425_000, videos=7_583, long=41, timed=True, days=6.0), 50, RecencyHistory, 128, 6, 758),
+        (Facts(events=987_529, videos=3_416, long=390, timed=False), 200, GatedHistory, 128, 18, 512),
         (Facts(events=9_000, videos=800, long=3, timed=True), 20, RecencyHistory, 64, 20, 512),
-        (Facts(events=50_000_000, videos=2_000_000, long=30, timed=True), 30, RecencyHistory, 64, 5, 4096),
+        (Facts(events=50_000_000, videos=2_000_000, long=30, timed=True), 30, RecencyHistory, 64, 6, 4096),
     ],
     ids=["a short-video log", "long histories", "a small log", "a large catalogue"],
 )
@@ -56,7 +56,9 @@ def test_a_loss_about_cosines_is_given_nothing_else() -> None:
 def test_what_was_asked_for_stays() -> None:
     asked = replace(
         OPEN,
-        model=ModelConfig(history=MeanHistory(), dim=5, window=7, popularity=PopularityTerm.none, id_dropout=0.2),
+        model=ModelConfig(
+            history=MeanHistory(), dim=5, window=7, popularity=PopularityTerm.none, id_dropout=0.2, id_min_count=1
+        ),
         sampler=Mixed(count=9),
         optim=OptimConfig(epochs=3),
         half_life_days=0.0,
@@ -65,20 +67,27 @@ def test_what_was_asked_for_stays() -> None:
 
 
 @pytest.mark.parametrize(
-    ("features", "described", "share", "line"),
+    ("features", "described", "each", "share", "least", "said"),
     [
-        (True, True, 0.1, "model.id_dropout=0.1: videos have features"),
-        (True, False, 0.0, "model.id_dropout=0: videos have no features, so ids are all there is"),
-        (False, True, 0.0, "model.id_dropout=0: features are not read"),
+        (True, True, 10.0, 0.1, 1, ["model.id_dropout=0.1: videos have features"]),
+        (
+            *(True, True, 9.9, 0.3, 3),
+            [
+                "model.id_min_count=3: videos have features, and 9.9 positive events each",
+                "model.id_dropout=0.3: videos have features, and 9.9 positive events each",
+            ],
+        ),
+        (True, False, 1.0, 0.0, 1, ["model.id_dropout=0: videos have no features, so ids are all there is"]),
+        (False, True, 1.0, 0.0, 1, ["model.id_dropout=0: features are not read"]),
     ],
 )
 def test_ids_are_left_out_where_features_can_carry_a_video(
-    features: bool, described: bool, share: float, line: str
+    features: bool, described: bool, each: float, share: float, least: int, said: list[str]
 ) -> None:
-    facts = Facts(events=10, videos=10, long=10, timed=True, described=described)
+    facts = Facts(events=10, videos=10, long=10, timed=True, described=described, each=each)
     config, lines = settle(replace(OPEN, model=replace(OPEN.model, features=features)), facts)
-    assert config.model.id_dropout == share
-    assert line in lines
+    assert (config.model.id_dropout, config.model.id_min_count) == (share, least)
+    assert [line for line in lines if line.startswith("model.id_")] == said
 
 
 def test_facts_are_those_of_the_train_split(tiny_dataset: Dataset) -> None:
@@ -88,6 +97,8 @@ def test_facts_are_those_of_the_train_split(tiny_dataset: Dataset) -> None:
     assert not facts.timed  # all within a day
     assert facts.videos == len(tiny_dataset.video_table())
     assert facts.described
+    rows = tiny_dataset.positives(Split.train).video_row
+    assert facts.each == len(rows) / len(set(rows.tolist()))
     assert (counts[counts > 0] <= facts.long).mean() >= 0.85
     assert facts.long == int(np.quantile(counts[counts > 0], 0.9))
 

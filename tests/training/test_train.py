@@ -532,7 +532,7 @@ def test_a_video_not_watched_for_long_has_no_id_of_its_own(tiny_dataset: Dataset
     newest = np.full(len(tiny_dataset.videos), -1)
     np.maximum.at(newest, positives.video_row, positives.time_ms)
     days = float(positives.time_ms.max() - np.median(newest[newest >= 0])) / DAY_MS
-    model = ModelConfig(history=MeanHistory(), dim=8, window=6, id_expiry_days=days)
+    model = ModelConfig(history=MeanHistory(), dim=8, window=6, id_min_count=1, id_expiry_days=days)
     towers = train(config(tiny_dataset, tmp_path / "run", refit_epochs=0, model=model)).towers
     fresh = np.flatnonzero(newest >= positives.time_ms.max() - int(days * DAY_MS))
     assert 0 < len(fresh) < (newest >= 0).sum()

@@ -265,7 +265,7 @@ def _told_of_trend(
 
 def _admitted(positives: Positives, rows: int, config: TrainConfig) -> Bool[np.ndarray, " rows"]:
     """Return which videos have an id of their own: watched often enough, and not too long ago."""
-    admitted = np.bincount(positives.video_row, minlength=rows) >= config.model.id_min_count
+    admitted = np.bincount(positives.video_row, minlength=rows) >= (config.model.id_min_count or 1)
     if config.model.id_expiry_days and positives.video_row.size:
         oldest = positives.time_ms.max() - int(config.model.id_expiry_days * DAY_MS)
         fresh = np.zeros(rows, bool)
