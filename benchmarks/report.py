@@ -222,6 +222,10 @@ PLAIN = {
         ),
     ),
     "order": (("what",), ("cosine",)),
+    "small_logs": (
+        ("protocol", "one_in"),
+        ("positives", "each", "recall@100", "best floor", "floor", "ahead", "low", "high"),
+    ),
     "stores": (("store", "what"), ("p50_us", "p99_us", "per_second", "measured")),
     "serving": (
         ("bundle", "videos", "what", "connections"),

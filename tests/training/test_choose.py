@@ -34,7 +34,8 @@ def test_facts_settle_what_is_open(facts: Facts, window: int, kind: type, dim: i
     assert config.half_life_days == facts.days / 2
     assert config.sampler == Mixed(count=count)
     names = [
-        *("model.window", "model/history", "model.dim", "model.popularity", "model.id_dropout", "half_life_days"),
+        *("model.window", "model/history", "model.dim", "model.popularity", "model.id_dropout"),
+        *("model.temperature", "half_life_days"),
         *("optim.epochs", "sampler.count"),
     ]
     assert [line.partition("=")[0] for line in lines] == names
@@ -57,7 +58,13 @@ def test_what_was_asked_for_stays() -> None:
     asked = replace(
         OPEN,
         model=ModelConfig(
-            history=MeanHistory(), dim=5, window=7, popularity=PopularityTerm.none, id_dropout=0.2, id_min_count=1
+            history=MeanHistory(),
+            dim=5,
+            window=7,
+            popularity=PopularityTerm.none,
+            id_dropout=0.2,
+            id_min_count=1,
+            temperature=0.07,
         ),
         sampler=Mixed(count=9),
         optim=OptimConfig(epochs=3),
@@ -88,6 +95,13 @@ def test_ids_are_left_out_where_features_can_carry_a_video(
     config, lines = settle(replace(OPEN, model=replace(OPEN.model, features=features)), facts)
     assert (config.model.id_dropout, config.model.id_min_count) == (share, least)
     assert [line for line in lines if line.startswith("model.id_")] == said
+
+
+@pytest.mark.parametrize(("each", "temperature"), [(10.0, 0.1), (9.9, 0.15)])
+def test_a_thin_log_is_read_less_closely(each: float, temperature: float) -> None:
+    config, lines = settle(OPEN, Facts(events=10, videos=10, long=10, timed=True, each=each))
+    assert config.model.temperature == temperature
+    assert f"model.temperature={temperature}: watched videos have {each} positive events each" in lines
 
 
 def test_facts_are_those_of_the_train_split(tiny_dataset: Dataset) -> None:

@@ -35,14 +35,15 @@ class ModelConfig:
     """Events of a history that are read, older ones are forgotten; 0 lets training choose by the histories' lengths."""
     geometry: Geometry = Geometry.cosine
     """How vectors are compared; cosine vectors have length 1."""
-    temperature: float = 0.1
-    """Divides the scores before the softmax; where learned, the value to begin with. Recommendation: .1, up to .2 where
-    a log is small and its videos have no features, .07 for trainings of an epoch or two, which get further with it."""
+    temperature: float | None = None
+    """Divides the scores before the softmax; where learned, the value to begin with. Unless given, training takes .1,
+    and .15 where the log is thin (fewer than 10 positive events for each video that has any). Recommendation: as
+    chosen; .07 for trainings of an epoch or two, which get further with it."""
     learn_temperature: bool = False
     """Whether the temperature is trained. Recommendation: false. What a training learns, .04 to .07, suits the events
     it learns from and not what comes after them: recall@100 of valid is .410 at a fixed .1 and .388 learned on Gowalla,
-    .646 and .616 on a tenth of the films' users, .257 and .245 on a tenth of Gowalla's (there .273 at .15 or .2), and
-    .485 either way on KuaiRand (one seed each). Source: Wang and Liu 2021, Understanding the Behaviour of Contrastive
+    .646 and .616 on a tenth of the films' users, .257 and .245 on a tenth of Gowalla's (.273 at .15), and .485
+    either way on KuaiRand (one seed each). Source: Wang and Liu 2021, Understanding the Behaviour of Contrastive
     Loss, section 4: a low one looks at the hardest candidates alone, and drives apart what belongs together."""
     spectral: bool = True
     """Whether ids begin near those that the same users watched, instead of anywhere: saves several epochs. Ids that
@@ -68,12 +69,11 @@ class ModelConfig:
     videos stay in the catalogue but are hardly watched. Source: Liu et al. 2022, Monolith, whose ids expire."""
     id_dropout: float | None = None
     """Share of a batch's videos that must do without their id, so that features alone can carry one; unless given,
-    training takes .1 where videos have features, .3 where the log is thin too (fewer than 10 positive events for each
-    video that has any), else 0. Recommendation: as chosen. On KuaiRand 0 and .1 differ by less than the interval
-    (recall@100 .415 and .422, dim 64, one seed); of a twelfth, a twentieth and a fortieth of its users, .3 and
-    id_min_count=3 recall .402, .351 and .308 of valid in the first 100 where .1 and 1 recall .354, .309 and .277; on
-    Gowalla, whose places have no features, .1 recalls .197 of valid in the first 20 where 0 recalls .208 (dim 64, two
-    epochs, one seed). Source: Volkovs et al. 2017, DropoutNet."""
+    training takes .1 where videos have features, .3 where the log is thin too, else 0. Recommendation: as chosen. On
+    KuaiRand 0 and .1 differ by less than the interval (recall@100 .415 and .422, dim 64, one seed); of a twelfth, a
+    twentieth and a fortieth of its users, .3 and id_min_count=3 recall .402, .351 and .308 of valid in the first 100
+    where .1 and 1 recall .354, .309 and .277; on Gowalla, whose places have no features, .1 recalls .197 of valid in
+    the first 20 where 0 recalls .208 (dim 64, two epochs, one seed). Source: Volkovs et al. 2017, DropoutNet."""
     user_id: bool = False
     """Whether a user who was met in training has a vector of their own, added to the state of their history; all
     others share that of the unknown user, so who came a second ago is served as before. Recommendation: false where
@@ -134,7 +134,7 @@ class ModelConfig:
         for name, value in least.items():
             if getattr(self, name) is not None and not getattr(self, name) >= value:
                 raise ConfigError(f"model.{name} is {getattr(self, name)}; expected at least {value}")
-        if not self.temperature >= LEAST_TEMPERATURE:
+        if self.temperature is not None and not self.temperature >= LEAST_TEMPERATURE:
             raise ConfigError(
                 f"model.temperature is {self.temperature}; expected at least {LEAST_TEMPERATURE}, usually .05 to .1"
             )
@@ -144,6 +144,11 @@ class ModelConfig:
                 raise ConfigError(f"model.{name} is {getattr(self, name)}; expected from 0 to 1")
         if not self.popularity_days > 0:
             raise ConfigError(f"model.popularity_days is {self.popularity_days}; expected above 0")
+
+    @property
+    def first_temperature(self) -> float:
+        """What scores are divided by, or begin to be; .1 while that is open."""
+        return 0.1 if self.temperature is None else self.temperature
 
     @property
     def strength(self) -> float:

@@ -77,7 +77,9 @@ class TwoTower(nn.Module):
             nn.init.zeros_(self.lean.weight)
             nn.init.constant_(self.lean.bias, -1.0)
         self.event_dropout = ByteDropout(config.dropout)
-        self.log_scale = nn.Parameter(-torch.tensor(config.temperature).log(), requires_grad=config.learn_temperature)
+        self.log_scale = nn.Parameter(
+            -torch.tensor(config.first_temperature).log(), requires_grad=config.learn_temperature
+        )
 
     @property
     def scale(self) -> Float[Tensor, ""]:
