@@ -47,6 +47,8 @@ CHANGES: dict[str, list[str]] = {
     "passed over weighs 10": ["passed_weight=10", "passed_each=4"],
     "geometry dot": ["model.geometry=dot"],
     "temperature .05, fixed": ["model.temperature=0.05", "model.learn_temperature=false"],
+    "temperature .1, fixed": ["model.temperature=0.1", "model.learn_temperature=false"],
+    "temperature learned from .07": ["model.temperature=0.07", "model.learn_temperature=true"],
     "no id dropout": ["model.id_dropout=0"],
     "id dropout .1": ["model.id_dropout=0.1"],
     "no dropout": ["model.dropout=0"],
@@ -74,9 +76,11 @@ TIMELESS = {"no features", "no popularity", "no ageing", "no id dropout", "no hi
 UNCOUNTED = {"sampler inbatch", "sampler catalogue"}
 """None for a recipe that says how many candidates are drawn: these draw no number of them."""
 LEFT_OUT = {
-    "kuairand": {"encoder recency", "id dropout .1"},
+    "kuairand": {"encoder recency", "id dropout .1", "temperature .1, fixed"},
     "gowalla-m1": {"encoder recency", "window 100"} | TIMELESS - {"no popularity"} | UNCOUNTED,
-    "ml-1m": {"encoder recency", "sampler uniform", "popularity as trained"} | TIMELESS | UNCOUNTED,
+    "ml-1m": TIMELESS
+    | UNCOUNTED
+    | {"encoder recency", "sampler uniform", "popularity as trained", "temperature learned from .07"},
 }
 """Changes that are none for a table."""
 

@@ -136,7 +136,7 @@ class ModelConfig:
                 raise ConfigError(f"model.{name} is {getattr(self, name)}; expected at least {value}")
         if self.temperature is not None and not self.temperature >= LEAST_TEMPERATURE:
             raise ConfigError(
-                f"model.temperature is {self.temperature}; expected at least {LEAST_TEMPERATURE}, usually .05 to .1"
+                f"model.temperature is {self.temperature}; expected at least {LEAST_TEMPERATURE}, usually .07 to .2"
             )
         shares = ("dropout", *(f"{of}_dropout" for of in ("id", "user_id", "user", "context", "time", "history")))
         for name in shares:

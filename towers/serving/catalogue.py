@@ -60,6 +60,10 @@ class Catalogue:
         """Return the vectors of rows, [n, d]."""
         return np.asarray(self.vectors[rows])
 
+    def shows(self, row: int) -> bool:  # noqa: ARG002 - all of a bundle's videos are shown
+        """Return whether a row that is held is shown."""
+        return True
+
 
 class LiveCatalogue(Catalogue):
     """The videos of a bundle, those that came since, and not those that went.

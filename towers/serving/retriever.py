@@ -19,6 +19,7 @@ from towers.serving.candidates import Candidates, Way
 from towers.serving.catalogue import Catalogue
 from towers.serving.chosen import Chooser, Where
 from towers.serving.lookup import Id, Ids, Lookup, listed
+from towers.types import UnknownIdError
 
 _NOTHING = np.zeros(0, np.int64)
 
@@ -200,9 +201,11 @@ class Retriever:
 
         Raises:
             ConfigError: k below 1.
-            UnknownIdError: The video is unknown.
+            UnknownIdError: The video is unknown, or was removed.
         """
         rows = known_rows(self._catalogue, [video_id], "video")
+        if not self._catalogue.shows(int(rows[0])):
+            raise UnknownIdError(f"video {video_id} was removed")
         asked = Asked(UNKNOWN_ROW, rows[:0], rows[:0], rows, 0, 0, Way.video)
         return self._answers(likeness_queries(self._towers, self._catalogue.vectors_of(rows)), k, [asked])[0]
 

@@ -188,7 +188,7 @@ class Service:
         """Return the videos that are most like one.
 
         Raises:
-            UnknownIdError: It is not known.
+            UnknownIdError: It is not known, or was removed.
         """
         return self.version.retriever.similar(video, k)
 

@@ -99,8 +99,13 @@ def test_a_video_comes_and_goes(client: Client) -> None:
     shown = client.candidates(None, k=everything)["video_ids"]
     assert len(shown) == 39
     assert not {NEW, VIDEOS[1]} & set(shown)
+    for gone in (NEW, VIDEOS[1]):
+        with pytest.raises(AnswerError, match=f"video {gone} was removed") as refused:
+            client.similar(gone)
+        assert refused.value.status == 404
     assert client.put_videos({VIDEOS[1]: {"tags": ["b"]}}) == {"shown": 1}
     assert VIDEOS[1] in client.candidates(None, k=everything)["video_ids"]
+    assert len(client.similar(VIDEOS[1], k=3)["video_ids"]) == 3
 
 
 def test_a_person_is_forgotten_everywhere(client: Client) -> None:
