@@ -223,7 +223,7 @@ PLAIN = {
     ),
     "order": (("what",), ("cosine",)),
     "small_logs": (
-        ("protocol", "one_in"),
+        ("protocol", "one_in", "seed"),
         ("positives", "each", "recall@100", "best floor", "floor", "ahead", "low", "high"),
     ),
     "stores": (("store", "what"), ("p50_us", "p99_us", "per_second", "measured")),

@@ -24,33 +24,44 @@ from benchmarks.record import Circumstances, record
 from towers.data import Dataset, Split
 from towers.data.vocabulary import FIRST_ROW
 
-THE = 3
+KEPT = 3
 """Which of every n users is kept."""
 METRIC = "recall@100"
 
 
 def sampled(dataset: Dataset, one_in: int, folder: Path) -> list[str]:
-    """Write every n-th user's events and both tables of features; return the options that prepare them."""
+    """Write every n-th user's events and features, and all videos'; return the options that prepare them.
+
+    Users who are not kept are not listed either: a penalty of iALS goes by how many there are.
+    """
     events = pq.read_table(dataset.folder / "events.parquet")
-    kept = events.filter(pa.array(events["user_row"].to_numpy() % one_in == THE % one_in))
+    kept = events.filter(pa.array(events["user_row"].to_numpy() % one_in == KEPT % one_in))
     splits = np.array([split.name for split in Split], dtype=object)[kept["split"].to_numpy()]
     columns = {"user_id": kept["user_row"], "video_id": kept["video_row"], "split": pa.array(splits)}
     columns |= {name: kept[name] for name in ("time_ms", "position", "positive", "weight")}
     folder.mkdir(parents=True, exist_ok=True)
     pq.write_table(pa.table(columns), folder / "events.parquet")
     options = ["data=files", f"data.events={folder / 'events.parquet'}", "data.positive=positive", "data.weight=weight"]
-    tables = (("users", "user_id", dataset.user_table()), ("videos", "video_id", dataset.video_table()))
-    for name, key, table in tables:
-        features = table.drop_columns([c for c in (key, "known") if c in table.column_names])
+    users = np.unique(kept["user_row"].to_numpy())
+    videos = np.arange(FIRST_ROW, len(dataset.videos))
+    tables = (("user", users, dataset.user_table()), ("video", videos, dataset.video_table()))
+    for thing, rows, table in tables:
+        features = table.take(rows - FIRST_ROW).drop_columns([
+            c for c in (f"{thing}_id", f"{thing}_row", "known") if c in table.column_names
+        ])
         if features.num_columns:
-            rows = pa.array(np.arange(FIRST_ROW, FIRST_ROW + len(table)))
-            pq.write_table(features.append_column(key, rows), folder / f"{name}.parquet")
-            options.append(f"data.{name}={folder / f'{name}.parquet'}")
+            file = folder / f"{thing}s.parquet"
+            pq.write_table(features.append_column(f"{thing}_id", pa.array(rows)), file)
+            options.append(f"data.{thing}s={file}")
     return options
 
 
 def measure(name: str, one_in: int, asked: argparse.Namespace) -> str:
-    """Prepare, train and evaluate one sample, record its row; return what the report says."""
+    """Prepare, train and evaluate one sample, record its row; return what the report says.
+
+    Raises:
+        SystemExit: A command failed, or the run lies there finished.
+    """
     work = work_folder(Path(asked.work), name)
     whole = work / "dataset"
     if not whole.exists():
@@ -58,6 +69,8 @@ def measure(name: str, one_in: int, asked: argparse.Namespace) -> str:
         spend([TOWERS, "prepare", *TABLES[name].options(Path(asked.data), work), f"dataset={whole}"])
     sample = work / f"one-in-{one_in}"
     dataset, run, report = sample / "dataset", sample / f"run-{asked.seed}", sample / f"report-{asked.seed}"
+    if (run / "run.json").exists():
+        raise SystemExit(f"{run} is a finished run, so nothing would be measured; remove it, or choose another --work")
     if not dataset.exists():
         spend([TOWERS, "prepare", *sampled(Dataset.open(whole), one_in, sample), f"dataset={dataset}"])
     cost = spend([TOWERS, "train", f"dataset={dataset}", f"run={run}", f"seed={asked.seed}"])
@@ -78,7 +91,7 @@ def measure(name: str, one_in: int, asked: argparse.Namespace) -> str:
         "low": f"{content['gain']['low']:.6f}",
         "high": f"{content['gain']['high']:.6f}",
     }
-    command = f"python -m benchmarks.small_logs {name}"
+    command = f"python -m benchmarks.small_logs {name} --one-in {one_in}"
     how = Circumstances(command=command, seed=asked.seed, seconds=cost.seconds, peak_mb=cost.peak_mb)
     record("small_logs", [row], how)
     return str(content["verdict"])

@@ -24,7 +24,7 @@ def loss(watched: Watched, users: torch.Tensor, videos: torch.Tensor, squares: S
     table = torch.zeros(len(users), len(videos), dtype=users.dtype)
     table[torch.from_numpy(watched.owner), torch.from_numpy(watched.column)] = 1
     scores = users @ videos.T
-    often = table.sum(1) + squares.unobserved * len(videos)
+    often = table.sum(1) + squares.unobserved * table.any(0).sum()
     lengths = squares.penalty * (often * users.square().sum(1)).sum()
     return (table * (1 - scores).square()).sum() + squares.unobserved * scores.square().sum() + lengths
 
@@ -46,10 +46,17 @@ def test_every_sweep_lessens_the_whole() -> None:
     for sweeps in (1, 2, 5):
         videos = video_factors(watched, VIDEOS, SQUARES, FACTORS, sweeps)
         users = SQUARES.solved(watched, videos)
-        often = torch.from_numpy(np.bincount(watched.column, minlength=VIDEOS)) + SQUARES.unobserved * ROWS
+        often = torch.from_numpy(np.bincount(watched.column, minlength=VIDEOS)) + SQUARES.unobserved * (ROWS - 1)
         lengths = SQUARES.penalty * (often * videos.square().sum(1)).sum()
         whole.append(float(loss(watched, users, videos, SQUARES) + lengths))
     assert whole[0] > whole[1] > whole[2]
+
+
+def test_who_is_only_listed_counts_for_nothing() -> None:
+    watched = made_up()
+    listed = Watched(np.append(watched.offsets, [watched.offsets[-1]] * 50), watched.column)
+    alone, beside = (video_factors(each, VIDEOS, SQUARES, FACTORS, 3) for each in (watched, listed))
+    torch.testing.assert_close(alone, beside)
 
 
 def test_watched_turned_twice_is_as_before() -> None:

@@ -222,7 +222,7 @@ def test_a_history_longer_than_the_weights_is_refused() -> None:
     [
         ("dim", -2, r"model\.dim is -2; expected at least 1, or 0 for a choice"),
         ("window", -1, r"model\.window is -1; expected at least 1"),
-        ("temperature", 0.0, r"model\.temperature is 0\.0; expected at least 0\.01, usually \.07 to \.2"),
+        ("temperature", 0.0, r"model\.temperature is 0\.0; expected at least 0\.01, usually \.05 to \.2"),
         ("id_dropout", 1.5, r"model\.id_dropout is 1\.5; expected from 0 to 1"),
     ],
 )

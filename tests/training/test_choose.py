@@ -46,6 +46,7 @@ def test_a_loss_about_cosines_is_given_nothing_else() -> None:
     config, lines = settle(replace(OPEN, loss=Contrastive()), facts)
     assert config.model.popularity is PopularityTerm.none
     assert "model.popularity=none: the loss is about cosines" in lines
+    assert not [line for line in lines if "temperature" in line]
     for options, message in (
         ({"geometry": Geometry.dot}, r"model\.geometry is dot; expected cosine, since this loss is about cosines"),
         ({"popularity": PopularityTerm.recent}, r"model\.popularity is recent; expected none, since this loss is"),
@@ -74,24 +75,25 @@ def test_what_was_asked_for_stays() -> None:
 
 
 @pytest.mark.parametrize(
-    ("features", "described", "each", "share", "least", "said"),
+    ("features", "described", "told_apart", "each", "share", "least", "said"),
     [
-        (True, True, 10.0, 0.1, 1, ["model.id_dropout=0.1: videos have features"]),
+        (True, True, False, 9.9, 0.1, 1, ["model.id_dropout=0.1: videos have features"]),
+        (True, True, True, 10.0, 0.1, 1, ["model.id_dropout=0.1: videos have features"]),
         (
-            *(True, True, 9.9, 0.3, 3),
+            *(True, True, True, 9.9, 0.3, 3),
             [
-                "model.id_min_count=3: videos have features, and 9.9 positive events each",
-                "model.id_dropout=0.3: videos have features, and 9.9 positive events each",
+                "model.id_min_count=3: videos have features, and watched ones 9.9 positive events each",
+                "model.id_dropout=0.3: videos have features, and watched ones 9.9 positive events each",
             ],
         ),
-        (True, False, 1.0, 0.0, 1, ["model.id_dropout=0: videos have no features, so ids are all there is"]),
-        (False, True, 1.0, 0.0, 1, ["model.id_dropout=0: features are not read"]),
+        (True, False, False, 1.0, 0.0, 1, ["model.id_dropout=0: videos have no features, so ids are all there is"]),
+        (False, True, True, 1.0, 0.0, 1, ["model.id_dropout=0: features are not read"]),
     ],
 )
 def test_ids_are_left_out_where_features_can_carry_a_video(
-    features: bool, described: bool, each: float, share: float, least: int, said: list[str]
+    features: bool, described: bool, told_apart: bool, each: float, share: float, least: int, said: list[str]
 ) -> None:
-    facts = Facts(events=10, videos=10, long=10, timed=True, described=described, each=each)
+    facts = Facts(events=10, videos=10, long=10, timed=True, described=described, told_apart=told_apart, each=each)
     config, lines = settle(replace(OPEN, model=replace(OPEN.model, features=features)), facts)
     assert (config.model.id_dropout, config.model.id_min_count) == (share, least)
     assert [line for line in lines if line.startswith("model.id_")] == said
@@ -104,6 +106,14 @@ def test_a_thin_log_is_read_less_closely(each: float, temperature: float) -> Non
     assert f"model.temperature={temperature}: watched videos have {each} positive events each" in lines
 
 
+def test_one_choice_about_ids_leaves_the_other_open() -> None:
+    thin = Facts(events=10, videos=10, long=10, timed=True, each=2.0)
+    config, _ = settle(replace(OPEN, model=replace(OPEN.model, id_dropout=0.0)), thin)
+    assert (config.model.id_dropout, config.model.id_min_count) == (0.0, 3)
+    config, _ = settle(replace(OPEN, model=replace(OPEN.model, id_min_count=1)), thin)
+    assert (config.model.id_dropout, config.model.id_min_count) == (0.3, 1)
+
+
 def test_facts_are_those_of_the_train_split(tiny_dataset: Dataset) -> None:
     counts = tiny_dataset.positives(Split.train).counts()
     facts = Facts.of(tiny_dataset)
@@ -111,6 +121,7 @@ def test_facts_are_those_of_the_train_split(tiny_dataset: Dataset) -> None:
     assert not facts.timed  # all within a day
     assert facts.videos == len(tiny_dataset.video_table())
     assert facts.described
+    assert facts.told_apart
     rows = tiny_dataset.positives(Split.train).video_row
     assert facts.each == len(rows) / len(set(rows.tolist()))
     assert (counts[counts > 0] <= facts.long).mean() >= 0.85

@@ -273,6 +273,13 @@ def test_a_folder_of_other_options_is_refused(tiny_dataset: Dataset, tmp_path: P
         "with seed=0 it goes on$",
     ):
         train(config(tiny_dataset, tmp_path / "run", refit_epochs=0, seed=9))
+    optim = replace(config(tiny_dataset, tmp_path).optim, patience=4)
+    with pytest.raises(
+        RunError,
+        match=r"other options: optim.patience was 3 and is now 4, seed was 0 and is now 9; choose another run=FOLDER, "
+        "or delete that one; with optim.patience=3 seed=0 it goes on$",
+    ):
+        train(config(tiny_dataset, tmp_path / "run", refit_epochs=0, seed=9, optim=optim))
 
 
 def test_a_page_of_options_of_something_else_is_left_alone(tiny_dataset: Dataset, tmp_path: Path) -> None:

@@ -38,13 +38,15 @@ class ModelConfig:
     temperature: float | None = None
     """Divides the scores before the softmax; where learned, the value to begin with. Unless given, training takes .1,
     and .15 where the log is thin (fewer than 10 positive events for each video that has any). Recommendation: as
-    chosen; .07 for trainings of an epoch or two, which get further with it."""
+    chosen; on a tenth of Gowalla's users .273 of valid is in the first 100 at .15 and .257 at .1, on samples of
+    KuaiRand's, whose videos have features, they are alike (one seed each)."""
     learn_temperature: bool = False
-    """Whether the temperature is trained. Recommendation: false. What a training learns, .04 to .07, suits the events
-    it learns from and not what comes after them: recall@100 of valid is .410 at a fixed .1 and .388 learned on Gowalla,
-    .646 and .616 on a tenth of the films' users, .257 and .245 on a tenth of Gowalla's (.273 at .15), and .485
-    either way on KuaiRand (one seed each). Source: Wang and Liu 2021, Understanding the Behaviour of Contrastive
-    Loss, section 4: a low one looks at the hardest candidates alone, and drives apart what belongs together."""
+    """Whether the temperature is trained. Recommendation: false; true, from .07, for an epoch or two, which then get
+    further with it. What a longer one learns, .04 to .07, suits the events it learns from and not what comes after:
+    recall@100 of valid is .410 at a fixed .1 and .388 learned on Gowalla, .646 and .616 on a tenth of the films' users,
+    .257 and .245 on a tenth of Gowalla's, .395 (.15) and .354 on a twelfth of KuaiRand's, and .485 either way on all of
+    it (one seed each). Source: Wang and Liu 2021, Understanding the Behaviour of Contrastive Loss, section 4: a low one
+    looks at the hardest candidates alone, and drives apart what belongs together."""
     spectral: bool = True
     """Whether ids begin near those that the same users watched, instead of anywhere: saves several epochs. Ids that
     share tables (id_buckets) begin anywhere. Recommendation: true, also where epochs are many: on Gowalla a random
@@ -60,20 +62,20 @@ class ModelConfig:
     Shi et al. 2020, Compositional Embeddings Using Complementary Partitions."""
     id_min_count: int | None = None
     """Positive events of training from which on a video has an id; rarer ones share that of unknown videos, and are
-    told apart by their features alone. Unless given, training takes 3 where a log is thin and its videos have features,
-    else 1. Recommendation: as chosen; figures at id_dropout.
-    Source: Liu et al. 2022, Monolith: ids are let into its hash table by their frequency."""
+    told apart by their features alone. Unless given, training takes 3 where a log is thin and any feature is more than
+    a number, else 1. Recommendation: as chosen; figures at id_dropout. Source: Liu et al. 2022, Monolith: ids are let
+    into its hash table by their frequency."""
     id_expiry_days: float = 0.0
     """Days after its last positive event, counted back from the newest of all, from which on a video has no id of its
     own any more, as if it were rare; 0 keeps all. Events without a time keep theirs. Recommendation: 0, days where old
     videos stay in the catalogue but are hardly watched. Source: Liu et al. 2022, Monolith, whose ids expire."""
     id_dropout: float | None = None
     """Share of a batch's videos that must do without their id, so that features alone can carry one; unless given,
-    training takes .1 where videos have features, .3 where the log is thin too, else 0. Recommendation: as chosen. On
-    KuaiRand 0 and .1 differ by less than the interval (recall@100 .415 and .422, dim 64, one seed); of a twelfth, a
-    twentieth and a fortieth of its users, .3 and id_min_count=3 recall .402, .351 and .308 of valid in the first 100
-    where .1 and 1 recall .354, .309 and .277; on Gowalla, whose places have no features, .1 recalls .197 of valid in
-    the first 20 where 0 recalls .208 (dim 64, two epochs, one seed). Source: Volkovs et al. 2017, DropoutNet."""
+    training takes .1 where videos have features, .3 where the log is thin too and any feature is more than a number,
+    else 0. Recommendation: as chosen. On KuaiRand 0 and .1 differ by less than the interval (recall@100 .415 and .422,
+    dim 64, one seed); of a twelfth of its users, .3 and id_min_count=3 recall .404 of valid in the first 100 where .1
+    and 1 recall .395 (one seed); on Gowalla, whose places have no features, .1 recalls .197 of valid in the first 20
+    where 0 recalls .208 (dim 64, two epochs, one seed). Source: Volkovs et al. 2017, DropoutNet."""
     user_id: bool = False
     """Whether a user who was met in training has a vector of their own, added to the state of their history; all
     others share that of the unknown user, so who came a second ago is served as before. Recommendation: false where
@@ -136,7 +138,7 @@ class ModelConfig:
                 raise ConfigError(f"model.{name} is {getattr(self, name)}; expected at least {value}")
         if self.temperature is not None and not self.temperature >= LEAST_TEMPERATURE:
             raise ConfigError(
-                f"model.temperature is {self.temperature}; expected at least {LEAST_TEMPERATURE}, usually .07 to .2"
+                f"model.temperature is {self.temperature}; expected at least {LEAST_TEMPERATURE}, usually .05 to .2"
             )
         shares = ("dropout", *(f"{of}_dropout" for of in ("id", "user_id", "user", "context", "time", "history")))
         for name in shares:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from jaxtyping import Int64
 
-from towers.data import TIME_UNKNOWN, Dataset, Split
+from towers.data import TIME_UNKNOWN, Dataset, Kind, Split
 from towers.features import Sampler, Uniform, tells_days
 from towers.models import AutoHistory, GatedHistory, MeanHistory, ModelConfig, PopularityTerm
 from towers.models.history import kind_of
@@ -22,8 +22,8 @@ and count like the oldest that has one, a half beat a quarter, the whole and non
 FEW = 0.05
 """Share of events whose times may lie across the cut: logs are cut by dates that do not always tell the moment."""
 THIN = 10
-"""Positives of a video below which its features have to carry more of it: samples of KuaiRand's users with 3.8 to 8.3
-gained a tenth, one with 11 nothing, and all of it, with 61, nothing either."""
+"""Positives of a video that has any, on average, below which its features have to carry more of it, and scores may be
+less sure: samples of KuaiRand's users with 3.8 to 8.3 gained by it, one with 11 hardly, all of it, with 61, nothing."""
 ENOUGH = 2_000_000
 """Events to go through, for weights by distance, before the valid figure stands still: on three public logs."""
 
@@ -40,6 +40,7 @@ class Facts:
         days: From the first to the last that has a time, where valid happened later; else 0.
         dated: Whether any event has a time.
         described: Whether videos have features.
+        told_apart: Whether any of these is more than a number: many videos share a duration.
         each: Positives of a video that has any, on average.
     """
 
@@ -50,6 +51,7 @@ class Facts:
     days: float = 0.0
     dated: bool = True
     described: bool = True
+    told_apart: bool = True
     each: float = 100.0
 
     @classmethod
@@ -60,9 +62,17 @@ class Facts:
         long, timed = int(np.quantile(counts[counts > 0], 0.9)), tells_days(positives.time_ms)
         days = _days(positives.time_ms, dataset.positives(Split.valid).time_ms) if timed else 0.0
         dated = bool((positives.time_ms != TIME_UNKNOWN).any())
-        described = bool(dataset.encoders.videos)
-        each = len(positives.video_row) / max(1, len(np.unique(positives.video_row)))
-        return cls(int(counts.sum()), len(dataset.videos) - 2, long, timed, days, dated, described, each)
+        return cls(
+            events=int(counts.sum()),
+            videos=len(dataset.videos) - 2,
+            long=long,
+            timed=timed,
+            days=days,
+            dated=dated,
+            described=bool(dataset.encoders.videos),
+            told_apart=any(encoder.kind is not Kind.numeric for encoder in dataset.encoders.videos),
+            each=len(positives.video_row) / max(1, len(np.unique(positives.video_row))),
+        )
 
 
 def _days(train_ms: Int64[np.ndarray, " n"], valid_ms: Int64[np.ndarray, " m"]) -> float:
@@ -78,8 +88,8 @@ def settle(config: TrainConfig, facts: Facts) -> tuple[TrainConfig, list[str]]:
     """Return the config with nothing left open, and a line for each thing that was chosen.
 
     Args:
-        config: As asked; a 0 in model.window, model.dim, optim.epochs or sampler.count, no half-life, and auto
-            elsewhere, are open.
+        config: As asked; a 0 in model.window, model.dim, optim.epochs or sampler.count, None and auto elsewhere, are
+            open.
         facts: Of the data.
 
     Raises:
@@ -168,9 +178,9 @@ def _with_ids(model: ModelConfig, config: TrainConfig, facts: Facts) -> Choice:
     share, least, lines = 0.0, 1, list[str]()
     if model.features and facts.described:
         share = 0.1
-        if facts.each < THIN:
+        if facts.told_apart and facts.each < THIN:
             share, least = 0.3, 3
-            reason += f", and {facts.each:.1f} positive events each"
+            reason += f", and watched ones {facts.each:.1f} positive events each"
     if model.id_min_count is None:
         model = replace(model, id_min_count=least)
         lines += [f"model.id_min_count={least}: {reason}"] if least > 1 else []
@@ -183,9 +193,9 @@ def _with_ids(model: ModelConfig, config: TrainConfig, facts: Facts) -> Choice:
 def _with_temperature(model: ModelConfig, config: TrainConfig, facts: Facts) -> Choice:
     if model.temperature is not None:
         return model, []
-    model = replace(model, temperature=0.15 if facts.each < THIN else 0.1)
+    model = replace(model, temperature=0.15 if facts.each < THIN else model.first_temperature)
     line = f"model.temperature={model.temperature:g}: watched videos have {facts.each:.1f} positive events each"
-    return model, [] if config.closed_form else [line]
+    return model, [] if config.closed_form or not config.loss.tempered else [line]
 
 
 def _with_epochs(optim: OptimConfig, model: ModelConfig, facts: Facts) -> tuple[OptimConfig, list[str]]:

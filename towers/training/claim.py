@@ -77,33 +77,42 @@ def _options(folder: Path) -> dict[str, Any] | None:
 
 
 def _compare(folder: Path, before: dict[str, Any], now: dict[str, Any]) -> None:
-    for name in sorted(now.keys() - FREE):
-        if before.get(name) != now[name]:
-            if name == "dataset_fingerprint":
-                raise RunError(
-                    f"{folder} holds a run on another dataset than {now['dataset']}, or that was prepared anew "
-                    "since, of other events; choose another run=FOLDER, or delete that one"
-                )
-            option, was, is_now = _difference(name, before.get(name), now[name])
-            raise RunError(
-                f"{folder} holds a run with other options: {option} was {was} and is now {is_now}; "
-                f"choose another run=FOLDER, or delete that one{_going_on(option, was)}"
-            )
+    if before.get("dataset_fingerprint") != now["dataset_fingerprint"]:
+        raise RunError(
+            f"{folder} holds a run on another dataset than {now['dataset']}, or that was prepared anew "
+            "since, of other events; choose another run=FOLDER, or delete that one"
+        )
+    told = sorted(now.keys() - FREE)
+    found = [each for name in told for each in _differences(name, before.get(name), now[name])]
+    if found:
+        what = ", ".join(f"{option} was {was} and is now {is_now}" for option, was, is_now in found)
+        raise RunError(
+            f"{folder} holds a run with other options: {what}; choose another run=FOLDER, or delete that one"
+            f"{_going_on([(option, was) for option, was, _ in found])}"
+        )
 
 
-def _going_on(option: str, was: Any) -> str:  # noqa: ANN401 - options are of any kind
+def _going_on(other: list[tuple[str, Any]]) -> str:
     """Return how a run goes on; a variant is asked for in another way than its options."""
-    if was is None or isinstance(was, dict) or option.endswith(".kind"):
+    if any(was is None or isinstance(was, dict) or option.endswith(".kind") for option, was in other):
         return ""
-    return f"; with {option}={was if isinstance(was, str) else json.dumps(was)} it goes on"
+    words = (f"{option}={was if isinstance(was, str) else json.dumps(was)}" for option, was in other)
+    return f"; with {' '.join(words)} it goes on"
 
 
-def _difference(option: str, before: Any, now: Any) -> tuple[str, Any, Any]:  # noqa: ANN401 - options are of any kind
-    """Return the first option, within groups, that differs, and both its values."""
+def _differences(option: str, before: Any, now: Any) -> Iterator[tuple[str, Any, Any]]:  # noqa: ANN401 - of any kind
+    """Go through the options, within groups, that differ, and both their values; another variant is all there is."""
+    if not (isinstance(before, dict) and isinstance(now, dict)) or before.get("kind") != now.get("kind"):
+        if before != now:
+            yield _named(option, before, now)
+        return
+    for name in sorted(before.keys() | now.keys()):
+        yield from _differences(f"{option}.{name}", before.get(name), now.get(name))
+
+
+def _named(option: str, before: Any, now: Any) -> tuple[str, Any, Any]:  # noqa: ANN401 - options are of any kind
     if isinstance(before, dict) and isinstance(now, dict):
-        for name in sorted(before.keys() | now.keys()):
-            if before.get(name) != now.get(name):
-                return _difference(f"{option}.{name}", before.get(name), now.get(name))
+        return f"{option}.kind", before.get("kind"), now.get("kind")
     return option, before, now
 
 
