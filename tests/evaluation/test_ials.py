@@ -24,7 +24,7 @@ def loss(watched: Watched, users: torch.Tensor, videos: torch.Tensor, squares: S
     table = torch.zeros(len(users), len(videos), dtype=users.dtype)
     table[torch.from_numpy(watched.owner), torch.from_numpy(watched.column)] = 1
     scores = users @ videos.T
-    often = table.sum(1) + squares.unobserved * table.any(0).sum()
+    often = table.sum(1) + squares.unobserved * len(videos)
     lengths = squares.penalty * (often * users.square().sum(1)).sum()
     return (table * (1 - scores).square()).sum() + squares.unobserved * scores.square().sum() + lengths
 

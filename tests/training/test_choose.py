@@ -77,13 +77,13 @@ def test_what_was_asked_for_stays() -> None:
 @pytest.mark.parametrize(
     ("features", "described", "told_apart", "each", "share", "least", "said"),
     [
-        (True, True, False, 9.9, 0.1, 1, ["model.id_dropout=0.1: videos have features"]),
-        (True, True, True, 10.0, 0.1, 1, ["model.id_dropout=0.1: videos have features"]),
+        (True, True, False, 14.9, 0.1, 1, ["model.id_dropout=0.1: videos have features"]),
+        (True, True, True, 15.0, 0.1, 1, ["model.id_dropout=0.1: videos have features"]),
         (
-            *(True, True, True, 9.9, 0.3, 3),
+            *(True, True, True, 14.9, 0.3, 3),
             [
-                "model.id_min_count=3: videos have features, and watched ones 9.9 positive events each",
-                "model.id_dropout=0.3: videos have features, and watched ones 9.9 positive events each",
+                "model.id_min_count=3: videos have features, and watched ones 14.9 positive events each",
+                "model.id_dropout=0.3: videos have features, and watched ones 14.9 positive events each",
             ],
         ),
         (True, False, False, 1.0, 0.0, 1, ["model.id_dropout=0: videos have no features, so ids are all there is"]),
@@ -99,7 +99,7 @@ def test_ids_are_left_out_where_features_can_carry_a_video(
     assert [line for line in lines if line.startswith("model.id_")] == said
 
 
-@pytest.mark.parametrize(("each", "temperature"), [(10.0, 0.1), (9.9, 0.15)])
+@pytest.mark.parametrize(("each", "temperature"), [(15.0, 0.1), (14.9, 0.15)])
 def test_a_thin_log_is_read_less_closely(each: float, temperature: float) -> None:
     config, lines = settle(OPEN, Facts(events=10, videos=10, long=10, timed=True, each=each))
     assert config.model.temperature == temperature

@@ -170,7 +170,7 @@ class Ials(Floor):
     """Most users of valid that are asked for that."""
     unobserved: float = 0.03
     """What a pair of user and video weighs that did not meet; one that did weighs 1 more."""
-    penalties: list[float] = field(default_factory=lambda: [0.003, 0.006, 0.012, 0.024])
+    penalties: list[float] = field(default_factory=lambda: [0.003, 0.006, 0.012, 0.024, 0.048])
     """On the vectors' lengths, to choose from by recall@100 on valid."""
 
     def __post_init__(self) -> None:

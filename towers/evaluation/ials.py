@@ -20,8 +20,7 @@ class Squares:
     """What is made small: squared errors over the pairs, squared scores over everything, squared lengths.
 
     `Σ_watched (1 - wᵤ·hᵢ)² + unobserved Σ_all (wᵤ·hᵢ)² + penalty Σ (nᵤ + unobserved m) |wᵤ|²`, and the last alike
-    for videos; nᵤ is how many videos user u watched, m how many were watched at all, since what is only listed would
-    make the penalty larger.
+    for videos; nᵤ is how many videos user u watched, m how many there are.
 
     Attributes:
         unobserved: What a pair weighs that did not meet, above 0; one that did weighs 1 more.
@@ -43,13 +42,12 @@ class Squares:
         lengths = np.diff(watched.offsets)
         vectors = torch.zeros(len(lengths), others.shape[1])
         of_all = self.unobserved * (others.T @ others)
-        there = self.unobserved * len(np.unique(watched.column))
         order = np.argsort(lengths, kind="stable")
         counts, begins = np.unique(lengths[order], return_index=True)
         for count, rows in zip(counts.tolist(), np.split(order, begins[1:]), strict=True):
             if not count:
                 continue
-            system = of_all + self.penalty * (count + there) * torch.eye(len(of_all))
+            system = of_all + self.penalty * (count + self.unobserved * len(others)) * torch.eye(len(of_all))
             at_once = max(1, BLOCK // (count * others.shape[1]))
             for start in range(0, len(rows), at_once):
                 part = rows[start : start + at_once]
@@ -79,7 +77,7 @@ def video_factors(
     """Return vectors of the videos, after sweeps over users and videos in turn.
 
     Args:
-        watched: Videos that each user watched.
+        watched: Videos that each user watched; a user of none counts for nothing, not even in the penalties.
         videos: How many there are.
         squares: What is made small.
         factors: Length of the vectors.
@@ -91,6 +89,8 @@ def video_factors(
     """
     draws = torch.Generator().manual_seed(0)
     vectors = torch.randn(videos, factors, generator=draws) * SPREAD * factors**-0.5
+    counts = np.diff(watched.offsets)
+    watched = Watched(np.concatenate([[0], np.cumsum(counts[counts > 0])]), watched.column)
     by_video = watched.turned(videos)
     for _ in range(sweeps):
         vectors = squares.solved(by_video, squares.solved(watched, vectors))
