@@ -23,6 +23,7 @@ from benchmarks.quality import DEFAULTS, TABLES, TOWERS, spend, value_of, work_f
 from benchmarks.record import Circumstances, record
 from towers.data import Dataset, Split
 from towers.data.vocabulary import FIRST_ROW
+from towers.training.choose import Facts
 
 KEPT = 3
 """Which of every n users is kept."""
@@ -77,13 +78,13 @@ def measure(name: str, one_in: int, asked: argparse.Namespace) -> str:
     spend([TOWERS, "evaluate", f"run={run}", f"report={report}"])
     content: dict[str, Any] = json.loads((report / "report.json").read_text(encoding="utf-8"))
     floor = max(content["floors"], key=lambda floor: value_of(content["floors"][floor], METRIC))
-    learned = Dataset.open(dataset).positives(Split.train).video_row
+    facts = Facts.of(Dataset.open(dataset))
     row: dict[str, object] = {
         "protocol": name,
         "recipe": DEFAULTS,
         "one_in": one_in,
-        "positives": len(learned),
-        "each": f"{len(learned) / len(np.unique(learned)):.1f}",
+        "positives": facts.events,
+        "each": f"{facts.each:.1f}",
         METRIC: f"{value_of(content['metrics'], METRIC):.6f}",
         "best floor": floor,
         "floor": f"{value_of(content['floors'][floor], METRIC):.6f}",
