@@ -118,7 +118,7 @@ def field_texts(node: type) -> dict[str, str]:
 def _attributes(docstring: str) -> dict[str, str]:
     _, _, section = docstring.partition("\nAttributes:\n")
     entries = re.findall(r"^ {4}(\w+): (.*(?:\n {5,}.*)*)", section.partition("\n\n")[0], re.MULTILINE)
-    return {name: " ".join(text.split()) for name, text in entries}
+    return {name: _plain(text) for name, text in entries}
 
 
 def _own_texts(node: type) -> dict[str, str]:
@@ -127,7 +127,7 @@ def _own_texts(node: type) -> dict[str, str]:
     texts = {}
     for statement, following in itertools.pairwise(body):
         if isinstance(following, ast.Expr) and isinstance(following.value, ast.Constant):
-            words = " ".join(str(following.value.value).split())
+            words = _plain(str(following.value.value))
             if isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name):
                 texts[statement.target.id] = words
             if isinstance(statement, ast.Assign) and isinstance(statement.targets[0], ast.Name):
@@ -169,7 +169,12 @@ def _what_and_when(docstring: str) -> str:
     """
     parts = docstring.split("\n\n")
     told = [parts[0], *(part for part in parts[1:] if part.startswith("Recommendation:"))]
-    return re.sub(r":class:`(?:[\w.]*\.)?(\w+)`", r"\1", " ".join(" ".join(told).split()))
+    return _plain(" ".join(told))
+
+
+def _plain(text: str) -> str:
+    """Return words as one line, what is named in them without its markup."""
+    return re.sub(r":\w+:`(?:[\w.]*\.)?(\w+)`", r"\1", " ".join(text.split()))
 
 
 def _kind(hint: object) -> str:

@@ -112,7 +112,8 @@ def published(config: "PublishConfig", bundle: "Bundle") -> None:
     if index["curve"]:
         table(*_curve(index["curve"]))
         line(index["why"])
-        line(f"index: {bundle.folder / 'index.png'}")
+        folder = Path(config.bundle)  # as it was given
+        line(f"index: {folder / bundle.folder.relative_to(folder.absolute()) / 'index.png'}")
     line(f"bundle: {config.bundle}, version {bundle.version}, {len(bundle.videos) - 2:,} videos")
 
 

@@ -133,7 +133,15 @@ def test_what_was_shown_is_remembered(start: Start, tiny_bundle: Path) -> None:
 @pytest.mark.parametrize(
     ("method", "path", "body", "status", "words"),
     [
-        ("POST", "/v1/candidates", '{"user_id": 1, "kk": 3}', 400, "kk"),
+        (
+            "POST",
+            "/v1/candidates",
+            '{"user_id": 1, "kk": 3}',
+            400,
+            "field `kk`; the fields are user_id, k, exclude, allow, ",
+        ),
+        ("POST", "/v1/candidates", '{"history": [{"video": 1}]}', 400, "history[0]`; the fields are video_id, time_ms"),
+        ("POST", "/v1/events", '[{"user": 1}]', 400, "$[0]`; the fields are user_id, video_id, "),
         ("POST", "/v1/candidates", '{"user_id": [1]}', 400, "int | str"),
         ("POST", "/v1/candidates", '{"k": 0}', 400, "k"),
         ("POST", "/v1/candidates", '{"k": 1001}', 400, "k"),

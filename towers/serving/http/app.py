@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from towers.serving.http.fields import with_fields
 from towers.serving.http.keys import Key, Keys, clock
 from towers.serving.http.messages import Fault
 from towers.serving.http.metrics import Metrics
@@ -40,7 +41,6 @@ _STATUS: list[tuple[type[Exception], int]] = [
     (BundleError, 409),
     (ConfigError, 400),
     (DataError, 400),
-    (msgspec.ValidationError, 400),
     (msgspec.DecodeError, 400),
 ]
 _OURS, _counted = secrets.token_hex(8), count(1)
@@ -169,8 +169,13 @@ class App:
         body = chunks[0] if len(chunks) == 1 else b"".join(chunks)
         if not body.strip():
             raise RefusedError(400, "the body is empty; expected JSON, such as {}")
+        return self._decoded(route, body)
+
+    def _decoded(self, route: Route, body: bytes) -> object:
         try:
             return self._decoders[route].decode(body)
+        except msgspec.ValidationError as error:
+            raise RefusedError(400, with_fields(error, route.body)) from error
         except (UnicodeDecodeError, RecursionError) as error:  # a field's name that is no text, lists in lists in lists
             raise RefusedError(400, f"the body cannot be read: {error}") from error
 
