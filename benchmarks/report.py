@@ -245,7 +245,7 @@ PLAIN = {
     ),
     "startup": (("what",), ("median_s", "peak_mb", "runs")),
     "engagement": (
-        ("protocol", "model"),
+        ("protocol", "seed", "model"),
         ("auc", "low auc", "high auc", "log_loss", "precision", "recall", "f1", "calibration_error", "exposures"),
     ),
     "churn": (("videos", "dim", "what"), ("p50_us", "p99_us", "longest_us", "above_5_ms", "measured", "value", "unit")),

@@ -7,7 +7,8 @@
 Every contender learns from the same events: fit and valid. Ours may look at valid to choose the epoch; the others'
 settings were chosen on valid before. Their lists are scored by the referee. A row of results/peers_measured.csv is
 one turn of one contender. `seconds` is from the start of the process until it is trained, `fit_seconds` the
-training alone, `peak_mb` the largest memory until then; `--on valid` records nothing and prints recall@100.
+training with all that belongs to it, for ours the layout and valid too, `peak_mb` the largest memory until then;
+`--on valid` records nothing and prints recall@100.
 """
 
 import argparse
@@ -116,7 +117,7 @@ def turn_of_ours(words: list[str], dataset: Path, run: Path, limit: float) -> Tu
     info = json.loads((run / "run.json").read_text(encoding="utf-8"))
     facts = {
         "version": info["versions"]["towers"],
-        "fit_seconds": info["cost"]["training_seconds"],
+        "fit_seconds": info["cost"]["seconds"],
         "rank_seconds": time.time() - began,
         "examples_per_s": info["positions_per_second"],
     }

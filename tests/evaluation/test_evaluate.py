@@ -1,6 +1,7 @@
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -75,6 +76,18 @@ def test_the_run_keeps_a_copy_of_a_report_written_elsewhere(run: Path, report: R
     kept = run / "report" / "report.json"
     assert kept.read_bytes() == run.with_name("report").joinpath("report.json").read_bytes()
     assert Report.read(kept.parent).verdict == report.verdict
+    assert kept.with_suffix(".html").read_bytes() == run.with_name("report").joinpath("report.html").read_bytes()
+
+
+@pytest.mark.parametrize("options", [{"split": Judged.valid}, {"floors": ["popular"]}])
+def test_a_quick_look_elsewhere_leaves_the_copy_as_it_is(
+    run: Path, report: Report, options: dict[str, Any], tmp_path: Path
+) -> None:
+    before = Report.read(run / "report")
+    assert before.verdict == report.verdict
+    evaluate(EvaluateConfig(run=str(run), report=str(tmp_path), draws=30, **options))
+    assert Report.read(run / "report") == before
+    assert Report.read(tmp_path) != before
 
 
 def test_videos_watched_again_are_told(tmp_path: Path) -> None:

@@ -2,15 +2,19 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from unittest.mock import Mock
 
+import numpy as np
 import pytest
 import pytorch_lightning as pl
 import torch
 from torch import nn
 
-from towers.data import Dataset
+from towers.data import Dataset, Split
+from towers.evaluation import EvaluationSet, validate
+from towers.features import InBatch, encode_table
 from towers.models import TwoTower
 from towers.training import OptimConfig, TrainConfig, train
 from towers.training.adam import RowAdamW
@@ -75,6 +79,25 @@ def test_what_is_kept_and_measured_is_the_mean(tiny_dataset: Dataset, tmp_path: 
     distance = {name: float((one - two).norm()) for name, one, two in both(plain.towers, mean.towers)}
     assert distance["ids.weight"] > 0
     assert distance["known"] == 0
+    videos = encode_table(tiny_dataset.encoders.videos, tiny_dataset.video_table())
+    users = encode_table(tiny_dataset.encoders.users, tiny_dataset.user_table())
+    figures = validate(mean.towers, EvaluationSet.of(tiny_dataset, Split.valid), users, videos)
+    assert mean.info["valid"] == pytest.approx(figures)
+    assert mean.info["valid"] != plain.info["valid"]
+
+
+def test_the_unknown_id_is_what_the_known_have_in_common_where_nothing_but_decay_and_means_have_moved_it(
+    tiny_dataset: Dataset, tmp_path: Path
+) -> None:
+    model = replace(config(tiny_dataset, tmp_path).model, features=False, id_dropout=0.0, id_min_count=1)
+    watched = np.unique(tiny_dataset.positives(Split.train).video_row)
+    for name, options in (("plain", {}), ("decay", {"weight_decay": 0.01}), ("average", {"average": 0.9})):
+        asked = {"model": model, "sampler": InBatch(), "refit_epochs": 0, "optim": optim(**options)}
+        ids = train(config(tiny_dataset, tmp_path / name, **asked)).towers.ids.weight.detach()
+        torch.testing.assert_close(ids[1], ids[watched].mean(0), msg=name)
+    taught = train(config(tiny_dataset, tmp_path / "taught", **(asked | {"model": replace(model, id_dropout=0.2)})))
+    ids = taught.towers.ids.weight.detach()
+    assert float((ids[1] - ids[watched].mean(0)).norm()) > 0.1
 
 
 def both(one: TwoTower, two: TwoTower) -> list[tuple[str, torch.Tensor, torch.Tensor]]:

@@ -6,8 +6,8 @@ import pytest
 
 from tests.worlds import Event, write_world
 from towers.data import Dataset, Split
-from towers.features import Mixed
-from towers.losses import Contrastive, Softmax
+from towers.features import Catalogue, Mixed, Sampler, Uniform
+from towers.losses import Contrastive, Gbce, Softmax
 from towers.models import AutoHistory, GatedHistory, MeanHistory, ModelConfig, PopularityTerm, RecencyHistory
 from towers.training.choose import Facts, settle
 from towers.training.config import OptimConfig, TrainConfig
@@ -164,3 +164,20 @@ def test_where_nothing_is_trained_popularity_is_always_a_term(timed: bool) -> No
     wanted = PopularityTerm.recent if timed else PopularityTerm.total
     assert (config.model.popularity, config.half_life_days, config.optim.epochs) == (wanted, 0.0, 0)
     assert f"model.popularity={wanted.name}: events have {'their' if timed else 'no'} times" in lines
+
+
+def test_events_in_another_order_have_no_times_by_which_popularity_could_be_recent() -> None:
+    facts = Facts(events=10, videos=10, long=10, timed=True)
+    config, lines = settle(replace(OPEN, shuffle=True), facts)
+    assert config.model.popularity is PopularityTerm.total
+    assert "model.popularity=total: events have no times" in lines
+    with pytest.raises(ConfigError, match=r"popularity is recent and shuffle is true, .* set model\.popularity=total"):
+        replace(OPEN, shuffle=True, model=replace(OPEN.model, popularity=PopularityTerm.recent))
+
+
+@pytest.mark.parametrize(("sampler", "told"), [(Mixed(), True), (Uniform(), False), (Catalogue(), False)])
+def test_a_loss_that_takes_candidates_to_be_drawn_evenly_says_so(sampler: Sampler, told: bool) -> None:
+    facts = Facts(events=10, videos=10, long=10, timed=True)
+    line = "sampler=mixed: as given; this loss takes candidates to be drawn evenly, as sampler=uniform draws them"
+    assert (line in settle(replace(OPEN, loss=Gbce(), sampler=sampler), facts)[1]) is told
+    assert line not in settle(replace(OPEN, sampler=sampler), facts)[1]

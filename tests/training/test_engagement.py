@@ -1,6 +1,8 @@
 """The engagement head: what it learns, that it repeats itself, and what it refuses."""
 
 import dataclasses
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -18,8 +20,13 @@ from towers.models import load_towers, open_run
 from towers.models.engagement import EngagementConfig, logistic
 from towers.models.engagement_model import ENGAGEMENT, EngagementModel, open_engagement
 from towers.models.occasions import Occasions
+from towers.training import OptimConfig, train
+from towers.training.claim import claimed
 from towers.training.engagement import add_engagement, fit_engagement
+from towers.training.ranks import Ranks, joined
 from towers.types import ConfigError, DataError, RunError, TowersError
+
+from .test_train import config
 
 USERS, VIDEOS, DAY = 30, 300, 86_400_000
 SMALL = EngagementConfig(fit=True, context=["place"], epochs=2, members=2, hidden=8, ridge=30.0)
@@ -194,3 +201,25 @@ def test_figures_are_those_of_the_chances(world: tuple[Dataset, Path]) -> None:
     expected = Judgement.of(*chances_of(dataset, run, model), model.threshold).figures()
     assert {name: f["value"] for name, f in told["figures"]["engagement head"].items()} == expected
     assert engagement_of(open_run(run), dataset, Split.valid, draws=2, seed=0) is None
+
+
+def test_the_head_is_fitted_once_the_processes_have_parted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    order: list[str] = []
+
+    @contextmanager
+    def joining(devices: int) -> Iterator[Ranks]:
+        with joined(devices) as ranks:
+            yield ranks
+        order.append("parted")
+
+    def add(config: EngagementConfig, folder: Path, dataset: Dataset, seed: int) -> None:
+        order.append("fitted")
+        with pytest.raises(RunError, match="another process trains in"), claimed(folder, {}, {}):
+            pass
+        add_engagement(config, folder, dataset, seed)
+
+    monkeypatch.setattr("towers.training.training.joined", joining)
+    monkeypatch.setattr("towers.training.training.add_engagement", add)
+    run = train(config(shown(tmp_path / "dataset"), tmp_path / "run", engagement=SMALL, optim=OptimConfig(epochs=1)))
+    assert order == ["parted", "fitted"]
+    assert open_engagement(run.folder) is not None

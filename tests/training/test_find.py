@@ -65,10 +65,12 @@ def test_a_run_looks_once_and_trains_with_what_it_found(
     with caplog.at_level(logging.INFO):
         run = train(looking)
     rate = json.loads((run.folder / "learning_rate.json").read_text())["suggestion"]
+    assert run.info["learning_rate"] == rate != run.info["config"]["optim"]["learning_rate"]
     assert f"optim.learning_rate={rate:.2g}: there the loss falls fastest" in caplog.text
     with (run.folder / "learning_rate.csv").open(newline="") as file:
         assert len(list(csv.reader(file))) > STEPS // 2
     assert (run.folder / "learning_rate.png").read_bytes().startswith(b"\x89PNG")
     told = config(tiny_dataset, tmp_path / "told", optim=OptimConfig(epochs=2, positions=32, learning_rate=float(rate)))
     assert same(train(told).towers, run.towers)
+    assert train(told).info["learning_rate"] == rate
     assert journal(tmp_path / "told") == journal(run.folder)

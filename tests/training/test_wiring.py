@@ -44,8 +44,6 @@ CHANGES: dict[str, dict[str, object]] = {
     "weight_decay": {"optim": replace(OPTIM, weight_decay=0.5)},
     "tables": {"optim": replace(OPTIM, tables=Tables.sparse)},
     "precision": {"precision": Products.bfloat16},
-    "user_id_dropout": {"model": replace(MODEL, user_id=True, user_id_dropout=0.9)},
-    "user_id_min_count": {"model": replace(MODEL, user_id=True, user_id_min_count=9)},
     "spectral": {"model": replace(MODEL, spectral=False)},
     "shuffle": {"shuffle": True},
 }
@@ -54,6 +52,25 @@ CHANGES: dict[str, dict[str, object]] = {
 @pytest.mark.parametrize("name", CHANGES)
 def test_an_option_changes_what_is_learned(name: str, tiny_dataset: Dataset, plain: TwoTower, tmp_path: Path) -> None:
     assert not same(train(one_stage(tiny_dataset, tmp_path / "run", **CHANGES[name])).towers, plain)
+
+
+def test_a_share_of_users_and_those_with_few_events_have_no_vector_of_their_own(
+    tiny_dataset: Dataset, tmp_path: Path
+) -> None:
+    own = replace(MODEL, user_id=True)
+    plain, dropped, counted = (
+        train(one_stage(tiny_dataset, tmp_path / name, model=model)).towers
+        for name, model in (
+            ("plain", own),
+            ("dropped", replace(own, user_id_dropout=0.9)),
+            ("counted", replace(own, user_id_min_count=4)),
+        )
+    )
+    assert not same(dropped, plain)
+    events = np.diff(tiny_dataset.positives(Split.train).offsets)
+    assert 0 < (events >= 4).sum() < (events >= own.user_id_min_count).sum()
+    assert plain.known_users.tolist() == (events >= own.user_id_min_count).tolist()
+    assert counted.known_users.tolist() == (events >= 4).tolist()
 
 
 def test_the_step_size_follows_the_schedule_step_by_step(

@@ -16,7 +16,8 @@ class Judged(Enum):
     """What nothing was chosen on."""
 
 
-def _all_floors() -> list[str]:
+def every_floor() -> list[str]:
+    """Return the names of all floors."""
     return ["popular", "popular_in_last", "popular_in_days", "item_knn", "ease", "ials"]
 
 
@@ -34,7 +35,7 @@ class EvaluateConfig:
     """Parquet file to write every user's ranked list to: user_id, video_id, rank, score."""
     report: str | None = None
     """Folder for report.json and report.html; `report` inside the run's folder unless named."""
-    floors: list[str] = field(default_factory=_all_floors)
+    floors: list[str] = field(default_factory=every_floor)
     """What to compare with; most time goes into `ease`, then into `ials`."""
     engagement: bool = True
     """Whether a run's engagement head, if it has one, is judged on the exposures of test."""
@@ -48,7 +49,7 @@ class EvaluateConfig:
     def __post_init__(self) -> None:
         """Check the options."""
         check_kinds(self)
-        known = _all_floors()
+        known = every_floor()
         if unknown := [name for name in self.floors if name not in known]:
             raise ConfigError(f"floors has {unknown[0]!r}; choose from {', '.join(known)}")
         if not self.floors:

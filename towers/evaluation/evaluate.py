@@ -1,5 +1,6 @@
 """Towers against the floors: one function from a run's folder to a report."""
 
+import shutil
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,7 +10,7 @@ import numpy as np
 
 from towers.data import Dataset, Split
 from towers.evaluation.cold import among_new
-from towers.evaluation.config import EvaluateConfig, Judged
+from towers.evaluation.config import EvaluateConfig, Judged, every_floor
 from towers.evaluation.engaged import engagement_of
 from towers.evaluation.evaluation_set import EvaluationSet
 from towers.evaluation.exact import DEPTH, rank
@@ -87,10 +88,21 @@ def evaluate(config: EvaluateConfig) -> Report:
     showcase = Showcase(report, run.info, run.folder / "history.csv", background.popularity, shown)
     write_page(showcase, folder, dataset, (users, ours, config))
     report.cost.update(seconds=round(time.perf_counter() - began, 3), peak_mb=round(peak_mb(), 1))
-    # The run keeps a copy wherever the report is asked for: publishing takes it from there.
-    for target in {folder, run.folder / "report"}:
-        report.write(target)
+    report.write(folder)
+    _keep(folder, run.folder / "report", config)
     return report
+
+
+def _keep(folder: Path, own: Path, config: EvaluateConfig) -> None:
+    """Let the run keep a copy, which publishing takes: of the first report, and of each on test against all floors."""
+    whole = config.split is Judged.test and set(config.floors) == set(every_floor())
+    first = not (own / "report.json").is_file()
+    if folder.resolve() == own.resolve() or not (whole or first):
+        return
+    own.mkdir(parents=True, exist_ok=True)
+    for name in ("report.html", "report.json"):
+        partial = shutil.copyfile(folder / name, own / f".{name}.partial")
+        partial.replace(own / name)
 
 
 def open_dataset(run: Run, folder: str | None) -> Dataset:

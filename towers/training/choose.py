@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Int64
 
 from towers.data import TIME_UNKNOWN, Dataset, Kind, Split
-from towers.features import Sampler, Uniform, tells_days
+from towers.features import SAMPLERS, Catalogue, Sampler, Uniform, tells_days
 from towers.models import AutoHistory, GatedHistory, MeanHistory, ModelConfig, PopularityTerm
 from towers.models.history import kind_of
 from towers.training.config import OptimConfig, TrainConfig
@@ -87,7 +87,7 @@ def _days(train_ms: Int64[np.ndarray, " n"], valid_ms: Int64[np.ndarray, " m"]) 
 
 
 def settle(config: TrainConfig, facts: Facts) -> tuple[TrainConfig, list[str]]:
-    """Return the config with nothing left open, and a line for each thing that was chosen.
+    """Return the config with nothing left open, and a line for each thing that was chosen, or should be.
 
     Args:
         config: As asked; a 0 in model.window, model.dim, optim.epochs or sampler.count, None and auto elsewhere, are
@@ -123,6 +123,10 @@ def settle(config: TrainConfig, facts: Facts) -> tuple[TrainConfig, list[str]]:
         lines.append(reason)
     optim, line = _with_epochs(config.optim, model, facts)
     sampler, more = _with_count(config.sampler, facts)
+    if not config.loss.corrected and type(sampler) not in {Uniform, Catalogue}:
+        kind = next(name for name, each in SAMPLERS.items() if each is type(sampler))
+        reason = "this loss takes candidates to be drawn evenly, as sampler=uniform draws them"
+        more.append(f"sampler={kind}: as given; {reason}")
     return replace(config, model=model, sampler=sampler, optim=optim, half_life_days=half_life), [*lines, *line, *more]
 
 
@@ -167,8 +171,9 @@ def _with_popularity(model: ModelConfig, config: TrainConfig, facts: Facts) -> C
     if not config.loss.tempered and not config.closed_form:
         term, reason = PopularityTerm.none, "the loss is about cosines"
     else:
-        term = PopularityTerm.recent if facts.timed else PopularityTerm.total
-        reason = f"events have {'their' if facts.timed else 'no'} times"
+        timed = facts.timed and not config.shuffle  # which takes the times away
+        term = PopularityTerm.recent if timed else PopularityTerm.total
+        reason = f"events have {'their' if timed else 'no'} times"
     return replace(model, popularity=term), [f"model.popularity={term.name}: {reason}"]
 
 

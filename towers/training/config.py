@@ -215,6 +215,11 @@ class TrainConfig:
             raise ConfigError(f"seed is {self.seed}; expected at most {MOST_SEED}")
         if self.half_life_days is not None and not self.half_life_days >= 0:
             raise ConfigError(f"half_life_days is {self.half_life_days}; expected above 0, or 0 for no ageing")
+        if self.shuffle and self.model.popularity is PopularityTerm.recent:
+            raise ConfigError(
+                "model.popularity is recent and shuffle is true, which leaves events no times; set "
+                "model.popularity=total, or shuffle=false"
+            )
         self._check_stages()
         if not self.passed_weight > 0:
             raise ConfigError(f"passed_weight is {self.passed_weight}; expected above 0, and 1 for no difference")

@@ -135,6 +135,15 @@ def found(config: TrainConfig, towers: TwoTower, source: BatchSource, ranks: Ran
     if ranks.gather(not page.is_file())[0]:
         whole = dataclasses.replace(source, part=0, parts=1)
         ranks.once(lambda: range_test(towers, config.loss, config.optim, whole, config.seed).save(folder))
-    rate = ranks.gather(json.loads(page.read_text())["suggestion"])[0]
+    rate = ranks.gather(_suggested(page))[0]
     _log.info("optim.learning_rate=%.2g: there the loss falls fastest (%s)", rate, page.with_suffix(".png"))
     return dataclasses.replace(config, optim=dataclasses.replace(config.optim, learning_rate=rate))
+
+
+def learning_rate(config: TrainConfig) -> float:
+    """Return the learning rate of a run's fit: what was found, or what was asked for."""
+    return _suggested(Path(config.run) / f"{NAME}.json") if config.optim.find else config.optim.learning_rate
+
+
+def _suggested(page: Path) -> float:
+    return float(json.loads(page.read_text(encoding="utf-8"))["suggestion"])

@@ -7,6 +7,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.loggers import TensorBoardLogger
@@ -176,4 +177,5 @@ def best_epoch(rows: list[Row], figure: str) -> int:
         >>> best_epoch(rows, "hit@10")
         2
     """
-    return max((float(row[figure]), -int(row["epoch"])) for row in rows)[1] * -1 if rows else 0
+    # As float32, by which Lightning keeps the best: what differs less is the same, and the earlier one was kept.
+    return max((np.float32(row[figure]), -int(row["epoch"])) for row in rows)[1] * -1 if rows else 0

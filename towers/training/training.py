@@ -13,6 +13,7 @@ import numpy as np
 import pytorch_lightning as pl
 import torch
 from jaxtyping import Bool, Int64
+from torch.nn.functional import cosine_similarity
 
 from towers.data import TIME_UNKNOWN, Dataset, Positives, Split, write_json
 from towers.evaluation import EvaluationSet, validate
@@ -25,7 +26,7 @@ from towers.training.choose import Facts, settle
 from towers.training.claim import CONFIG, begun, claimed, defaults_of
 from towers.training.config import Accelerator, TrainConfig
 from towers.training.engagement import BEFORE, add_engagement, refuse_without_exposures
-from towers.training.find import found
+from towers.training.find import found, learning_rate
 from towers.training.journal import Row
 from towers.training.launch import launch
 from towers.training.miner import Miner
@@ -41,6 +42,8 @@ _log = logging.getLogger(__name__)
 LEAN = 0.2
 """How much queries of towers in closed form lean on popularity: of KuaiRand's valid, .1 finds recall@100 .359, .2 .386
 and .3 .385 (d 64, 6,000 users, before there was such a tower; trials without rows)."""
+SAME_WAY = 1 - 1e-6
+"""Cosine above which two vectors point the same way, as far as float32 tells."""
 START = 0.1
 """Length of what a user is to them before anything was watched; a video's is 1."""
 
@@ -70,12 +73,16 @@ def train(config: TrainConfig) -> Run:
     if config.trainer.several and not launched():
         launch(config)
     else:
-        with joined(config.trainer.devices) as ranks:
-            _train(config, ranks)
+        with ExitStack() as held:
+            with joined(config.trainer.devices) as ranks:
+                dataset = _train(config, ranks, held)
+            if config.engagement.fit and ranks.first:  # once they have parted: nobody waits for it
+                add_engagement(config.engagement, Path(config.run), dataset, config.seed)
     return open_run(config.run)
 
 
-def _train(config: TrainConfig, ranks: Ranks) -> None:
+def _train(config: TrainConfig, ranks: Ranks, held: ExitStack) -> Dataset:
+    """Train, and return the dataset; the run's folder stays claimed for as long as `held`."""
     folder = Path(config.run)
     dataset = Dataset.open(config.dataset)
     if not dataset.positives(Split.train).weight.any():
@@ -98,15 +105,13 @@ def _train(config: TrainConfig, ranks: Ranks) -> None:
     if config.engagement.fit:
         refuse_without_exposures(config.engagement, dataset)
     plain = describe(config) | {"dataset_fingerprint": ranks.same(dataset.fingerprint, "the dataset")}
-    with ExitStack() as held:
-        ranks.once(lambda: held.enter_context(claimed(folder, plain, _named(defaults_of(config)))))
-        ranks.same((folder / CONFIG).is_file(), f"the existence of {folder / CONFIG}")
-        if ranks.same((folder / RUN).is_file(), f"the existence of {folder / RUN}"):
-            _log.info("%s had already finished; nothing was trained", folder)
-        else:
-            _learn(config, dataset, users, plain, ranks)
-        if config.engagement.fit:
-            ranks.once(partial(add_engagement, config.engagement, folder, dataset, config.seed))
+    ranks.once(lambda: held.enter_context(claimed(folder, plain, _named(defaults_of(config)))))
+    ranks.same((folder / CONFIG).is_file(), f"the existence of {folder / CONFIG}")
+    if ranks.same((folder / RUN).is_file(), f"the existence of {folder / RUN}"):
+        _log.info("%s had already finished; nothing was trained", folder)
+    else:
+        _learn(config, dataset, users, plain, ranks)
+    return dataset
 
 
 def _learn(config: TrainConfig, dataset: Dataset, users: EvaluationSet, plain: dict[str, Any], ranks: Ranks) -> None:
@@ -142,9 +147,8 @@ def _learn(config: TrainConfig, dataset: Dataset, users: EvaluationSet, plain: d
         if chosen is not before and not (config.refit_afresh or config.closed_form):
             save_towers(before, Path(config.run) / BEFORE)
         save_towers(chosen, Path(config.run) / TOWERS)
-        write_json(
-            Path(config.run) / RUN, summary(plain, [rows, refit_rows], figures, chosen, time.perf_counter() - began)
-        )
+        told = summary(plain, [rows, refit_rows], figures, chosen, time.perf_counter() - began)
+        write_json(Path(config.run) / RUN, told | {"learning_rate": learning_rate(config)})
 
     ranks.once(finish)
 
@@ -230,9 +234,11 @@ def _run(stage: Stage, model: TwoTower, source: BatchSource) -> list[Row]:
     """Run a stage. Where nothing taught the unknown id, as no id was left out, it is what the known have in common."""
     began = model.ids.weight[UNKNOWN_ROW].detach().clone()
     rows = stage.run(model, source)
-    untaught = not model.config.id_buckets and torch.equal(model.ids.weight[UNKNOWN_ROW], began)
-    if untaught and model.known.any():
-        with torch.no_grad():
+    with torch.no_grad():
+        ended = model.ids.weight[UNKNOWN_ROW]
+        # Decay alone makes it shorter, and a mean of weights rounds; a step in any direction turns it.
+        untaught = not model.config.id_buckets and float(cosine_similarity(ended, began, dim=0)) > SAME_WAY
+        if untaught and model.known.any():
             model.ids.weight[UNKNOWN_ROW] = model.ids.weight[model.known].mean(0)
     return rows
 
