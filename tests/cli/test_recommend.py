@@ -64,6 +64,8 @@ def test_the_examples_of_the_help_answer_where_ids_are_whole_numbers(example: st
 def test_neither_user_nor_history_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"whose candidates\? give user=ID, or the videos somebody watched: history="):
         RecommendConfig(bundle="somewhere")
+    with pytest.raises(ConfigError, match=r"user is empty; give an id, or leave it out and give a history="):
+        RecommendConfig(bundle="somewhere", user="")
 
 
 def test_a_user_without_a_past_is_served_from_features(tiny_bundle: Path) -> None:

@@ -141,6 +141,14 @@ def test_nothing_but_rejected_rows(table: Table, made: Made) -> None:
         made(log)
 
 
+def test_texts_that_were_to_be_whole_numbers(table: Table, made: Made) -> None:
+    log = table("log", user_id=["a", "b"], video_id=[1, 2], time_ms=[T0, T0])
+    with pytest.raises(
+        DataError, match=r"unparsable user_id: 2\); none is left to learn from; data\.ids=int64 takes ids"
+    ):
+        made(log, ids=Ids.int64)
+
+
 def test_no_positives(table: Table, made: Made) -> None:
     log = table("log", user_id=[1, 2], video_id=[1, 2], time_ms=[T0, T0 + 1], watch_ms=[3, 4])
     with pytest.raises(

@@ -56,10 +56,14 @@ def test_boundaries_are_quantiles_of_the_values(fitted: Fitted, seed: int) -> No
     assert list(encoder.boundaries) == expected
 
 
-def test_numbers_that_are_none_are_missing(fitted: Fitted) -> None:
+def test_numbers_that_are_none_are_missing(fitted: Fitted, caplog: pytest.LogCaptureFixture) -> None:
     dataset, encoder = fitted([1.0, float("nan"), float("inf"), None, 2.0], Kind.numeric)
     assert dataset.video_table()["feature"].to_pylist() == [1.0, None, None, None, 2.0]
     assert encoder.boundaries == (2.0,)
+    assert (
+        "video feature feature: 2 of 4 values are not numeric and count as missing; "
+        "data.video_features.feature=KIND reads them otherwise"
+    ) in caplog.messages
 
 
 @pytest.mark.parametrize("kind", list(Kind))

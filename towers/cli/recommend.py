@@ -33,6 +33,8 @@ class RecommendConfig:
         check_kinds(self)
         if self.k < 1:
             raise ConfigError(f"k is {self.k}; expected at least 1")
+        if self.user == "":
+            raise ConfigError("user is empty; give an id, or leave it out and give a history=[ID,ID]")
         if self.user is None and self.history is None:
             raise ConfigError("whose candidates? give user=ID, or the videos somebody watched: history=[ID,ID]")
 

@@ -42,8 +42,10 @@ def clean_events(engine: Engine, staged: Staged) -> dict[str, Any]:
     ((kept, positive, _),) = engine.select("count_kept")
     if kept == 0:
         reasons = ", ".join(f"{reason}: {count}" for reason, count in rejected.items())
+        remedy = "; data.ids=int64 takes ids for whole numbers: leave it out where some are text"
         raise DataError(
             f"all {came} events of {staged.events.origin} were rejected ({reasons}); none is left to learn from"
+            f"{remedy if any(re.match('unparsable .*_id', reason) for reason in rejected) else ''}"
         )
     if positive == 0:
         raise DataError(

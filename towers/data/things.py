@@ -88,6 +88,11 @@ def describe(engine: Engine, staged: Staged, encoders: Encoders) -> dict[str, di
                     "%s feature %s: taken as %s; data.%s_features.%s=KIND changes it",
                     *(kind, name, sort.name, kind, name),
                 )
+            if given > filled:
+                what = f"{given - filled:,} of {given:,} values are not {sort.name} and count as missing"
+                _log.warning(
+                    "%s feature %s: %s; data.%s_features.%s=KIND reads them otherwise", kind, name, what, kind, name
+                )
             if name not in kept[f"{kind}s"]:
                 reason = f"no {kind} known before the cut has a value"
                 notes[f"{kind}s"][name]["left out"] = reason

@@ -99,7 +99,7 @@ def _train(config: TrainConfig, ranks: Ranks, held: ExitStack) -> Dataset:
         why = "it is the faster one here" if before == "auto" else "the run was begun in it"
         lines.append(f"precision={products.name}: {why}")
     config = dataclasses.replace(config, precision=products)
-    for line in lines if ranks.first else []:
+    for line in lines if ranks.first and not (folder / RUN).is_file() else []:
         _log.info("chosen: %s", line)
     users = EvaluationSet.of(dataset, Split.valid)
     if config.engagement.fit:
@@ -108,7 +108,7 @@ def _train(config: TrainConfig, ranks: Ranks, held: ExitStack) -> Dataset:
     ranks.once(lambda: held.enter_context(claimed(folder, plain, _named(defaults_of(config)))))
     ranks.same((folder / CONFIG).is_file(), f"the existence of {folder / CONFIG}")
     if ranks.same((folder / RUN).is_file(), f"the existence of {folder / RUN}"):
-        _log.info("%s had already finished; nothing was trained", folder)
+        _log.info("%s had already finished; its towers stay as they are", folder)
     else:
         _learn(config, dataset, users, plain, ranks)
     return dataset
