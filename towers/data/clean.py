@@ -45,7 +45,7 @@ def clean_events(engine: Engine, staged: Staged) -> dict[str, Any]:
         remedy = "; data.ids=int64 takes ids for whole numbers: leave it out where some are text"
         raise DataError(
             f"all {came} events of {staged.events.origin} were rejected ({reasons}); none is left to learn from"
-            f"{remedy if any(re.match('unparsable .*_id', reason) for reason in rejected) else ''}"
+            f"{remedy if any(reason in {'unparsable user_id', 'unparsable video_id'} for reason in rejected) else ''}"
         )
     if positive == 0:
         raise DataError(
