@@ -281,3 +281,18 @@ def test_the_protocol_is_named_after_the_events(table: Table, made: Made) -> Non
 
 def test_defaults_are_the_ones_documented() -> None:
     assert Files(events="x").columns == Columns(user_id="user_id", video_id="video_id")
+
+
+def test_what_only_events_tell_and_the_span_of_times_are_said(
+    table: Table, made: Made, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    log = table("log", user_id=[1, 1, 2, 2], video_id=[1, 2, 1, 3], time_ms=[0, 1651363200000, 1651363260000, 60000])
+    videos = table("videos", video_id=[1], length=[1.5])
+    made(log, videos=videos)
+    assert f"videos met in events alone, not in data.videos={videos}: 2; they have no features" in caplog.text
+    assert "times: from 1970-01-01 00:00 to 2022-05-01 00:01 UTC" in caplog.text
+    caplog.clear()
+    made(table("log2", user_id=[1, 1], video_id=[1, 1], position=[0, 1]), LeaveOneOut(), videos=videos)
+    assert "times:" not in caplog.text
+    assert "events alone" not in caplog.text

@@ -90,6 +90,12 @@ def test_a_quick_look_elsewhere_leaves_the_copy_as_it_is(
     assert Report.read(tmp_path) != before
 
 
+def test_each_floor_is_told_while_it_is_fitted(run: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    evaluate(EvaluateConfig(run=str(run), report=str(tmp_path / "r"), floors=["popular", "ease"], draws=2, examples=0))
+    assert re.findall(r"fitting the floor (\w+)", caplog.text) == ["popular", "ease"]
+
+
 def test_videos_watched_again_are_told(tmp_path: Path) -> None:
     events: list[Event] = [("u", f"v{n:02d}", "train") for n in range(3)]
     dataset = write_world(tmp_path / "w", [*events, ("u", "v00", "test"), ("u", "v05", "test")], 120)

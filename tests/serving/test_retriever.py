@@ -95,6 +95,12 @@ def test_a_user_s_own_vector_is_for_that_user_alone(tiny_dataset: Path, tmp_path
     assert np.abs(late - nobody).max() > 0.01  # the age
 
 
+def test_it_says_what_it_answers_from(retriever: Retriever) -> None:
+    told = f"{len(retriever.bundle.videos) - 2:,} videos of version {retriever.bundle.version}"
+    assert repr(retriever) == f"Retriever({told})"
+    assert repr(retriever.without(ids=[])) == f"Retriever(some of {told})"
+
+
 def test_ids_of_strings_come_back_as_strings(tmp_path: Path, retriever: Retriever) -> None:
     run = tiny.write_run(tmp_path / "run", tiny.write_dataset(tmp_path / "dataset", string=True))
     publish(PublishConfig(run=str(run), bundle=str(tmp_path / "bundle"), index=Exact()))

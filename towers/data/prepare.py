@@ -124,6 +124,9 @@ def _build(engine: Engine, config: PrepareConfig, folder: Path) -> None:
     why = ", ".join(f"{reason}: {count:,}" for reason, count in counts["rejected"].items())
     came, kept, twice = (f"{counts[name]:,}" for name in ("rows", "kept", "duplicates"))
     _log.info("events: %s came, %s kept, %s duplicates, rejected %s", came, kept, twice, why or "none")
+    ((earliest, latest),) = engine.select("range_of_kept")
+    if earliest is not None:
+        _log.info("times: from %s to %s UTC", earliest, latest)
     for kind, reasons in rejected.items():
         if reasons:
             why = ", ".join(f"{reason}: {count:,}" for reason, count in reasons.items())

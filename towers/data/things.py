@@ -97,6 +97,14 @@ def describe(engine: Engine, staged: Staged, encoders: Encoders) -> dict[str, di
                 reason = f"no {kind} known before the cut has a value"
                 notes[f"{kind}s"][name]["left out"] = reason
                 _log.warning("%s feature %s: left out, %s", kind, name, reason)
+        ((alone,),) = engine.select("count_unlisted", kind=kind)
+        if alone:
+            _log.info(
+                "%ss met in events alone, not in %s: %s; they have no features",
+                kind,
+                things.loaded.origin,
+                f"{alone:,}",
+            )
         for name, reason in things.skipped.items():
             notes[f"{kind}s"][name] = {"left out": reason}
             _log.info("%s feature %s: left out, %s", kind, name, reason)

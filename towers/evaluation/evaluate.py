@@ -1,5 +1,6 @@
 """Towers against the floors: one function from a run's folder to a report."""
 
+import logging
 import shutil
 import time
 from dataclasses import dataclass, replace
@@ -27,6 +28,8 @@ from towers.evaluation.slices import Background, slices
 from towers.features import encode_table
 from towers.models import Run, open_run
 from towers.types import ConfigError, DataError, peak_mb
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -135,6 +138,7 @@ def _rivals(config: EvaluateConfig, past: Past, users: EvaluationSet, background
         if (reason := floor.refusal(past)) is not None:
             found.left_out[option] = reason
             continue
+        _log.info("fitting the floor %s", option)
         fitted: Fitted = floor.fit(past)
         lists = floor_blocks(fitted, users, DEPTH)
         found.measured[fitted.name] = measure(lists, users, background.new_video, config.draws, config.seed)

@@ -42,6 +42,12 @@ class Retriever:
         self.chooser = Chooser(bundle, self._catalogue)
         self._allow: Mask | None = None
 
+    def __repr__(self) -> str:
+        """Say what it answers from: `Retriever(7,583 videos of version 0001-1f6c2ab8)`."""
+        some = "" if self._allow is None else "some of "
+        videos = len(self.bundle.videos) - UNKNOWN_ROW - 1
+        return f"{type(self).__name__}({some}{videos:,} videos of version {self._version})"
+
     @classmethod
     def open(cls, folder: str | Path, unknown: Unknown = Unknown.cold, verify: bool = True) -> "Retriever":
         """Open the current version of a bundle, or the version whose folder is given.
