@@ -9,10 +9,12 @@ time is not known is a line across.
 
 import argparse
 import hashlib
+import itertools
 import statistics
 from pathlib import Path
 
 import matplotlib.pyplot as plt
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.transforms import Bbox
 from PIL import Image  # matplotlib's own writer of pictures
@@ -86,18 +88,26 @@ def panel(axes: Axes, protocol: str, metric: str, folder: Path) -> None:
         axes.plot(seconds, value, "D", color=OURS, markersize=8)
         label(axes, f"towers: {recipe}", (seconds, value), OURS, size=9)
     axes.set(title=f"{protocol}, {metric}", xlabel="training, seconds", xscale="log")
-    axes.set_xlim(0.7, 6000)
+    axes.set_xlim(0.02, 6000)  # with room for names on the left
+    axes.xaxis.set_major_formatter("{x:,g}")
     axes.margins(y=0.12)
     axes.spines[["top", "right"]].set_visible(False)
 
 
 def part(axes: Axes) -> None:
-    """Move labels that lie on each other down, the lowest furthest, until none does."""
-    placed: list[Bbox] = []
+    """Move each label to the nearest place beside its point where it lies on no other and on no point."""
+    box, radius = axes.bbox, 4 * axes.get_figure(root=True).dpi / 72  # type: ignore[union-attr]  # drawn, so in one
+    lines = (np.asarray(line.get_xydata()) for line in axes.lines)
+    points = [axes.transData.transform(line)[0] for line in lines if len(line) == 1]
+    placed = [Bbox.from_extents(x - radius, y - radius, x + radius, y + radius) for x, y in points]
+    placed.append(Bbox.from_extents(box.x0 - 1000, box.y0, box.x0, box.y1))  # where the axis has its numbers
     for note in sorted(axes.texts, key=lambda note: -note.get_window_extent().y1):
-        while any(note.get_window_extent().overlaps(other) for other in placed):
-            across, up = note.get_position()
-            note.set_position((across, up - 1))
+        across, up = note.get_position()
+        sides = {"left": across, "right": -across} if across else {note.get_horizontalalignment(): across}
+        for down, (side, beside) in itertools.product(range(0, 200, 3), sides.items()):
+            note.set(position=(beside, up - down), horizontalalignment=side)
+            if not any(note.get_window_extent().overlaps(other) for other in placed):
+                break
         placed.append(note.get_window_extent())
 
 
