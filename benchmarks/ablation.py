@@ -105,6 +105,8 @@ def measure(table: str, change: str, data: Path, work: Path) -> None:
     """Train with one change, judge on test, and record."""
     name = change.replace(" ", "-").replace(",", "")
     dataset, run, report = work / "dataset", work / f"run-{name}", work / f"report-{name}"
+    if run.exists():
+        raise SystemExit(f"{run} is there, so not all would be measured; remove it, or choose another --work")
     if not dataset.exists():
         work.mkdir(parents=True, exist_ok=True)
         spend([TOWERS, "prepare", *TABLES[table].options(data, work), f"dataset={dataset}"])

@@ -111,16 +111,17 @@ def main(words: list[str]) -> None:
     """Measure."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--run", help="a finished run with an engagement head; trained here unless named")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=int, default=0, help="of a run that is trained here")
     parser.add_argument("--work", default="runs/engagement", help="folder for dataset and run")
     parser.add_argument("--trees", nargs="*", choices=("plain", "towers"), default=["plain", "towers"])
     arguments = parser.parse_args(words)
     folder = finished_run(arguments)
+    seed = int(open_run(folder).info["seed"])
     report = folder / "report-engagement"
     cost = spend([TOWERS, "evaluate", f"run={folder}", f"report={report}", "floors=[popular]"])
     told = json.loads((report / "report.json").read_text(encoding="utf-8"))["engagement"]
-    command = "python -m benchmarks.engagement" + (" --run DIR" if arguments.run else "")
-    how = Circumstances(command=command, seed=arguments.seed, seconds=cost.seconds, peak_mb=cost.peak_mb)
+    command = "python -m benchmarks.engagement" + (" --run DIR" if arguments.run else f" --seed {seed}")
+    how = Circumstances(command=command, seed=seed, seconds=cost.seconds, peak_mb=cost.peak_mb)
     for name, figures in told["figures"].items():
         keep(name, figures, how, told["exposures"])
     run, model = open_run(folder), open_engagement(folder)
@@ -129,10 +130,10 @@ def main(words: list[str]) -> None:
     occasions = Occasions.of(Dataset.open(run.dataset), list(model.values))
     for kind in arguments.trees:
         began = time.perf_counter()
-        found = tree(*table(model, run, occasions, vectors=kind == "towers"), occasions, arguments.seed)
+        found = tree(*table(model, run, occasions, vectors=kind == "towers"), occasions, seed)
         name = "HistGradientBoosting, " + ("all that the head reads" if kind == "towers" else "all but the towers")
         seconds = time.perf_counter() - began
-        how = Circumstances(command=command, seed=arguments.seed, seconds=seconds, peak_mb=peak_mb())
+        how = Circumstances(command=command, seed=seed, seconds=seconds, peak_mb=peak_mb())
         keep(name, found, how, told["exposures"])
 
 

@@ -42,10 +42,12 @@ def measured(protocol: str, metric: str, folder: Path) -> dict[str, tuple[float,
     """Return seconds and value of each contender of the last run beside ours that came to an end, by title."""
     rows = [row for row in read("peers_measured", folder) if row["protocol"] == protocol and row[metric]]
     found = {}
-    for title in dict.fromkeys(row["title"] for row in rows):
-        own = [row for row in rows if row["title"] == title]
+    for contender in dict.fromkeys(row["contender"] for row in rows):
+        own = [row for row in rows if row["contender"] == contender]
         newest = [row for row in own if row["commit"] == own[-1]["commit"]]
-        found[title] = tuple(statistics.fmean(float(row[name]) for row in newest) for name in ("seconds", metric))
+        found[own[-1]["title"]] = tuple(
+            statistics.fmean(float(row[name]) for row in newest) for name in ("seconds", metric)
+        )
     return found  # type: ignore[return-value]  # a pair, since there are two names
 
 
@@ -95,7 +97,7 @@ def panel(axes: Axes, protocol: str, metric: str, folder: Path) -> None:
 
 
 def part(axes: Axes) -> None:
-    """Move each label to the nearest place beside its point where it lies on no other and on no point."""
+    """Move each label to the nearest place beside its point where it lies on no other and on no point, if there is."""
     box, radius = axes.bbox, 4 * axes.get_figure(root=True).dpi / 72  # type: ignore[union-attr]  # drawn, so in one
     lines = (np.asarray(line.get_xydata()) for line in axes.lines)
     points = [axes.transData.transform(line)[0] for line in lines if len(line) == 1]
@@ -108,6 +110,8 @@ def part(axes: Axes) -> None:
             note.set(position=(beside, up - down), horizontalalignment=side)
             if not any(note.get_window_extent().overlaps(other) for other in placed):
                 break
+        else:
+            note.set_position((across, up))
         placed.append(note.get_window_extent())
 
 

@@ -106,8 +106,8 @@ def measure(name: str, seed: int, arguments: argparse.Namespace) -> dict[str, An
     work = work_folder(Path(arguments.work), name)
     called = recipe.replace(" ", "-")
     dataset, run, report = work / "dataset", work / f"run-{called}-{seed}", work / f"report-{called}-{seed}"
-    if (run / "run.json").exists():
-        raise SystemExit(f"{run} is a finished run, so nothing would be measured; remove it, or choose another --work")
+    if run.exists():
+        raise SystemExit(f"{run} is there, so not all would be measured; remove it, or choose another --work")
     if not dataset.exists():
         work.mkdir(parents=True, exist_ok=True)
         spend([TOWERS, "prepare", *table.options(Path(arguments.data), work), f"dataset={dataset}"])

@@ -146,3 +146,11 @@ def test_only_videos_of_some_features_are_printed(tiny_bundle: Path, capsys: Cap
     assert "no video has tags 'z'\n" in capsys.readouterr().out
     assert main(["recommend", f"bundle={tiny_bundle}", "user=7", "where={genre:[1,2]}"]) == 2
     assert "videos have no feature 'genre' to choose by; there are: tags" in capsys.readouterr().err
+
+
+def test_a_mapping_that_the_shell_took_apart_is_told_as_such(capsys: Captured) -> None:
+    assert main(["recommend", "bundle=b", "user=0", "where=tag:[9", "where=12]"]) == 2
+    assert capsys.readouterr().err == (
+        "error: cannot read the option 'where=tag:[9': a shell takes braces apart; quote all of it, as in "
+        "'where={key:[one,other]}'\n"
+    )

@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.data.conftest import T0, Made, Table, rejects
-from towers.data import Columns, Ids, TimeUnit
+from towers.data import Columns, Ids, LeaveOneOut, Repeats, TimeUnit
 from towers.types import DataError
 
 
@@ -193,3 +193,40 @@ def test_every_unit_is_read_as_ms(table: Table, made: Made, unit: TimeUnit) -> N
     assert made(whole, time_unit=unit).events(["time_ms"])["time_ms"].tolist() == [T0]
     broken = table("broken", user_id=[1], video_id=[1], time_ms=[(T0 + 5) * scale], split=["train"])
     assert made(broken, time_unit=unit).events(["time_ms"])["time_ms"].tolist() == [T0 + 5]
+
+
+@pytest.mark.parametrize(("early", "told"), [(1, True), (0, False)])
+def test_a_few_times_in_another_unit_are_warned_of(
+    table: Table, made: Made, early: int, told: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    times = [T0, T0 + 1, T0 + 2, (T0 + 3) // 1000 if early else T0 + 3]
+    made(table("log", user_id=[1, 1, 2, 2], video_id=[1, 2, 1, 2], time_ms=times, split=["train"] * 4))
+    line = "1 of 4 times in 'time_ms', read as ms, lie before 1973 or far beyond 2100: they may be in another unit"
+    assert (line in caplog.text) is told
+
+
+def test_two_units_in_one_column_are_told_as_such(table: Table, made: Made) -> None:
+    log = table("log", user_id=[1, 1, 2], video_id=[1, 2, 1], time_ms=[T0 // 1000, T0 // 1000 + 1, T0])
+    with pytest.raises(DataError, match=r"time_unit=s; 1 of its 3 times do not: where it holds two units, mend it"):
+        made(log)
+
+
+@pytest.mark.parametrize(("bad", "told"), [(2, True), (1, False)])
+def test_many_rejected_events_are_warned_of(
+    table: Table, made: Made, bad: int, told: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    ids = [None] * bad + list(range(30 - bad))
+    made(table("log", user_id=ids, video_id=[1] * 30, position=[0] * 30), LeaveOneOut())
+    line = "2 of 30 events were rejected; see rejected.parquet, which has each with its reason"
+    assert (line in caplog.text) is told
+
+
+@pytest.mark.parametrize("repeats", list(Repeats))
+def test_positives_of_videos_watched_again_are_told(
+    table: Table, made: Made, repeats: Repeats, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    log = table("log", user_id=[1, 1, 1, 2], video_id=[1, 2, 1, 1], position=[0, 1, 2, 0])
+    made(log, LeaveOneOut(), repeats=repeats)
+    line = "1 of 4 positives are of videos watched again and do not count; data.repeats=all counts them"
+    assert (line in caplog.text) is (repeats is Repeats.first)

@@ -78,6 +78,9 @@ def test_a_column_that_is_not_there_is_answered_with_those_that_are(dataset: Dat
 def test_a_folder_that_is_no_dataset(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"holds no manifest\.json, so it is no dataset; make it with: towers prepare"):
         Dataset.open(tmp_path)
+    (tmp_path / "views.csv").touch()
+    with pytest.raises(DataError, match=r"views\.csv is a file, no folder; make it with: towers prepare"):
+        Dataset.open(tmp_path / "views.csv")
     with pytest.raises(DataError, match=r"there is no folder .*nowhere; make it with: towers prepare"):
         Dataset.open(tmp_path / "nowhere")
 

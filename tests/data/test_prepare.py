@@ -278,3 +278,10 @@ def test_a_full_disk_leaves_the_old_dataset(small_disk: Path, table: Table) -> N
     assert bytes_of(small_disk / "dataset") == old
     assert [path.name for path in small_disk.iterdir()] == ["dataset"]
     assert len(Dataset.open(small_disk / "dataset").positives()) == 1
+
+
+def test_another_dataset_in_its_place_is_warned_of(table: Table, made: Made, caplog: pytest.LogCaptureFixture) -> None:
+    line = "held another dataset, which is replaced; runs trained on it have to be trained again"
+    for name, video, told in [("one", 1, False), ("same", 1, False), ("other", 2, True)]:
+        made(table(name, user_id=[1], video_id=[video], position=[0]), LeaveOneOut())
+        assert (line in caplog.text) is told

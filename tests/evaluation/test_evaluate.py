@@ -10,7 +10,7 @@ import pytest
 from tests import tiny
 from tests.worlds import Event, random_world, write_world
 from towers.data import Dataset, Split
-from towers.evaluation import EvaluateConfig, EvaluationSet, Judged, Report, evaluate
+from towers.evaluation import EvaluateConfig, EvaluationSet, Judged, Report, evaluate, folder_of
 from towers.evaluation.report import refuse_other
 from towers.types import ConfigError, DataError
 
@@ -88,6 +88,22 @@ def test_a_quick_look_elsewhere_leaves_the_copy_as_it_is(
     evaluate(EvaluateConfig(run=str(run), report=str(tmp_path), draws=30, **options))
     assert Report.read(run / "report") == before
     assert Report.read(tmp_path) != before
+
+
+@pytest.mark.parametrize(("options", "name"), [({"split": Judged.valid}, "valid"), ({"floors": ["popular"]}, "test")])
+def test_a_quick_look_in_place_goes_beside_the_whole_report(
+    world: Dataset, options: dict[str, Any], name: str, tmp_path: Path
+) -> None:
+    run = tiny.write_run(tmp_path / "run", world)
+    quick = EvaluateConfig(run=str(run), draws=2, examples=0, **options)
+    evaluate(quick)  # the first report, whatever it is
+    assert folder_of(quick) == run / "report"
+    evaluate(EvaluateConfig(run=str(run), draws=2, examples=0))
+    before = (run / "report" / "report.json").read_bytes()
+    assert folder_of(quick) == run / f"report-{name}"
+    evaluate(quick)
+    assert (run / "report" / "report.json").read_bytes() == before
+    assert (run / f"report-{name}" / "report.json").read_bytes() != before
 
 
 def test_each_floor_is_told_while_it_is_fitted(run: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -167,10 +167,12 @@ def test_where_nothing_is_trained_popularity_is_always_a_term(timed: bool) -> No
 
 
 def test_events_in_another_order_have_no_times_by_which_popularity_could_be_recent() -> None:
-    facts = Facts(events=10, videos=10, long=10, timed=True)
+    facts = Facts(events=10, videos=10, long=10, timed=True, days=6.0)
     config, lines = settle(replace(OPEN, shuffle=True), facts)
     assert config.model.popularity is PopularityTerm.total
-    assert "model.popularity=total: events have no times" in lines
+    assert "model.popularity=total: shuffle=true" in lines
+    assert config.half_life_days == 0
+    assert "half_life_days=0: shuffle=true" in lines
     with pytest.raises(ConfigError, match=r"popularity is recent and shuffle is true, .* set model\.popularity=total"):
         replace(OPEN, shuffle=True, model=replace(OPEN.model, popularity=PopularityTerm.recent))
 

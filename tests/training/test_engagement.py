@@ -223,3 +223,33 @@ def test_the_head_is_fitted_once_the_processes_have_parted(tmp_path: Path, monke
     run = train(config(shown(tmp_path / "dataset"), tmp_path / "run", engagement=SMALL, optim=OptimConfig(epochs=1)))
     assert order == ["parted", "fitted"]
     assert open_engagement(run.folder) is not None
+
+
+def test_one_user_who_has_all_positives_of_valid_is_too_few(tmp_path: Path) -> None:
+    dataset = shown(tmp_path / "dataset")
+    place = dataset.folder / "events.parquet"
+    events = pq.read_table(place)
+    valid, user = events["split"].to_numpy() == 1, events["user_row"].to_numpy()
+    liked = np.where(valid, user == user[0], events["positive"].to_numpy())
+    column = events.column_names.index("positive")
+    pq.write_table(events.set_column(column, "positive", pa.array(liked)), place)
+    with pytest.raises(DataError, match=r"without one in \d users the exposures in valid are of one outcome alone"):
+        fitted(dataset, write_run(tmp_path / "run", dataset))
+
+
+def test_a_context_that_tells_nothing_or_too_much_is_warned_of(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    dataset = shown(tmp_path / "dataset")
+    place = dataset.folder / "events.parquet"
+    events = pq.read_table(place)
+    seen = pa.array(np.arange(len(events)) / 7)
+    pq.write_table(events.append_column("watch_ms", seen), place)
+    dataset.manifest["source"] = {"positive": "Watch_ms > 3 OR placed"}
+    model = fitted(
+        dataset, write_run(tmp_path / "run", dataset), dataclasses.replace(SMALL, context=["place", "watch_ms"])
+    )
+    assert model.values == {"place": ["home", "search"], "watch_ms": []}
+    assert "engagement.context: watch_ms tells nothing: no value is met" in caplog.text
+    assert "engagement.context has watch_ms, which data.positive='Watch_ms > 3 OR placed' reads" in caplog.text
+    assert "place," not in caplog.text

@@ -1,4 +1,5 @@
 import csv
+import itertools
 import json
 import logging
 from pathlib import Path
@@ -12,7 +13,7 @@ from towers.features import BatchSource, Mixed, encode_table
 from towers.losses import Softmax
 from towers.models import MeanHistory, ModelConfig, RecencyHistory, TwoTower
 from towers.training import OptimConfig, train
-from towers.training.find import HIGHEST, LOWEST, STEPS, RangeTest, range_test
+from towers.training.find import HIGHEST, LOWEST, STEPS, RangeTest, _whole, range_test
 from towers.types import RunError
 
 from .test_train import config, journal, same
@@ -80,3 +81,11 @@ def test_towers_that_are_not_trained_need_no_rate(tiny_dataset: Dataset, tmp_pat
     asked = {"closed_form": True, "model": ModelConfig(history=MeanHistory(), dim=4, window=6)}
     run = train(config(tiny_dataset, tmp_path / "run", optim=OptimConfig(find=True), **asked))
     assert run.info["learning_rate"] == OptimConfig().learning_rate
+
+
+def test_the_last_batch_of_an_epoch_is_left_out_unless_it_is_all_there_is(tiny_dataset: Dataset) -> None:
+    _, source = material(tiny_dataset)
+    every = [batch.positions for batch in source.epoch(0, 0)]
+    assert [batch.positions for batch in _whole(source.epoch(0, 0))] == every[:-1]
+    assert [batch.positions for batch in _whole(itertools.islice(source.epoch(0, 0), 1))] == every[:1]
+    assert list(_whole(iter(()))) == []

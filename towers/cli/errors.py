@@ -25,7 +25,12 @@ def explain(error: Exception, verb: Verb, schema: Schema | None, options: list[s
     if isinstance(error, MissingConfigException):
         return _unknown_choice(error, schema)
     if isinstance(error, OverrideParseException):
-        return f"cannot read the option {error.override!r}: quote its value, as in {_requoted(error.override)}"
+        typed = error.override.removeprefix("++")
+        if typed != error.override:  # we have put that in front of a mapping
+            name = typed.partition("=")[0].partition(".")[0]
+            whole = f"'{name}={{key:[one,other]}}'"
+            return f"cannot read the option {typed!r}: a shell takes braces apart; quote all of it, as in {whole}"
+        return f"cannot read the option {typed!r}: quote its value, as in {_requoted(typed)}"
     cause = error.__cause__ if isinstance(error, ConfigCompositionException) else error
     if isinstance(cause, OmegaConfBaseException):
         return _refused(cause, verb, schema, options)

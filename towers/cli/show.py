@@ -95,13 +95,15 @@ def figures_of_run(run: "Run") -> dict[str, float]:
 
 def evaluated(config: "EvaluateConfig", report: "Report") -> None:
     """Print the towers beside the floors, and the verdict."""
+    from towers.evaluation import folder_of
+
     table(*report.rows())
     line(report.verdict)
     header, lines = report.engagement_rows()
     if lines:
         line("")
         table(header, lines)
-    line(f"report: {config.report or Path(config.run) / 'report'}{os.sep}report.html")
+    line(f"report: {folder_of(config) / 'report.html'}")
     if config.lists:
         line(f"lists: {config.lists}")
 

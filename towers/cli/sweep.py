@@ -141,18 +141,18 @@ def _text(figure: float) -> str:
 def _draw(jobs: Sequence[Job], path: Path, quality: str) -> None:
     """Write the picture of the first figure against the seconds; those that no other beats are joined."""
     from matplotlib.figure import Figure
-    from matplotlib.ticker import LogFormatter
 
     axes = (picture := Figure(figsize=(7, 4.5), layout="constrained")).subplots()
     done = [job for job in jobs if COST in job.figures]
     axes.scatter([job.figures[COST] for job in done], [_quality(job) for job in done], color="0.6")
     best = trade_off(jobs)
     axes.plot([job.figures[COST] for job in best], [_quality(job) for job in best], "o-", color="C0")
-    for job in best:
-        axes.annotate(str(job.number), (job.figures[COST], _quality(job)), (4, -10), textcoords="offset points")
+    for job in done:
+        at, color = (job.figures[COST], _quality(job)), "black" if job in best else "0.6"
+        axes.annotate(str(job.number), at, (4, -10), textcoords="offset points", color=color)
     axes.set(xscale="log", xlabel=f"{COST} of training", ylabel=quality)
-    axes.xaxis.set_major_formatter(LogFormatter())
-    axes.xaxis.set_minor_formatter(LogFormatter())
+    axes.xaxis.set_major_formatter("{x:.3g}")
+    axes.xaxis.set_minor_formatter("{x:.3g}")
     axes.grid(visible=True, which="both", alpha=0.2)
     picture.savefig(path, dpi=120)
 

@@ -1,5 +1,6 @@
 """Raw events become kept, rejected or duplicate ones, each of them accounted for."""
 
+import logging
 import re
 from typing import Any
 
@@ -14,8 +15,12 @@ RESERVED = frozenset({
 })  # fmt: skip
 """Columns that we write; no label may take their names."""
 SECONDS_BELOW, MICROSECONDS_ABOVE = 10**11, 10**14
+SOME = 0.05
+"""The share of rejected events from which on they are more than the odd ones of any log."""
 FLOATS = {"FLOAT", "DOUBLE"}
 """DuckDB's types that have a NaN."""
+
+_log = logging.getLogger(__name__)
 
 
 def clean_events(engine: Engine, staged: Staged) -> dict[str, Any]:
@@ -52,7 +57,14 @@ def clean_events(engine: Engine, staged: Staged) -> dict[str, Any]:
             f"no event is positive: data.positive={staged.positive!r} holds for 0 of {kept} events; "
             f"write a condition over {', '.join(staged.events.types)}"
         )
-    return {"rows": came, "kept": kept, "duplicates": came - kept - sum(rejected.values()), "rejected": rejected}
+    lost = sum(rejected.values())
+    if lost > SOME * came:
+        _log.warning("%s of %s events were rejected; see rejected.parquet, which has each with its reason", lost, came)
+    ((wanted,),) = engine.select("count_wanted")
+    if wanted > positive:
+        again = f"{wanted - positive:,} of {wanted:,} positives are of videos watched again and do not count"
+        _log.info("%s; data.repeats=all counts them", again)
+    return {"rows": came, "kept": kept, "duplicates": came - kept - lost, "rejected": rejected}
 
 
 def _typed(staged: Staged) -> dict[str, str]:
@@ -109,11 +121,16 @@ def _check_unit(engine: Engine, staged: Staged) -> None:
         unit = TimeUnit.s if staged.time_unit is TimeUnit.ms else TimeUnit.ms
     elif late * 2 > known:
         unit = TimeUnit.ms if staged.time_unit is TimeUnit.s else TimeUnit.us
+    odd = early + late
     if unit is not None and unit is not staged.time_unit:
+        mixed = f"; {known - odd} of its {known} times do not: where it holds two units, mend it first"
         raise DataError(
             f"{column!r}, read as {taken}, holds times from {low} to {high} ms since 1970; expected times between 1973 "
-            f"and 2100; they look like {unit.name}: set data.time_unit={unit.name}"
+            f"and 2100; they look like {unit.name}: set data.time_unit={unit.name}{mixed if odd < known else ''}"
         )
+    if odd:
+        which = f"{odd:,} of {known:,} times in {column!r}, read as {taken}"
+        _log.warning("%s, lie before 1973 or far beyond 2100: they may be in another unit; mend those that are", which)
 
 
 def _check_split(engine: Engine, staged: Staged) -> None:

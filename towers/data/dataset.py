@@ -104,9 +104,8 @@ class Dataset:
         place = Path(folder)
         remedy = "make it with: towers prepare data=… dataset=DIR"
         if not (place / MANIFEST).is_file():
-            what = (
-                f"{place} holds no {MANIFEST}, so it is no dataset" if place.is_dir() else f"there is no folder {place}"
-            )
+            missing = f"{place} is a file, no folder" if place.is_file() else f"there is no folder {place}"
+            what = f"{place} holds no {MANIFEST}, so it is no dataset" if place.is_dir() else missing
             raise DataError(f"{what}; {remedy}")
         manifest = json.loads((place / MANIFEST).read_text(encoding="utf-8"))
         if manifest.get("schema") != SCHEMA_VERSION:

@@ -78,13 +78,25 @@ def prepare(config: PrepareConfig) -> Dataset:
         ConfigError: An option makes no sense.
     """
     target = Path(config.dataset)
+    before = _fingerprint(target)
     with translated(f"preparing {target}"), atomic_folder(target, own=(MANIFEST, READ_AT, *FILES)) as partial:
         work = partial / "work"
         work.mkdir()
         with Engine.opened(work, config.memory, config.threads) as engine:
             _build(engine, config, partial)
         shutil.rmtree(work)
-    return Dataset.open(target)
+    made = Dataset.open(target)
+    if before not in {None, made.fingerprint}:
+        _log.warning("%s held another dataset, which is replaced; runs trained on it have to be trained again", target)
+    return made
+
+
+def _fingerprint(folder: Path) -> str | None:
+    """Return the fingerprint of the dataset that is there, None where there is none that can be read."""
+    try:
+        return Dataset.open(folder).fingerprint
+    except (DataError, ValueError, KeyError):
+        return None
 
 
 def _build(engine: Engine, config: PrepareConfig, folder: Path) -> None:

@@ -34,7 +34,8 @@ class EvaluateConfig:
     lists: str | None = None
     """Parquet file to write every user's ranked list to: user_id, video_id, rank, score."""
     report: str | None = None
-    """Folder for report.json and report.html; `report` inside the run's folder unless named."""
+    """Folder for report.json and report.html; `report` inside the run's folder unless named, or `report-SPLIT` where
+    that holds one on test against all floors and this is none."""
     floors: list[str] = field(default_factory=every_floor)
     """What to compare with; most time goes into `ease`, then into `ials`."""
     engagement: bool = True

@@ -59,7 +59,8 @@ def evaluate(config: EvaluateConfig) -> Report:
         config: What to evaluate and where to write.
 
     Returns:
-        The report; report.json and report.html are in its folder, report.json in the run's as well.
+        The report; report.json and report.html are in :func:`folder_of` the config, and a copy in the run's folder
+        where it is the first, or on test against all floors.
 
     Raises:
         RunError: The run has not finished.
@@ -70,7 +71,7 @@ def evaluate(config: EvaluateConfig) -> Report:
     run = open_run(config.run)
     if run.info.get("refitted") and config.split is Judged.valid:
         raise ConfigError(f"split is valid, which the run {run.folder} was refitted on; evaluate it on split=test")
-    folder = Path(config.report) if config.report else run.folder / "report"
+    folder = folder_of(config)
     refuse_other(folder, config.lists)
     dataset, split = open_dataset(run, config.dataset), Split[config.split.name]
     users = EvaluationSet.of(dataset, split)
@@ -98,14 +99,27 @@ def evaluate(config: EvaluateConfig) -> Report:
 
 def _keep(folder: Path, own: Path, config: EvaluateConfig) -> None:
     """Let the run keep a copy, which publishing takes: of the first report, and of each on test against all floors."""
-    whole = config.split is Judged.test and set(config.floors) == set(every_floor())
     first = not (own / "report.json").is_file()
-    if folder.resolve() == own.resolve() or not (whole or first):
+    if folder.resolve() == own.resolve() or not (_is_whole(config) or first):
         return
     own.mkdir(parents=True, exist_ok=True)
     for name in ("report.html", "report.json"):
         partial = shutil.copyfile(folder / name, own / f".{name}.partial")
         partial.replace(own / name)
+
+
+def folder_of(config: EvaluateConfig) -> Path:
+    """Return where a report goes: where it is asked for, else to the run, whose report no quick look replaces."""
+    own = Path(config.run) / "report"
+    if config.report or _is_whole(config) or not (own / "report.json").is_file():
+        return Path(config.report or own)
+    there = Report.read(own)
+    against_all = len(there.floors) + len(there.left_out) == len(every_floor())
+    return own.with_name(f"report-{config.split.name}") if there.setting["split"] == "test" and against_all else own
+
+
+def _is_whole(config: EvaluateConfig) -> bool:
+    return config.split is Judged.test and set(config.floors) == set(every_floor())
 
 
 def open_dataset(run: Run, folder: str | None) -> Dataset:

@@ -83,7 +83,7 @@ def _numbers(report: Report) -> str:
     told = [
         (f"{value_of(report.metrics, 'recall@100'):.1%}", "of what users then watched is among the first 100 shown"),
         (f"{value_of(report.metrics, 'hit@10'):.1%}", "of users find something among the first 10"),
-        (f"{value_of(report.metrics, 'coverage@100'):.0%}", "of all videos are shown to somebody"),
+        (f"{value_of(report.metrics, 'coverage@100'):.1%}", "of all videos are shown to somebody"),
     ]
     return "".join(f"<li><b>{value}</b> {escape(what)}</li>" for value, what in told)
 
@@ -96,8 +96,8 @@ def _engagement(report: Report) -> str:
     picture = plots.calibration(told["calibration"], next(iter(told["figures"])))
     threshold, gain = told["threshold"], told["auc gain"]
     words = (
-        f"Of {told['exposures']:,} videos shown to {told['users']:,} users, {told['liked']:.1%} were liked. The head "
-        "says of each how likely that is, knowing what came before; from a probability of "
+        f"Of {told['exposures']:,} videos shown to {told['users']:,} users, {told['liked']:.1%} were liked: became "
+        "positives. The head says of each how likely that is, knowing what came before; from a probability of "
         f"{threshold:.3f} on it counts as said, which had the best F1 on valid. Its AUC less that of the rates alone: "
         f"{gain['value']:+.4f} (95% interval {gain['low']:+.4f} to {gain['high']:+.4f})."
     )

@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import numpy as np
 from jaxtyping import Float64, Int64
@@ -74,6 +75,9 @@ class Sampler(ABC):
     A sampler keeps nothing between draws: what it needs of the past is in the step, so that a
     training that was interrupted goes on as if it had not been.
     """
+
+    even: ClassVar[bool] = False
+    """Whether every video of the catalogue is as likely to be drawn as any other."""
 
     @property
     def asks(self) -> bool:

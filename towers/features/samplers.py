@@ -1,6 +1,7 @@
 """Which videos a batch is scored against, and with what probability each got there."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from jaxtyping import Float64, Int64
@@ -24,6 +25,8 @@ class Catalogue(Sampler):
         Klenitskiy and Vasilev 2023, Turning Dross Into Gold Loss: is BERT4Rec really better than SASRec?, section 3.
     """
 
+    even: ClassVar[bool] = True
+
     def draw(
         self,
         step: Step,  # noqa: ARG002
@@ -45,6 +48,7 @@ class Uniform(Sampler):
         Jean et al. 2015, On Using Very Large Target Vocabulary, section 3.
     """
 
+    even: ClassVar[bool] = True
     count: int = 0
     """Videos to draw, at most the whole catalogue; 0: a tenth of it, from 512 up to 4,096. Recommendation: 0; on
     Gowalla (40,981 videos) recall@100 on valid is .415 with 4,000 and .399 with 512, in 1.6 times the time. Source:
@@ -159,6 +163,8 @@ class Mixed(Uniform):
     Source:
         Yang et al. 2020, Mixed Negative Sampling for Learning Two-tower Neural Networks, section 3.2.
     """
+
+    even: ClassVar[bool] = False
 
     def draw(
         self, step: Step, pool: Pool, rng: np.random.Generator

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 
 from towers.types import RunError
@@ -29,6 +30,20 @@ class WholeCheckpoints(TorchCheckpointIO):
             file.flush()
             os.fsync(file.fileno())
         partial.replace(target)
+
+
+class KeptCheckpoints(ModelCheckpoint):
+    """Remembers its best epoch also where the run's folder was moved: Lightning's own then begins anew."""
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take up what was kept, under the folder of now."""
+
+        def here(path: str) -> str:
+            return str(Path(str(self.dirpath)) / Path(path).name) if path else path
+
+        paths = {name: here(state_dict[name]) for name in state_dict if name.endswith("_model_path")}
+        best = {here(path): value for path, value in state_dict["best_k_models"].items()}
+        super().load_state_dict(state_dict | paths | {"dirpath": self.dirpath, "best_k_models": best})
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:

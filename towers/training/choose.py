@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Int64
 
 from towers.data import TIME_UNKNOWN, Dataset, Kind, Split
-from towers.features import SAMPLERS, Catalogue, Sampler, Uniform, tells_days
+from towers.features import SAMPLERS, Sampler, Uniform, tells_days
 from towers.models import AutoHistory, GatedHistory, MeanHistory, ModelConfig, PopularityTerm
 from towers.models.history import kind_of
 from towers.training.config import OptimConfig, TrainConfig
@@ -119,11 +119,11 @@ def settle(config: TrainConfig, facts: Facts) -> tuple[TrainConfig, list[str]]:
         return replace(config, model=model, half_life_days=0.0), lines
     half_life = config.half_life_days
     if half_life is None:
-        half_life, reason = _half_life(facts)
+        half_life, reason = _half_life(facts) if not config.shuffle else (0.0, "half_life_days=0: shuffle=true")
         lines.append(reason)
     optim, line = _with_epochs(config.optim, model, facts)
     sampler, more = _with_count(config.sampler, facts)
-    if not config.loss.corrected and type(sampler) not in {Uniform, Catalogue}:
+    if not config.loss.corrected and not sampler.even:
         kind = next(name for name, each in SAMPLERS.items() if each is type(sampler))
         reason = "this loss takes candidates to be drawn evenly, as sampler=uniform draws them"
         more.append(f"sampler={kind}: as given; {reason}")
@@ -173,7 +173,7 @@ def _with_popularity(model: ModelConfig, config: TrainConfig, facts: Facts) -> C
     else:
         timed = facts.timed and not config.shuffle  # which takes the times away
         term = PopularityTerm.recent if timed else PopularityTerm.total
-        reason = f"events have {'their' if timed else 'no'} times"
+        reason = "shuffle=true" if config.shuffle else f"events have {'their' if timed else 'no'} times"
     return replace(model, popularity=term), [f"model.popularity={term.name}: {reason}"]
 
 

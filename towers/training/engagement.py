@@ -53,6 +53,9 @@ def fit_engagement(
     train, valid = (_newest(exposures, split, config.exposures) for split in (Split.train, Split.valid))
     refuse_without_exposures(config, dataset)
     values = {name: context_values(texts[train], LEAST_MET, MOST_VALUES) for name, texts in exposures.context.items()}
+    for name in (name for name, met in values.items() if not met):
+        why = f"no value is met {LEAST_MET} times"
+        _log.warning("engagement.context: %s tells nothing: %s; name columns of few values", name, why)
     known = {Split.train: occasions.known(values, train), Split.valid: occasions.known(values, valid)}
     liked = torch.from_numpy(exposures.liked.astype(np.float64))
     with torch.random.fork_rng(devices=[]):
@@ -109,6 +112,19 @@ def refuse_without_exposures(config: EngagementConfig, dataset: Dataset) -> None
                 f"{dataset.folder}: the exposures in {split.name} are of {users} users; an engagement head needs at "
                 f"least {FOLDS}. Prepare a longer log, or leave engagement.fit=false"
             )
+    fold, liked = _fold(exposures.user_row[places]), exposures.liked[places]
+    if any(liked[fold != number].min() == liked[fold != number].max() for number in range(FOLDS)):
+        raise DataError(
+            f"{dataset.folder}: without one in {FOLDS} users the exposures in valid are of one outcome alone, as too "
+            "few users have the other; an engagement head needs both of more users. Prepare a longer log, or leave "
+            "engagement.fit=false"
+        )
+
+
+def _fold(users: np.ndarray) -> Int64[np.ndarray, " n"]:
+    """Return which part of valid each exposure belongs to, all of a user's to one, [n]."""
+    # By rank, not by row: the users of valid may all have rows of one residue.
+    return np.unique(users, return_inverse=True)[1] % FOLDS
 
 
 def _newest(exposures: Exposures, split: Split, most: int) -> Int64[np.ndarray, " p"]:
@@ -175,8 +191,7 @@ def _step(base: Base, optimiser: torch.optim.Optimizer, known: Known, liked: Ten
 
 def _out_of_fold(head: EngagementHead, inputs: Tensor, liked: Tensor, users: np.ndarray) -> Float64[np.ndarray, " n"]:
     """Return each valid exposure's probability by a last layer that has not seen its user, [n]."""
-    # By rank, not by row: the users of valid may all have rows of one residue.
-    fold = torch.from_numpy(np.unique(users, return_inverse=True)[1] % FOLDS)
+    fold = torch.from_numpy(_fold(users))
     out = torch.empty(len(inputs), dtype=torch.float64)
     for number in range(FOLDS):
         here = fold == number

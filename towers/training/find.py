@@ -7,6 +7,7 @@ import itertools
 import json
 import logging
 import math
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from jaxtyping import Float64
 from matplotlib.figure import Figure
 
 from towers.data import write_json
-from towers.features import BatchSource
+from towers.features import Batch, BatchSource
 from towers.losses import Loss
 from towers.models import TwoTower
 from towers.training.adam import RowAdamW, shorten
@@ -101,7 +102,8 @@ def range_test(towers: TwoTower, loss: Loss, optim: OptimConfig, source: BatchSo
     optimizer = RowAdamW(module.parameters(), LOWEST, optim.weight_decay)
     rates, losses = np.geomspace(LOWEST, HIGHEST, STEPS), []
     torch.manual_seed(seed)
-    batches = itertools.chain.from_iterable(source.epoch(seed, number) for number in itertools.count())
+    epochs = (_whole(source.epoch(seed, number)) for number in itertools.count())
+    batches = itertools.chain.from_iterable(epochs)
     for rate, batch in zip(rates, batches, strict=False):
         optimizer.param_groups[0]["lr"] = rate
         optimizer.zero_grad()
@@ -119,6 +121,17 @@ def range_test(towers: TwoTower, loss: Loss, optim: OptimConfig, source: BatchSo
             "could be seen; set optim.learning_rate by hand"
         )
     return RangeTest(rates[: len(losses)], np.array(losses))
+
+
+def _whole(epoch: Iterable[Batch]) -> Iterator[Batch]:
+    """Leave out the last batch of an epoch, unless it is the only one: with few candidates its loss is far lower."""
+    last: Batch | None = None
+    for number, batch in enumerate(epoch):
+        if last is not None:
+            yield last
+        last, alone = batch, number == 0
+    if last is not None and alone:
+        yield last
 
 
 def found(config: TrainConfig, towers: TwoTower, source: BatchSource, ranks: Ranks) -> TrainConfig:

@@ -15,7 +15,7 @@ from pytorch_lightning.loggers import TensorBoardLogger
 from towers.features import BatchSource
 from towers.models import TwoTower
 from towers.training.average import Average
-from towers.training.checkpoint import WholeCheckpoints, read_checkpoint
+from towers.training.checkpoint import KeptCheckpoints, WholeCheckpoints, read_checkpoint
 from towers.training.config import Strategy, TrainConfig
 from towers.training.data_module import TowersData
 from towers.training.journal import Journal, Row
@@ -119,7 +119,7 @@ class Stage:
 
     def _checkpoint(self, name: str, monitor: str | None) -> ModelCheckpoint:
         """Return what keeps the best epoch by a figure, or the last epoch."""
-        return ModelCheckpoint(
+        return KeptCheckpoints(
             self.folder,
             filename=name,
             monitor=monitor,

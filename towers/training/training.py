@@ -236,7 +236,7 @@ def _run(stage: Stage, model: TwoTower, source: BatchSource) -> list[Row]:
     rows = stage.run(model, source)
     with torch.no_grad():
         ended = model.ids.weight[UNKNOWN_ROW]
-        # Decay alone makes it shorter, and a mean of weights rounds; a step in any direction turns it.
+        # Decay alone makes it shorter, and a mean of weights rounds. What turned it by less has taught it nothing.
         untaught = not model.config.id_buckets and float(cosine_similarity(ended, began, dim=0)) > SAME_WAY
         if untaught and model.known.any():
             model.ids.weight[UNKNOWN_ROW] = model.ids.weight[model.known].mean(0)
