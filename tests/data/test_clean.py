@@ -228,5 +228,5 @@ def test_positives_of_videos_watched_again_are_told(
     caplog.set_level("INFO")
     log = table("log", user_id=[1, 1, 1, 2], video_id=[1, 2, 1, 1], position=[0, 1, 2, 0])
     made(log, LeaveOneOut(), repeats=repeats)
-    line = "1 of 4 positives are of videos watched again and do not count; data.repeats=all counts them"
+    line = "1 of 4 positives are of videos watched again and do not count; data=files counts them with data.repeats=all"
     assert (line in caplog.text) is (repeats is Repeats.first)

@@ -59,11 +59,15 @@ def clean_events(engine: Engine, staged: Staged) -> dict[str, Any]:
         )
     lost = sum(rejected.values())
     if lost > SOME * came:
-        _log.warning("%s of %s events were rejected; see rejected.parquet, which has each with its reason", lost, came)
+        _log.warning(
+            "%s of %s events were rejected; see rejected.parquet, which has each with its reason",
+            f"{lost:,}",
+            f"{came:,}",
+        )
     ((wanted,),) = engine.select("count_wanted")
     if wanted > positive:
         again = f"{wanted - positive:,} of {wanted:,} positives are of videos watched again and do not count"
-        _log.info("%s; data.repeats=all counts them", again)
+        _log.info("%s; data=files counts them with data.repeats=all", again)
     return {"rows": came, "kept": kept, "duplicates": came - kept - lost, "rejected": rejected}
 
 
