@@ -111,7 +111,7 @@ def part(axes: Axes) -> None:
             if not any(note.get_window_extent().overlaps(other) for other in placed):
                 break
         else:
-            note.set_position((across, up))
+            note.set(position=(across, up), horizontalalignment=next(iter(sides)))
         placed.append(note.get_window_extent())
 
 

@@ -152,5 +152,5 @@ def test_a_mapping_that_the_shell_took_apart_is_told_as_such(capsys: Captured) -
     assert main(["recommend", "bundle=b", "user=0", "where=tag:[9", "where=12]"]) == 2
     assert capsys.readouterr().err == (
         "error: cannot read the option 'where=tag:[9': a shell takes braces apart; quote all of it, as in "
-        "'where={key:[one,other]}'\n"
+        "'where={tag:[one,other]}'\n"
     )

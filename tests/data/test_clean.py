@@ -201,14 +201,20 @@ def test_a_few_times_in_another_unit_are_warned_of(
 ) -> None:
     times = [T0, T0 + 1, T0 + 2, (T0 + 3) // 1000 if early else T0 + 3]
     made(table("log", user_id=[1, 1, 2, 2], video_id=[1, 2, 1, 2], time_ms=times, split=["train"] * 4))
-    line = "1 of 4 times in 'time_ms', read as ms, lie before 1973 or far beyond 2100: they may be in another unit"
-    assert (line in caplog.text) is told
+    assert ("1 of 4 times in 'time_ms', read as ms, lie before 1973 or far beyond 2100:" in caplog.text) is told
+    assert ("they may be in another unit" in caplog.text) is told
 
 
 def test_two_units_in_one_column_are_told_as_such(table: Table, made: Made) -> None:
     log = table("log", user_id=[1, 1, 2], video_id=[1, 2, 1], time_ms=[T0 // 1000, T0 // 1000 + 1, T0])
     with pytest.raises(DataError, match=r"time_unit=s; 1 of its 3 times do not: where it holds two units, mend it"):
         made(log)
+    three = table("three", user_id=[1, 1, 2], video_id=[1, 2, 1], time_ms=[T0 // 1000, T0 // 1000 + 1, T0 * 1000])
+    with pytest.raises(DataError, match=r"time_unit=s; 1 of its 3 times do not"):
+        made(three)
+    missing = table("missing", user_id=[1, 1, 2], video_id=[1, 2, 1], time_ms=[T0 // 1000, T0 // 1000 + 1, 0])
+    with pytest.raises(DataError, match=r"set data\.time_unit=s$"):
+        made(missing)
 
 
 @pytest.mark.parametrize(("bad", "told"), [(2, True), (1, False)])
@@ -217,8 +223,7 @@ def test_many_rejected_events_are_warned_of(
 ) -> None:
     ids = [None] * bad + list(range(30 - bad))
     made(table("log", user_id=ids, video_id=[1] * 30, position=[0] * 30), LeaveOneOut())
-    line = "2 of 30 events were rejected; see rejected.parquet, which has each with its reason"
-    assert (line in caplog.text) is told
+    assert ("of 30 events were rejected; rejected.parquet has each with its reason" in caplog.text) is told
 
 
 @pytest.mark.parametrize("repeats", list(Repeats))
@@ -228,5 +233,5 @@ def test_positives_of_videos_watched_again_are_told(
     caplog.set_level("INFO")
     log = table("log", user_id=[1, 1, 1, 2], video_id=[1, 2, 1, 1], position=[0, 1, 2, 0])
     made(log, LeaveOneOut(), repeats=repeats)
-    line = "1 of 4 positives are of videos watched again and do not count; data=files counts them with data.repeats=all"
-    assert (line in caplog.text) is (repeats is Repeats.first)
+    assert ("1 of 4 positives are of videos watched again" in caplog.text) is (repeats is Repeats.first)
+    assert ("data=files counts them with data.repeats=all" in caplog.text) is (repeats is Repeats.first)

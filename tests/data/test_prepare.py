@@ -285,3 +285,9 @@ def test_another_dataset_in_its_place_is_warned_of(table: Table, made: Made, cap
     for name, video, told in [("one", 1, False), ("same", 1, False), ("other", 2, True)]:
         made(table(name, user_id=[1], video_id=[video], position=[0]), LeaveOneOut())
         assert (line in caplog.text) is told
+    last = made(table("log", user_id=[1], video_id=[1], position=[0]), LeaveOneOut())
+    caplog.clear()
+    for broken in ("[]", "null", "{", "{}"):
+        (last.folder / "manifest.json").write_text(broken)
+        made(table("log", user_id=[1], video_id=[1], position=[0]), LeaveOneOut())
+    assert line not in caplog.text

@@ -104,6 +104,9 @@ def test_a_quick_look_in_place_goes_beside_the_whole_report(
     evaluate(quick)
     assert (run / "report" / "report.json").read_bytes() == before
     assert (run / f"report-{name}" / "report.json").read_bytes() != before
+    for broken in (before[:100], b"[]", b"{}"):
+        (run / "report" / "report.json").write_bytes(broken)
+        assert folder_of(quick) == run / "report"
 
 
 def test_each_floor_is_told_while_it_is_fitted(run: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import torch
+from pytorch_lightning.callbacks import ModelCheckpoint
 
 from towers.training.checkpoint import KeptCheckpoints
 
@@ -22,3 +23,8 @@ def test_the_best_epoch_is_known_in_another_folder_too(tmp_path: Path) -> None:
     assert moved.best_k_models == {here: 0.5}
     assert (moved.best_model_path, moved.kth_best_model_path, moved.last_model_path) == (here, here, "")
     assert (moved.best_model_score, moved.kth_value) == (torch.tensor(0.5), torch.tensor(0.5))
+
+
+def test_what_earlier_versions_kept_is_found(tmp_path: Path) -> None:
+    before = ModelCheckpoint(tmp_path, filename="best", monitor="valid/hit@10", mode="max")
+    assert kept(tmp_path).state_key == before.state_key

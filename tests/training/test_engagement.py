@@ -22,7 +22,7 @@ from towers.models.engagement_model import ENGAGEMENT, EngagementModel, open_eng
 from towers.models.occasions import Occasions
 from towers.training import OptimConfig, train
 from towers.training.claim import claimed
-from towers.training.engagement import add_engagement, fit_engagement
+from towers.training.engagement import add_engagement, fit_engagement, warn_of_outcomes
 from towers.training.ranks import Ranks, joined
 from towers.types import ConfigError, DataError, RunError, TowersError
 
@@ -246,9 +246,9 @@ def test_a_context_that_tells_nothing_or_too_much_is_warned_of(
     seen = pa.array(np.arange(len(events)) / 7)
     pq.write_table(events.append_column("watch_ms", seen), place)
     dataset.manifest["source"] = {"positive": "Watch_ms > 3 OR placed"}
-    model = fitted(
-        dataset, write_run(tmp_path / "run", dataset), dataclasses.replace(SMALL, context=["place", "watch_ms"])
-    )
+    asked = dataclasses.replace(SMALL, context=["place", "watch_ms"])
+    warn_of_outcomes(asked, dataset)
+    model = fitted(dataset, write_run(tmp_path / "run", dataset), asked)
     assert model.values == {"place": ["home", "search"], "watch_ms": []}
     assert "engagement.context: watch_ms tells nothing: no value is met" in caplog.text
     assert "engagement.context has watch_ms, which data.positive='Watch_ms > 3 OR placed' reads" in caplog.text

@@ -25,10 +25,9 @@ def explain(error: Exception, verb: Verb, schema: Schema | None, options: list[s
     if isinstance(error, MissingConfigException):
         return _unknown_choice(error, schema)
     if isinstance(error, OverrideParseException):
-        typed = error.override.removeprefix("++")
-        if typed != error.override:  # we have put that in front of a mapping
-            name = typed.partition("=")[0].partition(".")[0]
-            whole = f"'{name}={{key:[one,other]}}'"
+        typed = error.override.removeprefix("++")  # which we put in front of what goes into a mapping
+        if found := re.match(r"([^={}]+)=([^={}\[:]+):\[", typed):
+            whole = f"'{found[1]}={{{found[2]}:[one,other]}}'"
             return f"cannot read the option {typed!r}: a shell takes braces apart; quote all of it, as in {whole}"
         return f"cannot read the option {typed!r}: quote its value, as in {_requoted(typed)}"
     cause = error.__cause__ if isinstance(error, ConfigCompositionException) else error

@@ -141,6 +141,7 @@ def _text(figure: float) -> str:
 def _draw(jobs: Sequence[Job], path: Path, quality: str) -> None:
     """Write the picture of the first figure against the seconds; those that no other beats are joined."""
     from matplotlib.figure import Figure
+    from matplotlib.ticker import LogLocator, NullLocator
 
     axes = (picture := Figure(figsize=(7, 4.5), layout="constrained")).subplots()
     done = [job for job in jobs if COST in job.figures]
@@ -150,9 +151,14 @@ def _draw(jobs: Sequence[Job], path: Path, quality: str) -> None:
     for job in done:
         at, color = (job.figures[COST], _quality(job)), "black" if job in best else "0.6"
         axes.annotate(str(job.number), at, (4, -10), textcoords="offset points", color=color)
-    axes.set(xscale="log", xlabel=f"{COST} of training", ylabel=quality)
-    axes.xaxis.set_major_formatter("{x:.3g}")
-    axes.xaxis.set_minor_formatter("{x:.3g}")
+    axes.set(xlabel=f"{COST} of training", ylabel=quality)
+    least, most = (end(job.figures[COST] for job in done) for end in (min, max))
+    if 0 < 2 * least < most:
+        steps = range(1, 10) if most < 10 * least else (1, 2, 5)
+        axes.set_xscale("log")
+        axes.xaxis.set_major_locator(LogLocator(subs=steps))
+        axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter("{x:,g}")
     axes.grid(visible=True, which="both", alpha=0.2)
     picture.savefig(path, dpi=120)
 

@@ -15,8 +15,6 @@ RESERVED = frozenset({
 })  # fmt: skip
 """Columns that we write; no label may take their names."""
 SECONDS_BELOW, MICROSECONDS_ABOVE = 10**11, 10**14
-SOME = 0.05
-"""The share of rejected events from which on they are more than the odd ones of any log."""
 FLOATS = {"FLOAT", "DOUBLE"}
 """DuckDB's types that have a NaN."""
 
@@ -58,12 +56,6 @@ def clean_events(engine: Engine, staged: Staged) -> dict[str, Any]:
             f"write a condition over {', '.join(staged.events.types)}"
         )
     lost = sum(rejected.values())
-    if lost > SOME * came:
-        _log.warning(
-            "%s of %s events were rejected; see rejected.parquet, which has each with its reason",
-            f"{lost:,}",
-            f"{came:,}",
-        )
     ((wanted,),) = engine.select("count_wanted")
     if wanted > positive:
         again = f"{wanted - positive:,} of {wanted:,} positives are of videos watched again and do not count"
@@ -119,21 +111,23 @@ def _order_name(columns: dict[str, str]) -> str:
 
 def _check_unit(engine: Engine, staged: Staged) -> None:
     column, taken = staged.columns["time_ms"], staged.time_unit.name
-    ((early, late, known, low, high),) = engine.select("range_of_times", early=SECONDS_BELOW, late=MICROSECONDS_ABOVE)
+    ((early, late, known, told, low, high),) = engine.select(
+        "range_of_times", early=SECONDS_BELOW, late=MICROSECONDS_ABOVE
+    )
     unit = None
     if early * 2 > known:
         unit = TimeUnit.s if staged.time_unit is TimeUnit.ms else TimeUnit.ms
     elif late * 2 > known:
         unit = TimeUnit.ms if staged.time_unit is TimeUnit.s else TimeUnit.us
-    odd = early + late
+    rest = told - max(early, late)
     if unit is not None and unit is not staged.time_unit:
-        mixed = f"; {known - odd} of its {known} times do not: where it holds two units, mend it first"
+        mixed = f"; {rest:,} of its {known:,} times do not: where it holds two units, mend it first"
         raise DataError(
             f"{column!r}, read as {taken}, holds times from {low} to {high} ms since 1970; expected times between 1973 "
-            f"and 2100; they look like {unit.name}: set data.time_unit={unit.name}{mixed if odd < known else ''}"
+            f"and 2100; they look like {unit.name}: set data.time_unit={unit.name}{mixed if rest else ''}"
         )
-    if odd:
-        which = f"{odd:,} of {known:,} times in {column!r}, read as {taken}"
+    if early + late:
+        which = f"{early + late:,} of {known:,} times in {column!r}, read as {taken}"
         _log.warning("%s, lie before 1973 or far beyond 2100: they may be in another unit; mend those that are", which)
 
 

@@ -34,6 +34,8 @@ _log = logging.getLogger(__name__)
 SOURCES: dict[str, type[Source]] = {"kuairand": KuaiRand, "files": Files}
 ORDER = ["time_ms, unknown first", "position", "place in the source"]
 SPLITS = ("train", "valid", "test")
+SOME = 0.05
+"""The share of rejected events from which on they are more than the odd ones of any log."""
 REMEDIES = {
     "time": "move cut.{name} earlier",
     "leave_one_out": "it takes users with three positives or more",
@@ -95,7 +97,7 @@ def _fingerprint(folder: Path) -> str | None:
     """Return the fingerprint of the dataset that is there, None where there is none that can be read."""
     try:
         return Dataset.open(folder).fingerprint
-    except (DataError, ValueError, KeyError):
+    except (DataError, ValueError, KeyError, TypeError, AttributeError):  # whatever a JSON file may hold
         return None
 
 
@@ -135,6 +137,8 @@ def _build(engine: Engine, config: PrepareConfig, folder: Path) -> None:
     write_json(folder / MANIFEST, manifest)
     why = ", ".join(f"{reason}: {count:,}" for reason, count in counts["rejected"].items())
     came, kept, twice = (f"{counts[name]:,}" for name in ("rows", "kept", "duplicates"))
+    if (lost := sum(counts["rejected"].values())) > SOME * counts["rows"]:
+        _log.warning("%s of %s events were rejected; rejected.parquet has each with its reason", f"{lost:,}", came)
     _log.info("events: %s came, %s kept, %s duplicates, rejected %s", came, kept, twice, why or "none")
     ((earliest, latest),) = engine.select("range_of_kept")
     if earliest is not None:

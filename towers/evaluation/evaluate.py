@@ -27,7 +27,7 @@ from towers.evaluation.showcase import Showcase
 from towers.evaluation.slices import Background, slices
 from towers.features import encode_table
 from towers.models import Run, open_run
-from towers.types import ConfigError, DataError, peak_mb
+from towers.types import ConfigError, DataError, TowersError, peak_mb
 
 _log = logging.getLogger(__name__)
 
@@ -111,11 +111,18 @@ def _keep(folder: Path, own: Path, config: EvaluateConfig) -> None:
 def folder_of(config: EvaluateConfig) -> Path:
     """Return where a report goes: where it is asked for, else to the run, whose report no quick look replaces."""
     own = Path(config.run) / "report"
-    if config.report or _is_whole(config) or not (own / "report.json").is_file():
+    if config.report or _is_whole(config) or not _holds_whole(own):
         return Path(config.report or own)
-    there = Report.read(own)
-    against_all = len(there.floors) + len(there.left_out) == len(every_floor())
-    return own.with_name(f"report-{config.split.name}") if there.setting["split"] == "test" and against_all else own
+    return own.with_name(f"report-{config.split.name}")
+
+
+def _holds_whole(folder: Path) -> bool:
+    """Say whether a folder has a report that can be read, on test against all floors."""
+    try:
+        there = Report.read(folder)
+    except (OSError, ValueError, TowersError):
+        return False
+    return there.setting.get("split") == "test" and len(there.floors) + len(there.left_out) == len(every_floor())
 
 
 def _is_whole(config: EvaluateConfig) -> bool:

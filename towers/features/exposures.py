@@ -1,7 +1,5 @@
 """Every moment at which a user was shown a video, whether they liked it, and what was known of both by then."""
 
-import logging
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -16,7 +14,6 @@ OUTCOMES = {"positive", "weight", "split", "time_ms", "position", "user_row", "v
 """Columns of the events that are no circumstance of an exposure."""
 _ENOUGH = 50
 """So many exposures of either outcome, of values that are met again, all with the same outcome, are no chance."""
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -64,11 +61,6 @@ class Exposures:
                 f"engagement.context has {bad[0]!r}, which is no circumstance of an exposure; "
                 "name columns of the log that were known when the video was shown"
             )
-        read = str(dataset.manifest.get("source", {}).get("positive", ""))
-        for name in context:
-            if re.search(rf"(?<!\w){re.escape(name)}(?!\w)", read, re.IGNORECASE):
-                told = f"data.positive={read!r} reads: leave it out unless it is known before the video is shown"
-                _log.warning("engagement.context has %s, which %s", name, told)
         columns = ["user_row", "video_row", "time_ms", "split", "positive"]
         events = dataset.events([*columns, *context])
         user, video, time_ms, split, liked = (events[name] for name in columns)

@@ -35,6 +35,11 @@ class WholeCheckpoints(TorchCheckpointIO):
 class KeptCheckpoints(ModelCheckpoint):
     """Remembers its best epoch also where the run's folder was moved: Lightning's own then begins anew."""
 
+    @property
+    def state_key(self) -> str:
+        """Lightning's name of what it remembers, by which runs of before find theirs."""
+        return super().state_key.replace(type(self).__qualname__, ModelCheckpoint.__qualname__, 1)
+
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take up what was kept, under the folder of now."""
 

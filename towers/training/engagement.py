@@ -2,6 +2,7 @@
 
 import logging
 import math
+import re
 from pathlib import Path
 
 import numpy as np
@@ -119,6 +120,15 @@ def refuse_without_exposures(config: EngagementConfig, dataset: Dataset) -> None
             "few users have the other; an engagement head needs both of more users. Prepare a longer log, or leave "
             "engagement.fit=false"
         )
+
+
+def warn_of_outcomes(config: EngagementConfig, dataset: Dataset) -> None:
+    """Warn of columns of the context that may say what came of a showing: those of which positives are made."""
+    read = str(dataset.manifest.get("source", {}).get("positive", ""))
+    for name in config.context:
+        if re.search(rf"(?<!\w){re.escape(name)}(?!\w)", read, re.IGNORECASE):
+            told = f"data.positive={read!r} reads: leave it out unless it is known before the video is shown"
+            _log.warning("engagement.context has %s, which %s", name, told)
 
 
 def _fold(users: np.ndarray) -> Int64[np.ndarray, " n"]:

@@ -7,7 +7,7 @@ import itertools
 import json
 import logging
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -102,8 +102,7 @@ def range_test(towers: TwoTower, loss: Loss, optim: OptimConfig, source: BatchSo
     optimizer = RowAdamW(module.parameters(), LOWEST, optim.weight_decay)
     rates, losses = np.geomspace(LOWEST, HIGHEST, STEPS), []
     torch.manual_seed(seed)
-    epochs = (_whole(source.epoch(seed, number)) for number in itertools.count())
-    batches = itertools.chain.from_iterable(epochs)
+    batches = itertools.chain.from_iterable(_whole(source, seed, number) for number in itertools.count())
     for rate, batch in zip(rates, batches, strict=False):
         optimizer.param_groups[0]["lr"] = rate
         optimizer.zero_grad()
@@ -123,15 +122,10 @@ def range_test(towers: TwoTower, loss: Loss, optim: OptimConfig, source: BatchSo
     return RangeTest(rates[: len(losses)], np.array(losses))
 
 
-def _whole(epoch: Iterable[Batch]) -> Iterator[Batch]:
-    """Leave out the last batch of an epoch, unless it is the only one: with few candidates its loss is far lower."""
-    last: Batch | None = None
-    for number, batch in enumerate(epoch):
-        if last is not None:
-            yield last
-        last, alone = batch, number == 0
-    if last is not None and alone:
-        yield last
+def _whole(source: BatchSource, seed: int, number: int) -> Iterator[Batch]:
+    """Leave out what an epoch has left over for one of its batches: with few candidates its loss is far lower."""
+    alone = source.length(seed, number) == 1
+    return (batch for batch in source.epoch(seed, number) if alone or batch.positions > source.positions / 2)
 
 
 def found(config: TrainConfig, towers: TwoTower, source: BatchSource, ranks: Ranks) -> TrainConfig:

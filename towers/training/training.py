@@ -25,7 +25,7 @@ from towers.models.two_tower import UNKNOWN_ROW
 from towers.training.choose import Facts, settle
 from towers.training.claim import CONFIG, begun, claimed, defaults_of
 from towers.training.config import Accelerator, TrainConfig
-from towers.training.engagement import BEFORE, add_engagement, refuse_without_exposures
+from towers.training.engagement import BEFORE, add_engagement, refuse_without_exposures, warn_of_outcomes
 from towers.training.find import found, learning_rate
 from towers.training.journal import Row
 from towers.training.launch import launch
@@ -104,6 +104,7 @@ def _train(config: TrainConfig, ranks: Ranks, held: ExitStack) -> Dataset:
     users = EvaluationSet.of(dataset, Split.valid)
     if config.engagement.fit:
         refuse_without_exposures(config.engagement, dataset)
+        warn_of_outcomes(config.engagement, dataset)
     plain = describe(config) | {"dataset_fingerprint": ranks.same(dataset.fingerprint, "the dataset")}
     ranks.once(lambda: held.enter_context(claimed(folder, plain, _named(defaults_of(config)))))
     ranks.same((folder / CONFIG).is_file(), f"the existence of {folder / CONFIG}")
