@@ -14,7 +14,7 @@ from typing import Any, SupportsIndex
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from jaxtyping import Float32, Int32, Int64
+from jaxtyping import Bool, Float32, Int32, Int64
 
 from towers.data.encoders import Encoders
 from towers.data.vocabulary import Vocabulary
@@ -168,30 +168,34 @@ class Dataset:
             had = pq.read_schema(path).names
         if unknown := [name for name in columns if name not in had]:
             raise DataError(f"events have no column {unknown[0]!r}; they have {', '.join(had)}")
-        table = self._read("events.parquet", list(columns))
-        return {name: _to_numpy(table[name], TIME_UNKNOWN if name == "time_ms" else None) for name in columns}
+        return {name: self._column(name) for name in columns}
+
+    def _column(self, name: str) -> np.ndarray:
+        """Read one column of the events: of a long log a column is much, and all at once are too much."""
+        return _to_numpy(self._read("events.parquet", [name])[name], TIME_UNKNOWN if name == "time_ms" else None)
 
     def positives(self, *splits: Split) -> Positives:
         """Return the positives of the given splits, or of all when none is given."""
-        columns = self.events(["user_row", "video_row", "time_ms", "weight", "split", "positive"])
         wanted = np.isin(list(Split), [int(split) for split in splits or Split])
-        keep = columns["positive"] & wanted[columns["split"]]
-        counts = np.bincount(columns["user_row"][keep], minlength=len(self.users))
+        return self._laid_out(self._column("positive") & wanted[self._column("split")])
+
+    def _laid_out(self, keep: Bool[np.ndarray, " n"]) -> Positives:
+        """Return some of the events by user; a column at a time, so that a long log is never there twice."""
+        counts = np.bincount(self._column("user_row")[keep], minlength=len(self.users))
         offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-        return Positives(offsets, columns["video_row"][keep], columns["time_ms"][keep], columns["weight"][keep])
+        found = Positives(offsets, *(self._column(name)[keep] for name in ("video_row", "time_ms", "weight")))
+        pa.default_memory_pool().release_unused()
+        return found
 
     def passed(self, *splits: Split) -> Positives:
         """Return what users were shown and passed over in the given splits, laid out as positives are.
 
         A video that is also a positive of the user in one of these splits is none of them.
         """
-        columns = self.events(["user_row", "video_row", "time_ms", "weight", "split", "positive"])
+        columns = self.events(["user_row", "video_row", "split", "positive"])
         inside = np.isin(columns["split"], [int(split) for split in splits or Split])
         pair = columns["user_row"].astype(np.int64) * len(self.videos) + columns["video_row"]
-        keep = inside & ~np.isin(pair, pair[inside & columns["positive"]])
-        counts = np.bincount(columns["user_row"][keep], minlength=len(self.users))
-        offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-        return Positives(offsets, columns["video_row"][keep], columns["time_ms"][keep], columns["weight"][keep])
+        return self._laid_out(inside & ~np.isin(pair, pair[inside & columns["positive"]]))
 
     def _vocabulary(self, kind: str) -> Vocabulary:
         column = self._read(f"{kind}s.parquet", [f"{kind}_id"])[f"{kind}_id"]

@@ -4,7 +4,7 @@ import warnings
 
 import numpy as np
 import torch
-from jaxtyping import Float32
+from jaxtyping import Float32, Int32, Int64
 from torch import Tensor
 
 from towers.data import Positives
@@ -45,11 +45,10 @@ def spectral_vectors(positives: Positives, rows: int, dim: int, seed: int) -> Fl
         (True, True)
     """
     watched = np.flatnonzero(np.bincount(positives.video_row, minlength=rows))
-    user_of, user = np.unique(positives.user_row, return_inverse=True)
-    video = np.searchsorted(watched, positives.video_row)
-    size = (len(user_of), len(watched))
-    matrix = _normalised(user, video, size)
-    transposed = _normalised(video, user, size[::-1])
+    place = np.zeros(rows, np.int32)
+    place[watched] = np.arange(len(watched), dtype=np.int32)
+    matrix, transposed = _both_ways(positives.offsets, place[positives.video_row], len(watched))
+    size = (int((positives.counts() > 0).sum()), len(watched))
     rank = min(dim, *size)
     draw = torch.Generator().manual_seed(seed)
     basis = torch.randn(size[1], min(rank + SPARE, *size), generator=draw)
@@ -64,13 +63,26 @@ def spectral_vectors(positives: Positives, rows: int, dim: int, seed: int) -> Fl
     return out
 
 
-def _normalised(row: np.ndarray, column: np.ndarray, size: tuple[int, ...]) -> Tensor:
-    """Return the sparse matrix of events over the roots of both counts, [row, column]."""
-    by_row, by_column = np.bincount(row, minlength=size[0]), np.bincount(column, minlength=size[1])
-    order = np.argsort(row, kind="stable")
-    value = 1 / np.sqrt(by_row[row[order]].astype(np.float32) * by_column[column[order]].astype(np.float32))
-    begin = np.concatenate([[0], np.cumsum(by_row)])
+def _both_ways(
+    offsets: Int64[np.ndarray, " users_and_one"], video: Int32[np.ndarray, " n"], videos: int
+) -> tuple[Tensor, Tensor]:
+    """Return the sparse matrix of events over the roots of both counts, [users, videos], and its transpose.
+
+    Columns are int32 and nothing is kept beside the matrices: 50 million events are 0.4 GB each way.
+    """
+    by_user, by_video = np.diff(offsets), np.bincount(video, minlength=videos)
+    value = np.repeat(by_user.astype(np.float32), by_user)
+    value *= by_video.astype(np.float32)[video]
+    np.divide(1, np.sqrt(value, out=value), out=value)
+    order = np.argsort(video, kind="stable")
+    user = np.repeat(np.arange(len(by_user), dtype=np.int32), by_user)[order]
+    begin = np.concatenate([[0], np.cumsum(by_video)])
+    size = (len(by_user), videos)
+    return _sparse(offsets, video, value, size), _sparse(begin, user, value[order], size[::-1])
+
+
+def _sparse(begin: np.ndarray, column: np.ndarray, value: np.ndarray, size: tuple[int, ...]) -> Tensor:
+    parts = (torch.from_numpy(begin.astype(np.int32)), torch.from_numpy(column), torch.from_numpy(value))
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Sparse", category=UserWarning)
-        parts = (torch.from_numpy(begin), torch.from_numpy(column[order]), torch.from_numpy(value))
         return torch.sparse_csr_tensor(*parts, size=size)
