@@ -243,6 +243,7 @@ PLAIN = {
         ("protocol", "index", "exact", "state"),
         ("users", "events", "equal", "equal_up_to_ties", "recall@100", "score_apart"),
     ),
+    "long_log": (("what", "users", "videos", "events"), ("seconds", "peak_mb")),
     "startup": (("what",), ("median_s", "peak_mb", "runs")),
     "engagement": (
         ("protocol", "seed", "model"),
