@@ -65,14 +65,15 @@ def test_every_state_of_the_code_works_in_a_folder_of_its_own(
     assert work_folder(Path("runs"), "ml-1m") == Path(f"runs/ml-1m-0123abcdef{ending}")
 
 
-def test_a_finished_run_is_not_measured_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_that_was_begun_is_not_measured_as_a_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     commands: list[list[str]] = []
     monkeypatch.setattr("benchmarks.quality.spend", commands.append)
     run = work_folder(tmp_path, "kuairand") / "run-kuairand-0"
     run.mkdir(parents=True)
-    (run / "run.json").write_text("{}")
     arguments = argparse.Namespace(work=str(tmp_path), data="", recipe=None, referee=None, seeds=[0])
-    with pytest.raises(SystemExit, match=r"run-kuairand-0 is a finished run.*remove it, or choose another --work"):
+    with pytest.raises(
+        SystemExit, match=r"run-kuairand-0 is there, so not all would be measured; remove it, or choose another --work"
+    ):
         measure("kuairand", 0, arguments)
     assert commands == []
 
