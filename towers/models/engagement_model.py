@@ -77,6 +77,13 @@ class EngagementModel:
 def open_engagement(run: str | Path) -> EngagementModel | None:
     """Return the engagement head of a run's folder, None where it has none.
 
+    It is asked about events of a dataset, those of test here::
+
+        run, head = open_run("runs/mine/run"), open_engagement("runs/mine/run")
+        occasions = Occasions.of(Dataset.open(run.dataset), list(head.values))
+        shown = occasions.exposures.of_split(Split.test)
+        chances = head.chances(occasions, run.towers, shown)  # [len(shown)], of becoming a positive
+
     Raises:
         RunError: A file is missing or does not fit the other.
     """
