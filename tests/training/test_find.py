@@ -1,5 +1,6 @@
 import csv
 import dataclasses
+import itertools
 import json
 import logging
 from pathlib import Path
@@ -13,7 +14,7 @@ from towers.features import BatchSource, Mixed, encode_table
 from towers.losses import Softmax
 from towers.models import MeanHistory, ModelConfig, RecencyHistory, TwoTower
 from towers.training import OptimConfig, train
-from towers.training.find import HIGHEST, LOWEST, STEPS, RangeTest, _whole, range_test
+from towers.training.find import HIGHEST, LOWEST, STEPS, RangeTest, _full, range_test
 from towers.types import RunError
 
 from .test_train import config, journal, same
@@ -83,12 +84,23 @@ def test_towers_that_are_not_trained_need_no_rate(tiny_dataset: Dataset, tmp_pat
     assert run.info["learning_rate"] == OptimConfig().learning_rate
 
 
-def test_what_is_left_over_for_a_batch_is_left_out_unless_it_is_all_there_is(tiny_dataset: Dataset) -> None:
+def test_what_an_epoch_has_left_over_for_a_batch_is_left_out(tiny_dataset: Dataset) -> None:
     _, source = material(tiny_dataset)
     source = dataclasses.replace(source, positions=20)
-    for number in range(5):
-        every = [batch.positions for batch in source.epoch(0, number)]
-        assert min(every) <= 10 < max(every)
-        assert [batch.positions for batch in _whole(source, 0, number)] == [each for each in every if each > 10]
-    source = dataclasses.replace(source, positions=100_000)
-    assert [batch.positions for batch in _whole(source, 0, 0)] == [batch.positions for batch in source.epoch(0, 0)]
+    every = [batch.positions for number in range(5) for batch in source.epoch(0, number)]
+    largest = np.maximum.accumulate(every)
+    wanted = [each for each, most in zip(every, largest, strict=True) if 2 * each >= most]
+    assert len(wanted) < len(every)
+    assert [batch.positions for batch in itertools.islice(_full(source, 0), len(wanted))] == wanted
+
+
+def test_epochs_of_one_batch_or_of_weightless_positions_have_no_leftovers(tiny_dataset: Dataset) -> None:
+    _, source = material(tiny_dataset)
+    alone = dataclasses.replace(source, positions=100_000)
+    assert [batch.positions for batch in itertools.islice(_full(alone, 0), 2)] == [
+        batch.positions for number in range(2) for batch in alone.epoch(0, number)
+    ]
+    weight = np.zeros_like(source.positives.weight)
+    weight[0] = 1.0
+    hardly = dataclasses.replace(source, positives=dataclasses.replace(source.positives, weight=weight))
+    assert len(list(itertools.islice(_full(hardly, 0), 5))) == 5

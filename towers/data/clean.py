@@ -111,7 +111,7 @@ def _order_name(columns: dict[str, str]) -> str:
 
 def _check_unit(engine: Engine, staged: Staged) -> None:
     column, taken = staged.columns["time_ms"], staged.time_unit.name
-    ((early, late, known, told, low, high),) = engine.select(
+    ((early, late, known, not_zero, low, high),) = engine.select(
         "range_of_times", early=SECONDS_BELOW, late=MICROSECONDS_ABOVE
     )
     unit = None
@@ -119,7 +119,7 @@ def _check_unit(engine: Engine, staged: Staged) -> None:
         unit = TimeUnit.s if staged.time_unit is TimeUnit.ms else TimeUnit.ms
     elif late * 2 > known:
         unit = TimeUnit.ms if staged.time_unit is TimeUnit.s else TimeUnit.us
-    rest = told - max(early, late)
+    rest = not_zero - max(early, late)  # 0 is how many logs write that no time is known
     if unit is not None and unit is not staged.time_unit:
         mixed = f"; {rest:,} of its {known:,} times do not: where it holds two units, mend it first"
         raise DataError(

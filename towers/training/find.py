@@ -102,8 +102,7 @@ def range_test(towers: TwoTower, loss: Loss, optim: OptimConfig, source: BatchSo
     optimizer = RowAdamW(module.parameters(), LOWEST, optim.weight_decay)
     rates, losses = np.geomspace(LOWEST, HIGHEST, STEPS), []
     torch.manual_seed(seed)
-    batches = itertools.chain.from_iterable(_whole(source, seed, number) for number in itertools.count())
-    for rate, batch in zip(rates, batches, strict=False):
+    for rate, batch in zip(rates, _full(source, seed), strict=False):
         optimizer.param_groups[0]["lr"] = rate
         optimizer.zero_grad()
         value = module.value_of(batch)
@@ -122,10 +121,17 @@ def range_test(towers: TwoTower, loss: Loss, optim: OptimConfig, source: BatchSo
     return RangeTest(rates[: len(losses)], np.array(losses))
 
 
-def _whole(source: BatchSource, seed: int, number: int) -> Iterator[Batch]:
-    """Leave out what an epoch has left over for one of its batches: with few candidates its loss is far lower."""
-    alone = source.length(seed, number) == 1
-    return (batch for batch in source.epoch(seed, number) if alone or batch.positions > source.positions / 2)
+def _full(source: BatchSource, seed: int) -> Iterator[Batch]:
+    """Yield an epoch's batches after another's without end, but for leftovers: with few candidates their loss is low.
+
+    A leftover has less than half the positions of the largest batch so far; the first is never one.
+    """
+    largest = 0
+    for number in itertools.count():
+        for batch in source.epoch(seed, number):
+            largest = max(largest, batch.positions)
+            if 2 * batch.positions >= largest:
+                yield batch
 
 
 def found(config: TrainConfig, towers: TwoTower, source: BatchSource, ranks: Ranks) -> TrainConfig:

@@ -104,7 +104,8 @@ def _train(config: TrainConfig, ranks: Ranks, held: ExitStack) -> Dataset:
     users = EvaluationSet.of(dataset, Split.valid)
     if config.engagement.fit:
         refuse_without_exposures(config.engagement, dataset)
-        warn_of_outcomes(config.engagement, dataset)
+        if ranks.first:
+            warn_of_outcomes(config.engagement, dataset)
     plain = describe(config) | {"dataset_fingerprint": ranks.same(dataset.fingerprint, "the dataset")}
     ranks.once(lambda: held.enter_context(claimed(folder, plain, _named(defaults_of(config)))))
     ranks.same((folder / CONFIG).is_file(), f"the existence of {folder / CONFIG}")
