@@ -244,7 +244,11 @@ def test_texts_that_list_values_are_several_values(
     if kind is Kind.multi:
         assert dataset.encoders.videos[0].values == ("a", "b", "c")
         assert "video feature tags: taken as multi; data.video_features.tags=KIND changes it" in caplog.text
+    told = f"data.videos={videos}: tags is taken as one name a row, but half of its texts hold '|'"
+    assert (told in caplog.text) == ("data.separator='|' reads those" in caplog.text) == (texts[0] == "a|b")
+    caplog.clear()
     unsplit = made(log, LeaveOneOut(), videos=videos, min_count=1, separator="")
+    assert "data.separator" not in caplog.text
     assert all(encoder.kind is Kind.categorical for encoder in unsplit.encoders.videos)
 
 

@@ -12,7 +12,7 @@ import torch
 from towers.data import Dataset, Split
 from towers.features import BatchSource, Mixed, encode_table
 from towers.losses import Softmax
-from towers.models import MeanHistory, ModelConfig, RecencyHistory, TwoTower
+from towers.models import ModelConfig, RecencyHistory, TwoTower
 from towers.training import OptimConfig, train
 from towers.training.find import HIGHEST, LOWEST, STEPS, RangeTest, _full, range_test
 from towers.types import RunError
@@ -76,12 +76,6 @@ def test_a_run_looks_once_and_trains_with_what_it_found(
     assert same(train(told).towers, run.towers)
     assert train(told).info["learning_rate"] == rate
     assert journal(tmp_path / "told") == journal(run.folder)
-
-
-def test_towers_that_are_not_trained_need_no_rate(tiny_dataset: Dataset, tmp_path: Path) -> None:
-    asked = {"closed_form": True, "model": ModelConfig(history=MeanHistory(), dim=4, window=6)}
-    run = train(config(tiny_dataset, tmp_path / "run", optim=OptimConfig(find=True), **asked))
-    assert run.info["learning_rate"] == OptimConfig().learning_rate
 
 
 def test_what_an_epoch_has_left_over_for_a_batch_is_left_out(tiny_dataset: Dataset) -> None:

@@ -114,7 +114,11 @@ def test_a_refit_begun_anew_asks_for_a_refit(tiny_dataset: Dataset, tmp_path: Pa
 
 
 def test_in_closed_form_a_user_is_the_mean_of_what_they_watched(tiny_dataset: Dataset, tmp_path: Path) -> None:
-    options = {"closed_form": True, "model": ModelConfig(history=MeanHistory(), dim=4, window=6)}
+    options = {
+        "closed_form": True,
+        "model": ModelConfig(history=MeanHistory(), dim=4, window=6),
+        "optim": OptimConfig(),
+    }
     run = train(config(tiny_dataset, tmp_path / "run", **options))
     assert [(row["stage"], row["epoch"], row["loss"]) for row in journal(run.folder)] == [
         ("fit", "0", ""),
@@ -143,7 +147,7 @@ def test_in_closed_form_a_user_is_the_mean_of_what_they_watched(tiny_dataset: Da
 
 def test_closed_form_refuses_what_has_to_be_trained(tiny_dataset: Dataset, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"model/history is recency, which has to be trained, and closed_form"):
-        train(config(tiny_dataset, tmp_path / "run", closed_form=True))
+        train(config(tiny_dataset, tmp_path / "run", closed_form=True, optim=OptimConfig()))
     assert not (tmp_path / "run").exists()
     for told, options in (
         ("model.interests is 2 .* set model.interests=1", {"model": ModelConfig(history=MeanHistory(), interests=2)}),
@@ -160,12 +164,14 @@ def test_closed_form_refuses_what_has_to_be_trained(tiny_dataset: Dataset, tmp_p
             {"model": ModelConfig(history=MeanHistory(), spectral=False)},
         ),
         ("half_life_days is 3.0 .* set half_life_days=0, or closed_form=false", {"half_life_days": 3.0}),
+        ("optim.epochs is 3 .* set optim.epochs=0, or closed_form=false", {"optim": OptimConfig(epochs=3)}),
+        ("optim.find is true .* set optim.find=false, or closed_form=false", {"optim": OptimConfig(find=True)}),
         ("passed_each is 4 .* set passed_each=0, or closed_form=false", {"passed_each": 4}),
         ("passed_weight is 2.0 .* set passed_weight=1.0, or closed_form=false", {"passed_weight": 2.0}),
         ("shuffle is true .* set shuffle=false, or closed_form=false", {"shuffle": True}),
     ):
         with pytest.raises(ConfigError, match=told):
-            config(tiny_dataset, tmp_path / "run", closed_form=True, **options)
+            config(tiny_dataset, tmp_path / "run", **({"closed_form": True, "optim": OptimConfig()} | options))
 
 
 @pytest.mark.parametrize("popularity", [PopularityTerm.none, PopularityTerm.total])
@@ -177,7 +183,7 @@ def test_in_closed_form_what_nobody_watched_is_not_among_the_best(
     later: list[Event] = [(f"u{n}", f"v{(n + 5) % 9:02d}", "valid") for n in range(30)]
     dataset = write_world(tmp_path / "world", watched + later, videos=20)
     model = ModelConfig(history=MeanHistory(), dim=4, window=6, popularity=popularity, geometry=geometry)
-    run = train(config(dataset, tmp_path / "run", closed_form=True, model=model, refit_epochs=0))
+    run = train(config(dataset, tmp_path / "run", closed_form=True, model=model, refit_epochs=0, optim=OptimConfig()))
     features = [encode_table((), table) for table in (dataset.user_table(), dataset.video_table())]
     vectors = video_vectors(run.towers, features[1])
     unwatched = np.setdiff1d(np.arange(2, len(vectors)), dataset.positives(Split.train).video_row)

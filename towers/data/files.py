@@ -1,5 +1,6 @@
 """Anybody's tables: Parquet, CSV or JSON lines."""
 
+import logging
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,8 +13,12 @@ from towers.data.read import load
 from towers.data.source import Ids, Loaded, Repeats, Source, Staged, Things, TimeUnit
 from towers.types import ConfigError, DataError
 
+_log = logging.getLogger(__name__)
+
 FEW = 32
 """An integer feature with at most this many values is taken as names, otherwise as a number."""
+SEPARATORS = ",;|"
+"""What texts are looked at for, so that a column of several names a row is not taken for one without a word."""
 WINDOW_MS = (0, 4_102_444_800_000)
 
 
@@ -148,8 +153,18 @@ class Files(Source):
         )
 
     def _infer(self, engine: Engine, loaded: Loaded, column: str) -> Kind | None:
-        if loaded.types[column] == "VARCHAR" and holds_several(engine, loaded, column, self.separator):
+        if loaded.types[column] != "VARCHAR":
+            return infer(engine, loaded, column)
+        if holds_several(engine, loaded, column, self.separator):
             return Kind.multi
+        for other in SEPARATORS.replace(self.separator, "") if self.separator else "":
+            if holds_several(engine, loaded, column, other):
+                _log.warning(
+                    "%s: %s is taken as one name a row, but half of its texts hold %r between parts that repeat; "
+                    "data.separator='%s' reads those as several names",
+                    loaded.origin, column, other, other,
+                )  # fmt: skip
+                break
         return infer(engine, loaded, column)
 
 

@@ -259,6 +259,8 @@ class TrainConfig:
             "model.interests": (model.interests, 1),
             "model.spectral": (model.spectral, True),
             "model.user_id": (model.user_id, False),
+            "optim.epochs": (self.optim.epochs, 0),
+            "optim.find": (self.optim.find, False),
             "passed_each": (self.passed_each, 0),
             "passed_weight": (self.passed_weight, 1.0),
             "shuffle": (self.shuffle, False),

@@ -154,9 +154,8 @@ def found(config: TrainConfig, towers: TwoTower, source: BatchSource, ranks: Ran
 
 
 def learning_rate(config: TrainConfig) -> float:
-    """Return the learning rate of a run's fit: what was found, or what was asked for, also where nothing is trained."""
-    found_one = config.optim.find and not config.closed_form
-    return _suggested(Path(config.run) / f"{NAME}.json") if found_one else config.optim.learning_rate
+    """Return the learning rate of a run's fit: what was found, or what was asked for."""
+    return _suggested(Path(config.run) / f"{NAME}.json") if config.optim.find else config.optim.learning_rate
 
 
 def _suggested(page: Path) -> float:
