@@ -20,6 +20,7 @@ from towers.publishing.versions import point_to
 from towers.serving import Ask, Retriever, Way
 from towers.serving import versions as versions_module
 from towers.serving.arrivals import arrived_vectors
+from towers.serving.following import _Pointer
 from towers.serving.queue import BusyError
 from towers.serving.service import Limits, Service
 from towers.serving.store import Answer, Change, ChangeKind, Event, MemoryStore, SqliteStore, StoreAwayError
@@ -106,6 +107,62 @@ def test_back_and_forth_with_all_that_came(root: Path, tmp_path: Path) -> None:
         await service.versions.adopt(second)
         assert await ids(service, USERS[4]) == newer
         assert len(list((tmp_path / "state" / "indexes").iterdir())) == 1
+
+    within(root, tmp_path, work)
+
+
+def test_who_is_ended_while_rolling_back_begins_with_the_version_before(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, _ = versions(root)
+    close, current = Version.close, list[str]()
+
+    def close_and_look(self: Version) -> None:
+        current.append(current_name(root))
+        close(self)
+
+    async def work(service: Service) -> None:
+        monkeypatch.setattr(Version, "close", close_and_look)
+        await service.versions.roll_back()
+        assert current == [first]  # before the old one was put away, which may take long
+
+    within(root, tmp_path, work)
+
+
+def test_where_the_pointer_cannot_be_written_the_old_version_goes_on(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = versions(root)
+
+    def full(*_: object) -> None:
+        raise OSError("no space left")
+
+    async def work(service: Service) -> None:
+        monkeypatch.setattr("towers.serving.versions.point_to", full)
+        shown = await ids(service, USERS[4])
+        with pytest.raises(OSError, match="no space left"):
+            await service.versions.roll_back()
+        assert (service.version.name, current_name(root)) == (second, second)
+        assert await ids(service, USERS[4]) == shown
+        assert service.versions.refused is not None
+        assert (service.versions.refused.name, service.versions.refused.why) == (first, "no space left")
+
+    within(root, tmp_path, work)
+
+
+def test_a_new_version_is_adopted_where_the_old_one_can_neither_be_written_nor_opened(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = versions(root)
+
+    async def work(service: Service) -> None:
+        following = _Pointer(service.versions)
+        monkeypatch.setattr(service.versions, "_stuck", service.version)
+        shutil.rmtree(root / "versions" / second)
+        point_to(root, first)
+        await following.look()
+        assert service.version.name == first
+        assert not service.versions.stuck
 
     within(root, tmp_path, work)
 

@@ -41,11 +41,11 @@ class _Pointer:
     async def look(self) -> None:
         if time.monotonic() < self._not_before:
             return
-        if self._versions.stuck:
-            self._not_before = time.monotonic() + _REOPEN_S
-            await self._versions.reopen()
         before, self._seen = self._seen, self._versions.pointed
         if self._seen == before:
+            if self._versions.stuck:
+                self._not_before = time.monotonic() + _REOPEN_S
+                await self._versions.reopen()
             return
         try:
             await self._versions.adopt()

@@ -124,9 +124,9 @@ class Versions:
                     "right to write there"
                 )
             if wanted != self.current.name:
-                await self._replace(wanted)
-            if name is not None and current_name(self._root) != name:
-                point_to(self._root, name)
+                await self._replace(wanted, current=wanted != pointed)
+            elif wanted != pointed:
+                point_to(self._root, wanted)
 
     async def roll_back(self) -> str:
         """Serve the version before the one that is served, and make it current; return its name.
@@ -188,7 +188,8 @@ class Versions:
                 except Exception:
                     _log.exception("recall could not be measured; it is tried again")
 
-    async def _replace(self, name: str) -> None:
+    async def _replace(self, name: str, *, current: bool = False) -> None:
+        """Serve a version in place of the one that is served, and make it the bundle's current one if told so."""
         version: Version | None = None
         try:
             version = await self._opened(name)
@@ -196,6 +197,8 @@ class Versions:
             await version.prepared()
             async with self._changing:
                 await self._catch_up(version)
+                if current:  # before it is served: whoever is ended now begins with it, and a full disk changes nothing
+                    point_to(self._root, name)
                 old, self.current = self.current, version
                 self.recall = version.catalogue.index.recall_built
         except BaseException as error:

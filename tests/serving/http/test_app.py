@@ -10,9 +10,11 @@ import pytest
 
 from tests import tiny
 from tests.serving.http.conftest import Start, running
+from towers.index import Exact
+from towers.publishing import PublishConfig, publish
 from towers.serving import Client, Retriever
 from towers.serving.client import AnswerError
-from towers.serving.http.keys import KeyConfig, add_key
+from towers.serving.http.keys import KeyConfig, Keys, add_key
 from towers.serving.http.server import ServeConfig, make_app
 from towers.serving.store import MemoryState
 from towers.types import BundleError, ConfigError
@@ -165,6 +167,7 @@ def test_what_was_shown_is_remembered(start: Start, tiny_bundle: Path) -> None:
         ("GET", "/v1/videos/5/similar", None, 404, "video 5 is not among"),
         ("GET", f"/v1/videos/{VIDEOS[0]}/similar?k=0", None, 400, "1 to 1000"),
         ("GET", "/v1/videos/x/similar", None, 400, "no whole number"),
+        ("POST", "/v1/events", f'{{"user_id": 1, "video_id": 2, "labels": {{"x": 1{"0" * 20}}}}}', 400, "labels"),
         ("GET", "/v1/candidates", None, 405, "method"),
         ("GET", "/nowhere", None, 404, "no such path"),
         ("POST", "/v1/bundle", '{"version": "../../etc"}', 400, "version"),
@@ -196,7 +199,7 @@ def test_a_body_that_does_not_come_is_not_waited_for(tiny_bundle: Path, tmp_path
         running(App(made.service, Door(client_s=0.3))) as url,
         socket.create_connection((httpx.URL(url).host, httpx.URL(url).port), timeout=30) as connection,
     ):
-        connection.sendall(b"POST /v1/candidates HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\n{")
+        connection.sendall(b"POST /v1/candidates HTTP/1.1\r\nhost: localhost\r\ncontent-length: 100\r\n\r\n{")
         answer = connection.recv(4096)
         assert answer.startswith(b"HTTP/1.1 408 "), answer
         assert httpx.get(f"{url}/healthz").json() == {"alive": True}
@@ -219,7 +222,8 @@ def test_keys_open_what_they_may(
     first = add_key(KeyConfig(file=file, name="reader"))
     with caplog.at_level("WARNING"):
         reader = add_key(KeyConfig(file=file, name="reader"))
-    assert caplog.messages == ["key reader is replaced; the one of before opens nothing any more"]
+    (told,) = caplog.messages
+    assert told.startswith("key reader is replaced; the one of before opens nothing any more")
     assert first != reader
     admin = add_key(KeyConfig(file=file, name="chief", scopes=["admin", "write"], per_second=3.0))
     assert reader not in Path(file).read_text()
@@ -243,6 +247,85 @@ def test_keys_open_what_they_may(
             [chief.events([event]) for _ in range(20)]
         assert refused.value.status == 429
     assert httpx.get(f"{url}/healthz").status_code == 200
+
+
+def test_keys_are_read_again_when_their_file_changes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    now = [0.0]
+    monkeypatch.setattr("towers.serving.http.keys.clock", lambda: now[0])
+    path = tmp_path / "keys.json"
+    leaked = add_key(KeyConfig(file=str(path), name="app")).encode()
+    busy = add_key(KeyConfig(file=str(path), name="busy", per_second=1.0)).encode()
+    keys = Keys.read(path)
+    counted = keys.find(busy)
+    assert counted is not None
+    assert (counted.may_go(100.0), counted.may_go(100.0)) == (True, False)
+    fresh = add_key(KeyConfig(file=str(path), name="app", scopes=["write"])).encode()
+    assert keys.find(leaked) is not None  # it is looked at once a second
+    now[0] = 1.0
+    assert keys.find(leaked) is None
+    found = keys.find(fresh)
+    assert found is not None
+    assert found.scopes == {"write"}
+    assert keys.find(busy) is counted  # and goes on counting
+    path.write_text("{")
+    now[0] = 2.0
+    assert keys.find(fresh) is found
+    assert "the keys of before are good until it is mended" in caplog.text
+    path.unlink()
+    now[0] = 3.0
+    assert keys.find(fresh) is found
+
+
+@pytest.mark.parametrize(
+    ("headers", "words"),
+    [
+        ({"host": "evil.example:8000"}, "asked as 'evil.example'; without keys only this machine is served"),
+        ({"host": "192.168.0.7:8000"}, "asked as '192.168.0.7'"),
+        ({"host": "127.0.0.1.evil.example"}, "asked as '127.0.0.1.evil.example'"),
+        ({"origin": "https://evil.example"}, "asked by a page of another site"),
+        ({"origin": "null"}, "asked by a page of another site"),
+        ({"origin": "http://localhost:1"}, "asked by a page of another site"),
+        ({"sec-fetch-site": "cross-site"}, "asked by a page of another site"),
+        ({"sec-fetch-site": "same-site"}, "asked by a page of another site"),
+    ],
+)
+def test_without_keys_no_other_site_asks_by_somebodys_browser(
+    client: Client, headers: dict[str, str], words: str
+) -> None:
+    told = httpx.post(
+        f"{client.url}/v1/events", headers=headers, content=f'{{"user_id": {USERS[3]}, "video_id": {VIDEOS[0]}}}'
+    )
+    assert told.status_code == 403
+    assert words in told.json()["error"]
+    assert httpx.delete(f"{client.url}/v1/users/{USERS[3]}", headers=headers).status_code == 403
+    assert client.user(USERS[3])["events"] == []
+
+
+@pytest.mark.parametrize("host", ["localhost", "app.localhost", "[::1]", "127.0.0.9"])
+def test_without_keys_this_machine_is_served(shared: str, host: str) -> None:
+    port = httpx.URL(shared).port
+    own = {"host": f"{host}:{port}", "origin": f"http://{host}:{port}", "sec-fetch-site": "same-origin"}
+    assert httpx.post(f"{shared}/v1/candidates", headers=own, content="{}").status_code == 200
+
+
+def test_ids_of_any_letters_are_found_in_paths(start: Start, tmp_path: Path) -> None:
+    run = tiny.write_run(tmp_path / "run", tiny.write_dataset(tmp_path / "dataset", string=True))
+    publish(PublishConfig(run=str(run), bundle=str(tmp_path / "bundle"), index=Exact()))
+    client, odd = start(tmp_path / "bundle"), "a/b c?%2F/ü"
+    client.events([{"user_id": odd, "video_id": "id 003"}])
+    assert [each["video_id"] for each in client.user(odd)["events"]] == ["id 003"]
+    assert client.user("a")["events"] == []
+    client.erase_user(odd)
+    assert client.user(odd)["events"] == []
+    client.put_videos({odd: {}})
+    assert len(client.similar(odd, k=3)["video_ids"]) == 3
+    client.remove_video(odd)
+    with pytest.raises(AnswerError, match="was removed"):
+        client.similar(odd)
+    refused = httpx.delete(f"{client.url}/v1/users/%FF")
+    assert (refused.status_code, refused.json()["error"][:25]) == (400, "the path cannot be read: ")
 
 
 def test_others_are_not_served_without_keys(tiny_bundle: Path) -> None:

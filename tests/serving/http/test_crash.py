@@ -139,7 +139,7 @@ def test_a_stop_answers_what_was_accepted(tiny_bundle: Path, tmp_path: Path) -> 
         half: list[socket.socket] = []
         for _ in range(20):
             connection = socket.create_connection((address[0], int(address[1])), timeout=30)
-            head = f"POST /v1/candidates HTTP/1.1\r\nhost: x\r\ncontent-length: {len(body)}\r\n\r\n".encode()
+            head = f"POST /v1/candidates HTTP/1.1\r\nhost: localhost\r\ncontent-length: {len(body)}\r\n\r\n".encode()
             connection.sendall(head + body[:7])
             half.append(connection)
         client.candidates(None)  # what was sent before has been read by now

@@ -13,7 +13,7 @@ import pytest
 
 from tests.processes import free_port
 from tests.stores import Place, Server, erase, event, put
-from towers.serving.store import RedisState, Store, StoreAwayError, redis_scripts
+from towers.serving.store import Health, RedisState, Store, StoreAwayError, redis_scripts
 from towers.serving.store.redis import RedisStore
 from towers.types import ConfigError, DataError
 
@@ -197,6 +197,12 @@ def _check_cluster(nodes: list[Server]) -> None:
         assert await store.change([put(1), erase(5)]) == 2
         assert await store.history(5) == []
         assert len((await store.log())[0]) == 59
+        # More at once than there are connections: they wait for each other.
+        told = [store.append([event("b", user, user)]) for user in range(400)]
+        asked = [one for _ in range(30) for one in (store.log(), store.export(7), store.health())]
+        *new, health = await asyncio.gather(*told, *map(store.history, range(400)), *asked, store.health())
+        assert new[:400] == [[True]] * 400
+        assert health == Health()
 
     Place("cluster", f"{nodes[0].url}#towers").run(scenario)
     for node in nodes:

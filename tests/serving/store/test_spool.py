@@ -253,6 +253,38 @@ def test_what_came_before_others_erased_the_user_is_not_delivered(server: Server
     run(server, tmp_path / "spool.db", after)
 
 
+@pytest.mark.parametrize("before", ["another is delivered", "its own are delivered"])
+def test_who_is_erased_while_what_waits_is_delivered_stays_so(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, before: str
+) -> None:
+    # Events and answers in turns, so that what is read at once is brought in many calls.
+    append, others = RedisStore.append, ([event("x", user_id=8)], [event("y", user_id=7)])
+
+    async def append_late(own: RedisStore, events: list[Event]) -> list[bool]:
+        if [one.event_id for one in events] == ["x" if before == "another is delivered" else "y"]:
+            other = RedisStore(server.url)
+            await other.open()
+            await other.change([erase(7, time_ms=now_ms())])
+            await other.close()
+        return await append(own, events)
+
+    async def scenario(store: SpooledStore) -> None:
+        server.kill()
+        for number, events in enumerate(others):
+            await store.append(events)
+            await store.answered([answer(f"r{number}")])
+        await store.append([event("z", user_id=9)])
+        monkeypatch.setattr(RedisStore, "append", append_late)
+        server.start()
+        await store.settled()
+        export = await store.export(7)
+        assert (export.events, export.history, export.answers) == ([], [], [])
+        assert [len((await store.export(user)).events) for user in (8, 9)] == [1, 1]
+        assert await store.health() == Health()
+
+    run(server, tmp_path / "spool.db", scenario)
+
+
 def test_what_comes_while_others_erasures_are_read_is_counted(tmp_path: Path) -> None:
     async def main() -> None:
         behind = MemoryStore()

@@ -16,7 +16,8 @@ from towers.serving.http.fields import with_fields
 from towers.serving.http.keys import Key, Keys, clock
 from towers.serving.http.messages import Fault
 from towers.serving.http.metrics import Metrics
-from towers.serving.http.routes import Call, Reply, Route, Table, query_of
+from towers.serving.http.neighbours import check_neighbour
+from towers.serving.http.routes import Call, RefusedError, Reply, Route, Table, query_of, unquoted
 from towers.serving.http.table import routes
 from towers.serving.queue import BusyError
 from towers.serving.service import Service
@@ -45,14 +46,6 @@ _STATUS: list[tuple[type[Exception], int]] = [
 ]
 _OURS, _counted = secrets.token_hex(8), count(1)
 _encoder = msgspec.json.Encoder()
-
-
-class RefusedError(Exception):
-    """A request that is not even looked at; says HTTP's status."""
-
-    def __init__(self, status: int, why: str) -> None:
-        super().__init__(why)
-        self.status = status
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,13 +105,13 @@ class App:
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         begin, headers = time.perf_counter(), dict(scope["headers"])
         request_id = _request_id(headers.get(b"x-request-id"))
-        route, parts, there = self._table.find(scope["method"], scope["path"])
+        route, parts, there = self._table.find(scope["method"], scope["path"], scope["raw_path"])
         more: list[tuple[bytes, bytes]] = []
         try:
             let_in = self._let_in(route, there, headers)
             body = await self._body(let_in, headers, receive)
             query = query_of(scope["query_string"]) if scope["query_string"] else {}
-            reply = await let_in.handle(Call(self.service, request_id, body, parts, query))
+            reply = await let_in.handle(Call(self.service, request_id, body, parts and unquoted(parts), query))
         except Exception as error:
             reply, more = self._fault(error, request_id, route)
         await _send(send, reply, request_id, more)
@@ -128,7 +121,10 @@ class App:
         if route is None:
             words = "this method is not for this path" if there else "there is no such path"
             raise RefusedError(405 if there else 404, f"{words}; see /openapi.json")
-        if route.scope is None or self.keys is None:
+        if route.scope is None:
+            return route
+        if self.keys is None:
+            check_neighbour(headers)
             return route
         kind, _, secret = headers.get(b"authorization", b"").partition(b" ")
         key: Key | None = self.keys.find(secret.strip()) if kind.lower() == b"bearer" else None

@@ -1,6 +1,7 @@
 """A connection whose client is not waited for: it must ask in time and in few bytes, and take what it asked for."""
 
 import asyncio
+import re
 from collections.abc import Sized
 from typing import Any
 
@@ -14,6 +15,8 @@ from towers.serving.http.messages import Fault
 
 _TOGETHER = 100
 """How many requests may wait on a connection, sent before the answer to the one before."""
+_NO_UPGRADE = "this service speaks HTTP/1.1 alone; ask without the field Upgrade, in Java by Version.HTTP_1_1"
+_UPGRADE = re.compile(rb"\r\n(?=upgrade[ \t]*:)", re.IGNORECASE)
 _AT_ONCE = 2**16
 """A client who takes no so many bytes of an answer within the door's time is not waited for."""
 
@@ -49,6 +52,7 @@ class Connection(HttpToolsProtocol):
         self._untaken = 0
         self._answered: RequestResponseCycle | None = None
         self._in_head, self._begun, self._head_bytes = True, False, 0
+        self._last_words: tuple[int, str] | None = None
 
     def connection_made(self, transport: Any) -> None:  # noqa: ANN401  uvloop's is not one of asyncio's
         """Begin to wait; where there are too many connections, the one that has been waited for longest goes."""
@@ -73,7 +77,11 @@ class Connection(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Read on, but no head that does not end, nor what follows a body."""
+        if self._last_words is not None:
+            return
         self._head_bytes += len(data)
+        if not self._begun and b"pgrade" in data:
+            data = _without_upgrade(data)
         super().data_received(data)
         if self._is_too_long() and not self.transport.is_closing():
             self.send_400_response("")
@@ -99,7 +107,7 @@ class Connection(HttpToolsProtocol):
         length = len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
         if self._head_bytes > self._door.head_bytes < length:
             raise ValueError  # which the parser takes for a mistake in what it reads
-        if len(self.pipeline) >= _TOGETHER:
+        if len(self.pipeline) >= _TOGETHER or self.parser.should_upgrade():
             raise ValueError
         self._in_head = False
         if not self.flow.write_paused:
@@ -112,7 +120,9 @@ class Connection(HttpToolsProtocol):
         self._in_head, self._begun, self._head_bytes = True, False, 0
 
     def on_response_complete(self) -> None:
-        """Wait for the next request, unless it is there."""
+        """Wait for the next request, unless it is there or made no sense."""
+        if self._last_words is not None and not self.pipeline and not self.transport.is_closing():
+            self._tell(*self._last_words)
         if not self.pipeline or self.transport.is_closing():  # which may wait for the client to take the answer
             self._wait()
         super().on_response_complete()
@@ -133,6 +143,8 @@ class Connection(HttpToolsProtocol):
         """Refuse what is no HTTP, or more of it than is read."""
         if self._is_too_long() and self._in_head:
             self._refuse(431, f"the request's head is longer than {self._door.head_bytes} bytes; send less")
+        elif self.parser.should_upgrade() and self.parser.get_method() != b"CONNECT":
+            self._refuse(400, _NO_UPGRADE)
         elif len(self.pipeline) >= _TOGETHER:
             self._refuse(400, f"{_TOGETHER} requests wait on this connection; send the next ones after their answers")
         else:
@@ -173,8 +185,25 @@ class Connection(HttpToolsProtocol):
             self.transport.close()
 
     def _refuse(self, status: int, words: str) -> None:
+        """Say why no more is read, after the answers to what was read: a client takes answers in turn."""
+        if self._in_head and self.cycle is not None and not self.cycle.response_complete:
+            self._last_words = (status, words)
+            self.flow.pause_reading()
+        else:
+            self._tell(status, words)
+
+    def _tell(self, status: int, words: str) -> None:
         body = msgspec.json.encode(Fault(words, ""))
         head = b"content-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n" % len(body)
         self.transport.write(STATUS_LINE[status] + head + body)
         self.transport.close()
         self._wait()
+
+
+def _without_upgrade(data: bytes) -> bytes:
+    """Return what begins with a head, without its wish for another protocol, which a server may pass over.
+
+    The parser would take what follows for that protocol's, the body first.
+    """
+    end = data.find(b"\r\n\r\n")
+    return data if end < 0 else _UPGRADE.sub(b"\r\nx-", data[:end]) + data[end:]

@@ -15,6 +15,7 @@ from towers.kinds import check_kinds
 from towers.types import ConfigError
 
 _log = logging.getLogger(__name__)
+_LOOK_S = 1.0
 
 
 class Scope(StrEnum):
@@ -59,14 +60,16 @@ class Key:
 
 
 class Keys:
-    """The keys of a file.
+    """The keys of a file, which is looked at again every second: a key that was replaced there opens nothing more.
 
     Args:
         keys: All of them.
+        path: Of the file; None where there is none.
     """
 
-    def __init__(self, keys: list[Key]) -> None:
-        self._keys = keys
+    def __init__(self, keys: list[Key], path: Path | None = None) -> None:
+        self._keys, self._path = keys, path
+        self._stamp, self._looked = _stamp(path), clock()
 
     @classmethod
     def read(cls, path: Path) -> "Keys":
@@ -75,6 +78,7 @@ class Keys:
         Raises:
             ConfigError: It is not there, or not such a file; it says what is wrong.
         """
+        stamp = _stamp(path)  # of before it is read: what is written meanwhile is read once more
         try:
             listed = json.loads(path.read_text(encoding="utf-8"))["keys"]
             keys = [
@@ -90,15 +94,48 @@ class Keys:
             raise ConfigError(f"{path} is not there; make a key: towers key file={path} name=app") from error
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ConfigError(f"{path} holds no keys ({error!r}); make one anew: towers key file=… name=app") from error
-        return cls(keys)
+        read = cls(keys, path)
+        read._stamp = stamp
+        return read
 
     def find(self, secret: bytes) -> Key | None:
         """Return the key that a secret is, in the same time whichever it is."""
+        if self._path is not None and clock() - self._looked >= _LOOK_S:
+            self._look(self._path)
         digest, found = hashlib.sha256(secret).hexdigest(), None
         for key in self._keys:
             if hmac.compare_digest(key.digest, digest):
                 found = key
         return found
+
+    def _look(self, path: Path) -> None:
+        self._looked, before = clock(), self._stamp
+        self._stamp = _stamp(path)
+        if self._stamp == before:
+            return
+        try:
+            fresh = Keys.read(path)
+        except ConfigError as error:
+            _log.error("the keys of before are good until it is mended: %s", error)
+            return
+        known = {key.digest: key for key in self._keys}
+        # One that is as it was goes on counting its requests.
+        self._keys = [known.get(key.digest, key) if _alike(known.get(key.digest), key) else key for key in fresh._keys]
+        self._stamp = fresh._stamp
+        _log.info("read the keys anew: %s", ", ".join(key.name for key in self._keys) or "none")
+
+
+def _stamp(path: Path | None) -> tuple[int, int, int] | None:
+    """Return what changes when a file does; None where there is none."""
+    try:
+        told = path.stat() if path else None
+    except OSError:
+        return None
+    return told and (told.st_ino, told.st_size, told.st_mtime_ns)
+
+
+def _alike(one: Key | None, other: Key) -> bool:
+    return one is not None and (one.name, one.scopes, one.per_second) == (other.name, other.scopes, other.per_second)
 
 
 @dataclass(kw_only=True)
@@ -145,7 +182,10 @@ def add_key(config: KeyConfig) -> str:
     if config.per_second:
         told["per_second"] = config.per_second
     if any(each["name"] == config.name for each in kept):
-        _log.warning("key %s is replaced; the one of before opens nothing any more", config.name)
+        _log.warning(
+            "key %s is replaced; the one of before opens nothing any more, from a second on where services run",
+            config.name,
+        )
     path.parent.mkdir(parents=True, exist_ok=True)
     write_json(path, {"keys": [*(each for each in kept if each["name"] != config.name), told]})
     path.chmod(0o600)

@@ -72,7 +72,7 @@ class EventIn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     time_ms: TimeMs | None = None
     positive: bool = True
     event_id: Annotated[str, Meta(max_length=256)] = ""
-    labels: Annotated[dict[str, float | int | str | bool | None], Meta(max_length=64)] = {}
+    labels: Annotated[dict[str, float | Number | str | bool | None], Meta(max_length=64)] = {}
     request_id: Annotated[str, Meta(max_length=128)] = ""
 
 

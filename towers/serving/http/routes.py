@@ -3,13 +3,21 @@
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, unquote_to_bytes
 
 import msgspec
 
 from towers.serving.http.keys import Scope
 from towers.serving.service import Service
 from towers.types import DataError
+
+
+class RefusedError(Exception):
+    """A request that is not even looked at; says HTTP's status."""
+
+    def __init__(self, status: int, why: str) -> None:
+        super().__init__(why)
+        self.status = status
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,12 +111,18 @@ class Table:
         self._open = [(route.path.split("/"), route) for route in routes if route.places]
         self._paths = {route.path for route in routes if not route.places}
 
-    def find(self, method: str, path: str) -> tuple[Route | None, dict[str, str], bool]:
-        """Return the route, what stands in its places, and whether the path is one of another method."""
+    def find(self, method: str, path: str, raw_path: bytes) -> tuple[Route | None, dict[str, str], bool]:
+        """Return the route, what stands in its places, and whether the path is one of another method.
+
+        Args:
+            method: HTTP's.
+            path: As it is meant.
+            raw_path: As it was sent: there a slash of an id, %2F, is none of the path's. So are the places.
+        """
         route = self._fixed.get((path, method))
         if route is not None:
             return route, {}, True
-        parts, there = path.split("/"), path in self._paths
+        parts, there = raw_path.decode("latin-1").split("/"), path in self._paths
         for wanted, route in self._open:
             if len(wanted) == len(parts) and all(
                 w == p or w.startswith("{") for w, p in zip(wanted, parts, strict=True)
@@ -118,6 +132,22 @@ class Table:
                     places = {w[1:-1]: p for w, p in zip(wanted, parts, strict=True) if w.startswith("{")}
                     return route, places, True
         return None, {}, there
+
+
+def unquoted(places: Mapping[str, str]) -> dict[str, str]:
+    """Return what stands in a path's places, as it is meant.
+
+    Raises:
+        DataError: It is not UTF-8.
+
+    Example:
+        >>> unquoted({"id": "a%2Fb"})
+        {'id': 'a/b'}
+    """
+    try:
+        return {name: unquote_to_bytes(text.encode("latin-1")).decode() for name, text in places.items()}
+    except UnicodeDecodeError as error:
+        raise DataError(f"the path cannot be read: {error}") from error
 
 
 def query_of(text: bytes) -> dict[str, str]:

@@ -2,7 +2,6 @@
 
 import asyncio
 import gc
-import ipaddress
 import json
 import logging
 import resource
@@ -19,6 +18,7 @@ from towers.kinds import check_kinds
 from towers.serving.http.app import App, Door
 from towers.serving.http.connection import Connection
 from towers.serving.http.keys import Keys
+from towers.serving.http.neighbours import is_loopback
 from towers.serving.service import Limits, Service
 from towers.serving.store import State
 from towers.types import ConfigError, RunError
@@ -42,7 +42,8 @@ class ServeConfig:
     port: int = 8000
     """Port to listen at."""
     keys: str | None = None
-    """File of keys that `towers key` wrote; without it anybody on this machine may ask for anything."""
+    """File of keys that `towers key` wrote; read again when it changes. Without it any program of this machine
+    may ask for anything, and no page but the service's own."""
     queue: int = 512
     """How many requests may wait; who comes then gets 503."""
     deadline_ms: float = 200.0
@@ -65,7 +66,7 @@ class ServeConfig:
         check_kinds(self)
         if not 0 <= self.port < 2**16:
             raise ConfigError(f"port is {self.port}; give one of 1 to 65535, or 0 for a free one")
-        if self.keys is None and not _is_loopback(self.host):
+        if self.keys is None and not is_loopback(self.host):
             raise ConfigError(
                 f"host is {self.host}, which others can reach, and there are no keys; make one with "
                 "towers key file=keys.json name=app, and give keys=keys.json"
@@ -177,10 +178,3 @@ def log_as_json() -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_Line())
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

@@ -15,7 +15,7 @@ from redis.exceptions import NoScriptError, RedisError
 
 from towers.serving.store import redis_scripts as scripts
 from towers.serving.store.lane import Lane
-from towers.serving.store.redis_client import client_of
+from towers.serving.store.redis_client import CONNECTIONS, client_of
 from towers.serving.store.store import (
     Answer,
     Change,
@@ -88,6 +88,8 @@ class RedisStore(Store):
         self._prefix, self._parts = prefix, parts
         self._changes = [f"{prefix}:{{changes}}:{name}" for name in ("last", "order", "bodies")]
         self._client = client_of(url, timeout_ms / 1000, cluster=cluster)
+        # A cluster's client fails where a node's connections are all taken; so no more ask at once than there are.
+        self._room = asyncio.Semaphore(CONNECTIONS)
         lanes = parts if cluster else 1  # only a cluster minds several slots in a call
         self._writes = [Lane[Row](self._append) for _ in range(lanes)]
         self._reads = [Lane[bytes](self._histories) for _ in range(lanes)]
@@ -249,7 +251,8 @@ class RedisStore(Store):
     async def _run(self, script: str, keys: Sequence[str | bytes], *values: Any) -> Any:  # noqa: ANN401  Redis's types
         name = sha1(script.encode(), usedforsecurity=False).hexdigest()
         try:
-            return await self._client.evalsha(name, len(keys), *keys, *values)
+            async with self._room:
+                return await self._client.evalsha(name, len(keys), *keys, *values)
         except NoScriptError:  # a server that has just started, or a node that has not met it yet
             return await self._do("EVAL", script, len(keys), *keys, *values)
         except (RedisError, OSError) as error:
@@ -257,12 +260,15 @@ class RedisStore(Store):
 
     async def _do(self, *words: Any) -> Any:  # noqa: ANN401  Redis's types
         try:
-            return await self._client.execute_command(*words)
+            async with self._room:
+                return await self._client.execute_command(*words)
         except (RedisError, OSError) as error:
             raise self._away(error) from error
 
     def _away(self, error: Exception) -> StoreAwayError:
-        return StoreAwayError(f"{self._address}: {error}; see that Redis runs there, has room and takes writes")
+        return StoreAwayError(
+            f"{self._address}: {str(error) or repr(error)}; see that Redis runs there, has room and takes writes"
+        )
 
 
 def _name(user: Id) -> bytes:

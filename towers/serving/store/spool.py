@@ -66,6 +66,7 @@ class SpooledStore(Store):
         self._known = Known(remembered, store.longest)
         self._opened, self._away, self._n, self._reader = False, "", 0, Reader()
         self._wanted, self._settled = asyncio.Event(), asyncio.Event()
+        self._erased: list[Change] = []
 
     async def open(self) -> None:
         """Open what waits, and the store if it is there; from now on deliver.
@@ -176,6 +177,7 @@ class SpooledStore(Store):
                     # The count is read after the wait, not before: what comes meanwhile changes it.
                     gone = await self._waiting.forget(change.id, change.time_ms)
                     self._n -= gone
+                    self._erased.append(change)
         self._reader.saw(after, changes)
         return changes
 
@@ -253,6 +255,26 @@ class SpooledStore(Store):
             self._reader.done(changes[-1])
             await asyncio.sleep(0)
 
+    async def _deliver_some(self) -> int:
+        """Bring what waits longest to the store, until somebody is erased meanwhile; return how much."""
+        await self._forget_erased()
+        self._erased, brought, done = [], set[Id | None](), 0
+        for events, answers, last in self._waiting.first(BATCH):
+            if events:
+                await self._store.append(events)
+                self._known.add(events)
+            if answers:
+                await self._store.answered(answers)
+            done = last
+            brought |= {event.user_id for event in events} | {answer.user_id for answer in answers}
+            await self._forget_erased()
+            if self._erased:
+                # What is left in hand may be of them. What was brought may have come after they were erased.
+                if again := [change for change in self._erased if change.id in brought]:
+                    await self._store.change(again)
+                break
+        return await self._waiting.delivered(done)
+
     async def _deliver(self) -> int:
         """Bring what waits to the store; return how much."""
         if not self._opened:
@@ -262,15 +284,7 @@ class SpooledStore(Store):
             raise StoreAwayError(away)
         self._away, delivered = "", 0
         while self._n:
-            await self._forget_erased()
-            runs, last = self._waiting.first(BATCH)
-            for events, answers in runs:
-                if events:
-                    await self._store.append(events)
-                    self._known.add(events)
-                if answers:
-                    await self._store.answered(answers)
-            n = await self._waiting.delivered(last)
+            n = await self._deliver_some()
             self._n -= n
             delivered += n
         await self._waiting.scrub()

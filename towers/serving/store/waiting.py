@@ -76,16 +76,16 @@ class Waiting:
         """Return how many wait."""
         return self._database.read("SELECT count(*) FROM waiting")[0][0]
 
-    def first(self, most: int) -> tuple[list[tuple[list[Event], list[Answer]]], int]:
-        """Return what waits longest, in runs of events or of answers, and the number of the last."""
+    def first(self, most: int) -> list[tuple[list[Event], list[Answer], int]]:
+        """Return what waits longest, in runs of events or of answers, each with the number of its last."""
         rows = self._database.read("SELECT kind, body, number FROM waiting ORDER BY number LIMIT ?", (most,))
-        runs: list[tuple[list[Event], list[Answer]]] = []
+        runs: list[tuple[list[Event], list[Answer], int]] = []
         for kind, run in groupby(rows, key=itemgetter(0)):
-            bodies = [body for _, body, _ in run]
-            runs.append(
-                (list(map(unpack_event, bodies)), []) if kind == EVENT else ([], list(map(unpack_answer, bodies)))
-            )
-        return runs, rows[-1][2] if rows else 0
+            own = list(run)
+            bodies, last = [body for _, body, _ in own], own[-1][2]
+            events, answers = (map(unpack_event, bodies), ()) if kind == EVENT else ((), map(unpack_answer, bodies))
+            runs.append((list(events), list(answers), last))
+        return runs
 
     def of(self, user: Id) -> tuple[list[Event], list[Answer]]:
         """Return what waits of a user, in the order in which it came."""
