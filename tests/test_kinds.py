@@ -1,6 +1,7 @@
 import subprocess
 import sys
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import PurePath
@@ -8,6 +9,7 @@ from typing import Any, ClassVar
 
 import pytest
 
+from towers import EvaluateConfig, KuaiRand, PrepareConfig, PublishConfig, TrainConfig
 from towers.kinds import check_kinds
 from towers.types import ConfigError
 
@@ -130,3 +132,18 @@ def test_configs_made_in_python_are_checked() -> None:
         "optim.epochs is 0.5; expected a whole number",
         "model.history.heads is '4'; expected a whole number",
     ]
+
+
+@pytest.mark.parametrize(
+    ("config", "name"),
+    [
+        (lambda: TrainConfig(dataset="", run="r"), "dataset"),
+        (lambda: TrainConfig(dataset="d", run=" "), "run"),
+        (lambda: PrepareConfig(data=KuaiRand(), dataset=""), "dataset"),
+        (lambda: EvaluateConfig(run=""), "run"),
+        (lambda: PublishConfig(run="r", bundle=""), "bundle"),
+    ],
+)
+def test_a_folder_without_a_name_is_refused(config: Callable[[], object], name: str) -> None:
+    with pytest.raises(ConfigError, match=rf"^{name} is empty; give a folder \(a shell's variable"):
+        config()

@@ -43,6 +43,23 @@ def check_kinds(options: Any, place: str = "") -> None:  # noqa: ANN401 - a data
             check_kinds(plain, f"{place}{name}.")
 
 
+def check_folders(options: Any, *names: str) -> None:  # noqa: ANN401 - a dataclass
+    """Refuse a folder without a name, which would be the current one.
+
+    Raises:
+        ConfigError: An option is empty; it is named.
+
+    Example:
+        >>> check_folders(PurePath("runs/mine"), "name")
+        >>> check_folders(PurePath(""), "name")
+        Traceback (most recent call last):
+        towers.types.ConfigError: name is empty; give a folder (a shell's variable that is not set leaves nothing)
+    """
+    for name in names:
+        if not str(getattr(options, name)).strip():
+            raise ConfigError(f"{name} is empty; give a folder (a shell's variable that is not set leaves nothing)")
+
+
 def _plain(value: Any, hint: Any) -> Any:  # noqa: ANN401
     """Return a path as a text where one is wanted, and the member of an enumeration that a text names."""
     if isinstance(value, PurePath) and _is("", hint):

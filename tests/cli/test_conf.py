@@ -2,6 +2,7 @@
 
 import ast
 import re
+from collections.abc import Callable
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import get_type_hints
@@ -10,7 +11,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from benchmarks.quality import TABLES
-from towers import Files, PrepareConfig
+from towers import Files, KuaiRand, PrepareConfig, PublishConfig, TrainConfig
 from towers.cli import main
 from towers.cli.compose import composed
 from towers.cli.schema import schema_of
@@ -45,6 +46,19 @@ def test_a_yaml_is_short(path: Path) -> None:
 @verbs
 def test_the_defaults_compose(verb: Verb) -> None:
     assert isinstance(composed(verb, NEEDED[verb.name]), schema_of(verb).node)
+
+
+@pytest.mark.parametrize(
+    ("verb", "config"),
+    [
+        ("prepare", lambda: PrepareConfig(data=KuaiRand(), dataset="d")),
+        ("train", lambda: TrainConfig(dataset="d", run="r")),
+        ("publish", lambda: PublishConfig(run="r", bundle="b")),
+    ],
+)
+def test_python_has_the_defaults_of_the_command_line(verb: str, config: Callable[[], object]) -> None:
+    told = {"prepare": ["dataset=d"], "train": ["dataset=d", "run=r"], "publish": ["run=r", "bundle=b"]}
+    assert composed(VERBS[verb], told[verb]) == config()
 
 
 @verbs

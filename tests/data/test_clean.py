@@ -175,7 +175,13 @@ def test_an_expression_that_does_not_work_shows_the_reason(
 
 @pytest.mark.parametrize(
     ("scale", "told", "meant"),
-    [(1e-3, TimeUnit.ms, "s"), (1e3, TimeUnit.ms, "us"), (1, TimeUnit.us, "ms"), (1, TimeUnit.s, "ms")],
+    [
+        (1e-3, TimeUnit.ms, "s"),
+        (1e3, TimeUnit.ms, "us"),
+        (1, TimeUnit.us, "ms"),
+        (1, TimeUnit.s, "ms"),
+        (1e-3, TimeUnit.us, "s"),
+    ],
 )
 def test_times_in_another_unit_are_recognised(
     table: Table, made: Made, scale: float, told: TimeUnit, meant: str

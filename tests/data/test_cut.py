@@ -114,7 +114,7 @@ def test_a_cut_in_time_needs_times(table: Table, made: Made) -> None:
 
 def test_moments_in_the_wrong_order(table: Table, made: Made) -> None:
     log = table("log", user_id=[1, 2], video_id=[1, 2], time_ms=[T0, T0 + 1])
-    with pytest.raises(DataError, match=rf"cut\.valid=0\.9 is {T0 + 1} ms, later than cut\.test={T0}, {T0} ms; swap"):
+    with pytest.raises(DataError, match=r"cut\.valid=0\.9 is \d{4}-\d\d-\d\d \d\d:\d\d UTC, later than .* give both"):
         made(log, TimeCut(valid="0.9", test=str(T0)))
 
 

@@ -31,12 +31,16 @@ def fitted(table: Table, made: Made) -> Fitted:
     return fit
 
 
-def test_values_must_be_shared_by_enough(fitted: Fitted) -> None:
+def test_values_must_be_shared_by_enough(fitted: Fitted, caplog: pytest.LogCaptureFixture) -> None:
     values = ["b", "a", "b", "c", "a", "b", None, ""]
     _, encoder = fitted(values, Kind.categorical)
     assert encoder == Encoder("feature", Kind.categorical, values=("a", "b"))
     assert fitted(values, Kind.categorical, min_count=3)[1].values == ("b",)
     assert fitted(values, Kind.categorical, min_count=1)[1].values == ("a", "b", "c")
+    assert "tells nothing" not in caplog.text
+    assert fitted(values, Kind.categorical, min_count=9)[1].values == ()
+    told = "video feature feature: no value is shared by min_count videos known before the cut, so it tells nothing"
+    assert told in caplog.text
 
 
 def test_several_values_count_once_a_video(fitted: Fitted) -> None:

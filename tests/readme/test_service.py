@@ -40,5 +40,5 @@ def test_the_requests_and_the_client_of_the_readme_are_answered(
         exec(compile(client, "README.md", "exec"), {})  # noqa: S102
     assert [answer[-3:] for answer in answers] == ["200", "200", "200", "204"]
     assert len(re.findall(r"\d{16}", answers[0].partition("scores")[0])) == 5
-    assert answers[1].startswith('{"new":1,"repeated":0}')
+    assert answers[1].startswith('{"new":1,"repeated":0,"unknown_videos":0}')
     assert len(capsys.readouterr().out.split(",")) == 5

@@ -372,6 +372,7 @@ def test_the_figure_that_steers_chooses_the_epoch(tiny_dataset: Dataset, tmp_pat
     assert run.info["chosen_by"] == f"valid {figure}"
     assert run.info["valid"][figure] == max(figures)
     assert next(iter(figures_of_run(run))) == f"valid {figure}"
+    assert "popularity" not in figures_of_run(run)  # which these towers have no term for
     encoders, users = tiny_dataset.encoders, EvaluationSet.of(tiny_dataset, Split.valid)
     tables = (
         encode_table(encoders.users, tiny_dataset.user_table()),

@@ -47,7 +47,7 @@ def stored(verb: Verb, schema: Schema) -> Iterator[None]:
     before = deepcopy(known.repo)
     register()
     try:
-        known.store(name=f"{verb.name}_schema", node=schema.node)
+        known.store(name=f"{verb.name}_schema", node=_without_choices(schema))
         for choice in schema.choices:
             for variant in choice.variants:
                 known.store(group=choice.group, name=variant.name, node=variant.node)
@@ -57,6 +57,14 @@ def stored(verb: Verb, schema: Schema) -> Iterator[None]:
         yield
     finally:
         known.repo = before
+
+
+def _without_choices(schema: Schema) -> DictConfig:
+    """Return what a verb can be told, nothing chosen: Hydra would merge a choice into what Python takes without one."""
+    node = OmegaConf.structured(schema.node)
+    for choice in schema.choices:
+        OmegaConf.update(node, choice.group.replace("/", "."), "???")
+    return node
 
 
 def run_hydra(verb: Verb, schema: Schema, words: list[str], job: Callable[[DictConfig], object]) -> None:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from towers.cli.verbs import VERBS
-from towers.kinds import check_kinds
+from towers.kinds import check_folders, check_kinds
 from towers.types import ConfigError, RunError, peak_mb
 
 _log = logging.getLogger(__name__)
@@ -35,6 +35,7 @@ class DemoConfig:
     def __post_init__(self) -> None:
         """Check the options."""
         check_kinds(self)
+        check_folders(self, "folder")
         if self.epochs is not None and self.epochs < 1:
             raise ConfigError(f"epochs is {self.epochs}; expected at least 1")
 

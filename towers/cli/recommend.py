@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from towers.kinds import check_kinds
+from towers.kinds import check_folders, check_kinds
 from towers.types import ConfigError
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ class RecommendConfig:
     def __post_init__(self) -> None:
         """Check the options."""
         check_kinds(self)
+        check_folders(self, "bundle")
         if self.k < 1:
             raise ConfigError(f"k is {self.k}; expected at least 1")
         if self.user == "":

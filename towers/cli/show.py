@@ -90,7 +90,10 @@ def figures_of_run(run: "Run") -> dict[str, float]:
     info: dict[str, Any] = run.info
     names = dict.fromkeys([str(info["config"]["optim"]["steer"]), "recall@100", "ndcg@10"])
     valid = {f"valid {name}": float(info["valid"][name]) for name in names}
-    return valid | {"best epoch": float(info["best_epoch"]), "seconds": float(info["cost"]["training_seconds"])}
+    # How much popularity counts is settled on valid after training: two jobs that differ there are not alike.
+    strength = {} if info.get("popularity_strength") is None else {"popularity": float(info["popularity_strength"])}
+    costs = {"best epoch": float(info["best_epoch"]), "seconds": float(info["cost"]["training_seconds"])}
+    return valid | strength | costs
 
 
 def evaluated(config: "EvaluateConfig", report: "Report") -> None:

@@ -129,7 +129,7 @@ def _told(job: Job, swept: list[str]) -> list[str]:
 def _shown(job: Job, figures: list[str]) -> list[str]:
     if not job.figures:
         return ["failed", *[""] * (len(figures) - 1)]
-    return [_text(job.figures[name]) for name in figures]
+    return [_text(job.figures[name]) if name in job.figures else "" for name in figures]
 
 
 def _text(figure: float) -> str:
@@ -174,6 +174,6 @@ def _write(jobs: Sequence[Job], path: Path, swept: list[str], figures: list[str]
             writer.writerow([
                 job.number,
                 *_told(job, swept),
-                *(f"{job.figures[name]:.6g}" if job.figures else "" for name in figures),
+                *(f"{job.figures[name]:.6g}" if name in job.figures else "" for name in figures),
             ])
     partial.replace(path)

@@ -111,14 +111,14 @@ def _order_name(columns: dict[str, str]) -> str:
 
 def _check_unit(engine: Engine, staged: Staged) -> None:
     column, taken = staged.columns["time_ms"], staged.time_unit.name
-    ((early, late, known, not_zero, low, high),) = engine.select(
+    ((early, late, known, not_zero, low, high, below, above),) = engine.select(
         "range_of_times", early=SECONDS_BELOW, late=MICROSECONDS_ABOVE
     )
     unit = None
     if early * 2 > known:
-        unit = TimeUnit.s if staged.time_unit is TimeUnit.ms else TimeUnit.ms
+        unit = _unit_of(below, staged.time_unit)
     elif late * 2 > known:
-        unit = TimeUnit.ms if staged.time_unit is TimeUnit.s else TimeUnit.us
+        unit = _unit_of(above, staged.time_unit)
     rest = not_zero - max(early, late)  # 0 is how many logs write that no time is known
     if unit is not None and unit is not staged.time_unit:
         mixed = f"; {rest:,} of its {known:,} times do not: where it holds two units, mend it first"
@@ -129,6 +129,13 @@ def _check_unit(engine: Engine, staged: Staged) -> None:
     if early + late:
         which = f"{early + late:,} of {known:,} times in {column!r}, read as {taken}"
         _log.warning("%s, lie before 1973 or far beyond 2100: they may be in another unit; mend those that are", which)
+
+
+def _unit_of(time_ms: int, taken: TimeUnit) -> TimeUnit | None:
+    """Return the unit in which a time that was read in another one lies where real ones do; None where none does."""
+    ms = {TimeUnit.s: 1000.0, TimeUnit.ms: 1.0, TimeUnit.us: 0.001}
+    fitting = [unit for unit in ms if SECONDS_BELOW <= time_ms / ms[taken] * ms[unit] <= MICROSECONDS_ABOVE]
+    return fitting[0] if fitting else None
 
 
 def _check_split(engine: Engine, staged: Staged) -> None:

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from towers.data.engine import Engine
@@ -48,7 +48,8 @@ class TimeCut(Cut):
         test_ms = _at(engine, moment(str(self.test), "cut.test"), known)
         if valid_ms > test_ms:
             raise DataError(
-                f"cut.valid={self.valid} is {valid_ms} ms, later than cut.test={self.test}, {test_ms} ms; swap them"
+                f"cut.valid={self.valid} is {_date(valid_ms)}, later than cut.test={self.test}, {_date(test_ms)}; "
+                "valid comes before test: give both"
             )
         engine.run("cut_time", valid_ms=valid_ms, test_ms=test_ms)
         return {"kind": "time", "valid": self.valid, "test": self.test, "valid_ms": valid_ms, "test_ms": test_ms}
@@ -62,6 +63,11 @@ class LeaveOneOut(Cut):
         """Cut each user's events at their last two positives."""
         engine.run("cut_leave_one_out")
         return {"kind": "leave_one_out"}
+
+
+def _date(time_ms: int) -> str:
+    """Return a moment as people read it."""
+    return (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=time_ms)).strftime("%Y-%m-%d %H:%M UTC")
 
 
 CUTS: dict[str, type[Cut]] = {"time": TimeCut, "leave_one_out": LeaveOneOut}

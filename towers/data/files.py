@@ -17,8 +17,10 @@ _log = logging.getLogger(__name__)
 
 FEW = 32
 """An integer feature with at most this many values is taken as names, otherwise as a number."""
-SEPARATORS = ",;|"
-"""What texts are looked at for, so that a column of several names a row is not taken for one without a word."""
+EVERY = "true"
+"""The condition that every event meets."""
+SEPARATORS, HALF, SOME = ",;|", 0.5, 0.1
+"""What may stand between names; from which share of texts with it a column holds several names, or may do so."""
 WINDOW_MS = (0, 4_102_444_800_000)
 
 
@@ -56,7 +58,7 @@ class Files(Source):
     """Events before this moment (ISO 8601 or epoch ms) are rejected."""
     until: str | None = None
     """Events after this moment (ISO 8601 or epoch ms) are rejected."""
-    positive: str = "true"
+    positive: str = EVERY
     """SQL condition over the events' columns: what the towers should predict, such as long_view = 1."""
     weight: str = "1"
     """SQL expression over the events' columns: how much a positive counts, such as least(watch_ms / duration_ms, 1)."""
@@ -146,6 +148,7 @@ class Files(Source):
             if found is not None:
                 features[name] = found
                 inferred += [] if name in declared else [name]
+                self._warn_of_separators(engine, loaded, name, found)
             elif name != key:
                 skipped[name] = f"a column of {sort} is no feature" if self.infer else "not declared"
         return Things(
@@ -153,28 +156,33 @@ class Files(Source):
         )
 
     def _infer(self, engine: Engine, loaded: Loaded, column: str) -> Kind | None:
-        if loaded.types[column] != "VARCHAR":
-            return infer(engine, loaded, column)
-        if holds_several(engine, loaded, column, self.separator):
+        if loaded.types[column] == "VARCHAR" and share_of_several(engine, loaded, column, self.separator) >= HALF:
             return Kind.multi
-        for other in SEPARATORS.replace(self.separator, "") if self.separator else "":
-            if holds_several(engine, loaded, column, other):
-                _log.warning(
-                    "%s: %s is taken as one name a row, but half of its texts hold %r between parts that repeat; "
-                    "data.separator='%s' reads those as several names",
-                    loaded.origin, column, other, other,
-                )  # fmt: skip
-                break
         return infer(engine, loaded, column)
 
+    def _warn_of_separators(self, engine: Engine, loaded: Loaded, column: str, kind: Kind) -> None:
+        """Say where a column of texts looks as if it held several names a row, between another separator."""
+        if loaded.types[column] != "VARCHAR" or kind not in {Kind.multi, Kind.categorical} or not self.separator:
+            return
+        if kind is Kind.multi and share_of_several(engine, loaded, column, self.separator):
+            return
+        for other in SEPARATORS.replace(self.separator, ""):
+            if share_of_several(engine, loaded, column, other) >= SOME:
+                _log.warning(
+                    "%s: %s is taken for one name a row, but holds %r between parts that repeat; data.separator='%s' "
+                    "reads those as several names",
+                    *(loaded.origin, column, other, other),
+                )
+                return
 
-def holds_several(engine: Engine, loaded: Loaded, column: str, separator: str) -> bool:
-    """Whether half of a column's texts hold the separator, and its parts repeat as tags do and sentences do not."""
+
+def share_of_several(engine: Engine, loaded: Loaded, column: str, separator: str) -> float:
+    """Return which share of a column's texts holds the separator; 0 where its parts do not repeat, as of sentences."""
     if not separator:
-        return False
+        return 0.0
     words = {"name": loaded.name, "column": quoted(column), "separator": literal(separator)}
     ((texts, several, parts, different),) = engine.select("count_parts", **words)
-    return bool(0 < texts <= 2 * several and 0 < 2 * different <= parts)
+    return several / texts if 0 < 2 * different <= parts else 0.0
 
 
 def infer(engine: Engine, loaded: Loaded, column: str) -> Kind | None:

@@ -3,7 +3,7 @@
 import hashlib
 import logging
 import shutil
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from enum import Enum
 from importlib.metadata import version
@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from towers.data.clean import clean_events
-from towers.data.cut import Cut
+from towers.data.cut import Cut, TimeCut
 from towers.data.dataset import FILES, MANIFEST, READ_AT, SCHEMA_VERSION, Dataset
 from towers.data.engine import Engine, literal, quoted, text_of, translated
-from towers.data.files import Files
+from towers.data.files import EVERY, Files
 from towers.data.folder import atomic_folder, write_json
 from towers.data.kuairand import KuaiRand
 from towers.data.source import Source, Staged
@@ -27,7 +27,7 @@ from towers.data.things import (
     type_things,
     write_columns,
 )  # fmt: skip
-from towers.kinds import check_kinds
+from towers.kinds import check_folders, check_kinds
 from towers.types import ConfigError, DataError
 
 _log = logging.getLogger(__name__)
@@ -50,7 +50,7 @@ class PrepareConfig:
 
     data: Source
     """Where the events come from."""
-    cut: Cut
+    cut: Cut = field(default_factory=TimeCut)
     """How events are divided into train, valid and test, where the source does not say so itself."""
     dataset: str
     """The folder to make; a dataset that lies there is replaced once the new one is complete."""
@@ -65,6 +65,7 @@ class PrepareConfig:
 
     def __post_init__(self) -> None:
         check_kinds(self)
+        check_folders(self, "dataset")
         if self.min_count < 1:
             raise ConfigError(f"min_count={self.min_count}; expected 1 or more")
         if self.buckets < 2:
@@ -140,6 +141,8 @@ def _build(engine: Engine, config: PrepareConfig, folder: Path) -> None:
     if (lost := sum(counts["rejected"].values())) > SOME * counts["rows"]:
         _log.warning("%s of %s events were rejected; rejected.parquet has each with its reason", f"{lost:,}", came)
     _log.info("events: %s came, %s kept, %s duplicates, rejected %s", came, kept, twice, why or "none")
+    if staged.positive == EVERY:
+        _log.info("every event counts as a positive: data.positive, an SQL condition over its columns, says which do")
     ((earliest, latest),) = engine.select("range_of_kept")
     if earliest is not None:
         _log.info("times: from %s to %s UTC", earliest, latest)

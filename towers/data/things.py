@@ -72,7 +72,11 @@ def fit_encoders(engine: Engine, staged: Staged, fit: Fit) -> Encoders:
 
 def describe(engine: Engine, staged: Staged, encoders: Encoders) -> dict[str, dict[str, Any]]:
     """Return, and log, what each feature was taken for, how many of its values are missing, and what is left out."""
-    kept = {kind: {encoder.name for encoder in fitted} for kind, fitted in vars(encoders).items()}
+    named = {Kind.categorical, Kind.multi}
+    kept = {
+        kind: {each.name: each.values if each.kind in named else None for each in fitted}
+        for kind, fitted in vars(encoders).items()
+    }
     notes: dict[str, dict[str, Any]] = {"users": {}, "videos": {}}
     for kind, things in zip(KINDS, (staged.users, staged.videos), strict=True):
         if things is None:
@@ -92,6 +96,11 @@ def describe(engine: Engine, staged: Staged, encoders: Encoders) -> dict[str, di
                 what = f"{given - filled:,} of {given:,} values are not {sort.name} and count as missing"
                 _log.warning(
                     "%s feature %s: %s; data.%s_features.%s=KIND reads them otherwise", kind, name, what, kind, name
+                )
+            if kept[f"{kind}s"].get(name) == ():
+                _log.warning(
+                    "%s feature %s: no value is shared by min_count %ss known before the cut, so it tells nothing",
+                    *(kind, name, kind),
                 )
             if name not in kept[f"{kind}s"]:
                 reason = f"no {kind} known before the cut has a value"

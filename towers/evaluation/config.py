@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from enum import Enum
 
-from towers.kinds import check_kinds
+from towers.kinds import check_folders, check_kinds
 from towers.types import ConfigError
 
 
@@ -50,6 +50,7 @@ class EvaluateConfig:
     def __post_init__(self) -> None:
         """Check the options."""
         check_kinds(self)
+        check_folders(self, "run")
         known = every_floor()
         if unknown := [name for name in self.floors if name not in known]:
             raise ConfigError(f"floors has {unknown[0]!r}; choose from {', '.join(known)}")

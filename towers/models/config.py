@@ -1,10 +1,10 @@
 """What the towers can be told."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 
 from towers.kinds import check_kinds
-from towers.models.history import History
+from towers.models.history import AutoHistory, History
 from towers.types import ConfigError, Geometry
 
 LEAST_TEMPERATURE = 0.01
@@ -27,7 +27,7 @@ class PopularityTerm(Enum):
 class ModelConfig:
     """Shape of both towers."""
 
-    history: History
+    history: History = field(default_factory=AutoHistory)
     """How what was watched becomes a state."""
     dim: int = 0
     """Size of a user's and a video's vector; 0 lets training choose by the number of events."""

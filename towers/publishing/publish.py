@@ -4,7 +4,7 @@ import hashlib
 import json
 import logging
 import shutil
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from enum import Enum
 from pathlib import Path
@@ -19,7 +19,7 @@ from towers.data import Dataset, Positives, Split, atomic_folder, write_json
 from towers.features import FeatureTable, encode_table
 from towers.index import INDEXES, Auto, Exact, Index, library, measured_recall
 from towers.index.recall import to_measure
-from towers.kinds import check_kinds
+from towers.kinds import check_folders, check_kinds
 from towers.models import Run, load_towers, open_run, query_vectors, save_towers, video_vectors
 from towers.models.run import TOWERS
 from towers.publishing import checksums, versions
@@ -56,12 +56,13 @@ class PublishConfig:
 
     run: str
     bundle: str
-    index: Index
+    index: Index = field(default_factory=Auto)
     histories: Histories = Histories.all
     keep: int = 3
 
     def __post_init__(self) -> None:
         check_kinds(self)
+        check_folders(self, "run", "bundle")
         if self.keep < 1:
             raise ConfigError(f"keep is {self.keep}; at least the current version must stay: keep=1 or more")
 

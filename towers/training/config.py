@@ -4,8 +4,10 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from towers.features.sampler import Sampler
-from towers.kinds import check_kinds
+from towers.features.samplers import Mixed
+from towers.kinds import check_folders, check_kinds
 from towers.losses.loss import Loss
+from towers.losses.softmax import Softmax
 from towers.models import ModelConfig, PopularityTerm
 from towers.models.engagement import EngagementConfig
 from towers.types import ConfigError, Geometry
@@ -153,11 +155,11 @@ class TrainConfig:
     """Folder that `towers prepare` wrote."""
     run: str
     """Folder to write; an unfinished run in it goes on where it stopped."""
-    model: ModelConfig
+    model: ModelConfig = field(default_factory=ModelConfig)
     """Shape of the towers."""
-    loss: Loss
+    loss: Loss = field(default_factory=Softmax)
     """What is made small."""
-    sampler: Sampler
+    sampler: Sampler = field(default_factory=Mixed)
     """Which videos a step is scored against."""
     optim: OptimConfig = field(default_factory=OptimConfig)
     """How the weights move."""
@@ -208,6 +210,7 @@ class TrainConfig:
     def __post_init__(self) -> None:
         """Check the options."""
         check_kinds(self)
+        check_folders(self, "dataset", "run")
         for name in ("refit_epochs", "seed", "threads", "passed_each"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"{name} is {getattr(self, name)}; expected at least 0")

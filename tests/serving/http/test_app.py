@@ -68,8 +68,8 @@ def test_history_filters_and_lists_act(shared: str, tiny_bundle: Path) -> None:
 def test_an_event_counts_in_the_next_answer_once(client: Client, tiny_bundle: Path) -> None:
     before = client.candidates(USERS[5], k=40)["video_ids"]
     event = {"event_id": "one", "user_id": USERS[5], "video_id": before[0], "time_ms": 10**12}
-    assert client.events([event, event]) == {"new": 1, "repeated": 1}
-    assert client.events([event]) == {"new": 0, "repeated": 1}
+    assert client.events([event, event]) == {"new": 1, "repeated": 1, "unknown_videos": 0}
+    assert client.events([event]) == {"new": 0, "repeated": 1, "unknown_videos": 0}
     after = client.candidates(USERS[5], k=40, time_ms=10**12 + 1)
     wanted = Retriever.open(tiny_bundle).candidates(USERS[5], k=40, exclude=[before[0]])
     assert set(after["video_ids"]) == set(wanted.ids)
@@ -86,6 +86,22 @@ def test_an_impression_is_kept_but_changes_nothing(client: Client) -> None:
     assert client.candidates(USERS[5], k=5)["video_ids"] == before
     kept = client.user(USERS[5])["events"]
     assert [(each["video_id"], each["labels"]) for each in kept] == [(before[0], {"watch_ms": 40})]
+
+
+def test_events_of_unknown_videos_are_kept_and_counted(client: Client) -> None:
+    told = [{"user_id": USERS[5], "video_id": video} for video in (NEW, VIDEOS[0], NEW + 1)]
+    assert client.events(told) == {"new": 3, "repeated": 0, "unknown_videos": 2}
+    assert "towers_events_of_unknown_videos_total 2.0" in httpx.get(f"{client.url}/metrics").text
+    client.put_videos({NEW: {"tags": ["a"]}})
+    assert client.events(told) == {"new": 3, "repeated": 0, "unknown_videos": 1}
+
+
+def test_a_value_that_no_video_has_is_named(client: Client) -> None:
+    found = client.candidates(USERS[5], k=5, only={"tags": ["a", "no such", 7]})
+    assert found["short_because"] == ""
+    found = client.candidates(USERS[5], k=40, only={"tags": ["no such", 7]})
+    assert found["video_ids"] == []
+    assert found["short_because"].startswith("no video has tags 'no such', nor tags 7; asked for 40; ")
 
 
 def test_a_video_comes_and_goes(client: Client) -> None:

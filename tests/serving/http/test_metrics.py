@@ -276,7 +276,11 @@ def test_a_store_that_is_away_is_seen_and_what_waits_for_it(start: Start, tiny_b
         assert bare.candidates(USERS[4], k=3)["history_known"]
         assert numbers(client) == numbers(bare) == (1, 0, 0)
         server.kill()
-        assert client.events([{"user_id": USERS[4], "video_id": VIDEOS[0]}]) == {"new": 1, "repeated": 0}
+        assert client.events([{"user_id": USERS[4], "video_id": VIDEOS[0]}]) == {
+            "new": 1,
+            "repeated": 0,
+            "unknown_videos": 0,
+        }
         assert not bare.candidates(USERS[4], k=3)["history_known"]
         assert numbers(client) == (0, 1, 0)
         assert numbers(bare) == (0, 0, 1)

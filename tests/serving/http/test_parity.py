@@ -61,7 +61,7 @@ def test_everybody_gets_the_evaluations_list_before_and_after_the_events_held_ou
     assert alike.items() <= said.items()
     assert float(str(said["score_apart"])) < 1e-6
     told = events_of(dataset, users, Split.test)
-    assert client.events(told) == {"new": len(told), "repeated": 0}
+    assert client.events(told) == {"new": len(told), "repeated": 0, "unknown_videos": 0}
     assert float(str(compared(after, served(client, names))["score_apart"])) < 1e-6
     assert alike.items() <= compared(after, served(client, names)).items()
     changed = [b.ids != a.ids for b, a in zip(before, after, strict=True)]

@@ -80,7 +80,7 @@ def test_whatever_the_clock_says_later_is_what_comes_later(
     shown = client.candidates(None, k=1000)["video_ids"]
     assert (NEW in shown, VIDEOS[3] in shown) == (False, True)
     watched = client.candidates(USERS[4], k=1)["video_ids"][0]
-    assert client.events([{"user_id": USERS[4], "video_id": watched}]) == {"new": 1, "repeated": 0}
+    assert client.events([{"user_id": USERS[4], "video_id": watched}]) == {"new": 1, "repeated": 0, "unknown_videos": 0}
     assert watched not in client.candidates(USERS[4], k=1000)["video_ids"]
     client.erase_user(USERS[4])
     again, nobody = client.candidates(USERS[4], k=9), client.candidates(None, k=9)

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from towers.data.vocabulary import FIRST_ROW
 from towers.publishing import version_names
 from towers.serving.asking import Ask, Watched
 from towers.serving.candidates import Candidates, path_of
@@ -57,7 +58,8 @@ async def events(call: Call) -> Reply:
     come: list[said.EventIn] = call.body if isinstance(call.body, list) else [call.body]
     now = now_ms()
     new = sum(await call.service.record([_event(each, now) for each in come]))
-    return Reply(said.EventsReply(new, len(come) - new))
+    rows = call.service.version.catalogue.rows([each.video_id for each in come])
+    return Reply(said.EventsReply(new, len(come) - new, int(np.count_nonzero(rows < FIRST_ROW))))
 
 
 async def put_videos(call: Call) -> Reply:

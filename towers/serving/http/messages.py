@@ -80,10 +80,14 @@ Events = Annotated[list[EventIn], Meta(min_length=1, max_length=10_000)]
 
 
 class EventsReply(msgspec.Struct, frozen=True):
-    """How many events were new, and how many had come before; all are durable."""
+    """How many events were new, and how many had come before; all are durable.
+
+    `unknown_videos` tells how many are of videos that nothing is known of now: ids that are mistyped, or come later.
+    """
 
     new: int
     repeated: int
+    unknown_videos: int
 
 
 class VideoIn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -67,6 +67,9 @@ class Metrics:
         )
         events = Counter("towers_events", "Events that came", ["repeated"], registry=registry)
         self._new, self._repeated = events.labels("no"), events.labels("yes")
+        self._strange = Counter(
+            "towers_events_of_unknown_videos", "Events of videos of which nothing is known", registry=registry
+        )
         self._counters: dict[tuple[Route | None, int], Counter] = {}
         self._timers: dict[Route | None, Histogram] = {}
 
@@ -84,6 +87,7 @@ class Metrics:
         elif isinstance(reply.body, EventsReply):
             self._new.inc(reply.body.new)
             self._repeated.inc(reply.body.repeated)
+            self._strange.inc(reply.body.unknown_videos)
 
     async def samples(self, service: Service) -> list[Sample]:
         """Return all numbers one by one."""

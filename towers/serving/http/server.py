@@ -14,7 +14,7 @@ from typing import cast
 
 import uvicorn
 
-from towers.kinds import check_kinds
+from towers.kinds import check_folders, check_kinds
 from towers.serving.http.app import App, Door
 from towers.serving.http.connection import Connection
 from towers.serving.http.keys import Keys
@@ -64,6 +64,7 @@ class ServeConfig:
     def __post_init__(self) -> None:
         """Check the options."""
         check_kinds(self)
+        check_folders(self, "bundle", "state")
         if not 0 <= self.port < 2**16:
             raise ConfigError(f"port is {self.port}; give one of 1 to 65535, or 0 for a free one")
         if self.keys is None and not is_loopback(self.host):
