@@ -164,3 +164,14 @@ def test_a_feature_may_be_named_that_no_schema_knows(way: str, capsys: pytest.Ca
     assert capsys.readouterr().err == (
         "error: data.video_features.tag=mutli: expected categorical, multi, numeric or vector; did you mean 'multi'?\n"
     )
+    assert main(["prepare", *words, "data.video_features={tag:mutli}"]) == 2
+    assert capsys.readouterr().err == (
+        "error: data.video_features={tag:mutli}: expected categorical, multi, numeric or vector; "
+        "did you mean 'multi'?\n"
+    )
+    assert main(["prepare", *words, "data.time_unit=s", "data.time_unit=sec"]) == 2
+    assert capsys.readouterr().err.startswith("error: data.time_unit=sec: expected ms, s or us")
+    assert main(["prepare", *words, "data.events=[a.csv,b.csv]"]) == 2
+    assert capsys.readouterr().err.endswith(
+        "expected text; several files are a folder, or a pattern in quotes, as in 'data.events=part-*.csv'\n"
+    )

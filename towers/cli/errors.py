@@ -82,7 +82,8 @@ def _refused(error: OmegaConfBaseException, verb: Verb, schema: Schema | None, o
     recipes = [f"{path}, of {option}" for option in options if option.startswith("experiment=")]
     if path.startswith("hydra.sweeper."):
         return f"{path} is of a search, which sweep=NAME or hydra/sweeper=optuna asks for; give one, or leave it out"
-    typed = next((o for o in options if o.lstrip("+~").partition("=")[0] == path), next(iter(recipes), path))
+    last_first = options[::-1]  # of an option that was given twice the last holds
+    typed = next((o for o in last_first if o.lstrip("+~").partition("=")[0] == path), next(iter(recipes), path))
     if isinstance(error, ConfigKeyError | AttributeError) and schema:
         for choice in schema.choices:
             place = choice.group.replace("/", ".") + "."
@@ -90,15 +91,28 @@ def _refused(error: OmegaConfBaseException, verb: Verb, schema: Schema | None, o
             if path.startswith(place) and owners:
                 return f"{typed}: only {choice.group}={_either(owners)} has this option"
     for option in schema.every_option() if schema else ():
-        mapping = option.kind.startswith("name: ") and path.startswith(f"{option.path}.")
-        if option.path == path or mapping:
+        if option.path == path or (option.kind.startswith("name: ") and path.startswith(f"{option.path}.")):
             words = option.kind.removeprefix("name: ").split("|")
             wanted = _either(words) if len(words) > 1 else _WANTED.get(option.kind, option.kind)
-            value = typed.partition("=")[2]
-            and_so = "" if set(SWEEPS) & set(options) else " and -m"
-            each = f"; to try each, {path}={value[1:-1]}{and_so}" if value[:1] == "[" and wanted[-1] != "]" else ""
-            return f"{typed}: expected {wanted}{each}{nearest(value, words)}"
+            typed, value = (typed, typed.partition("=")[2]) if "=" in typed else _within(path, option.path, last_first)
+            return f"{typed}: expected {wanted}{_of_several(path, value, wanted, options)}{nearest(value, words)}"
     return f"{typed}: {str(error).splitlines()[0]} (`towers {verb.name} --help` lists the options)"
+
+
+def _within(path: str, mapping: str, options: list[str]) -> tuple[str, str]:
+    """Return what was typed for a whole mapping, and what it says of one name; just the name where nothing was."""
+    typed = next((option for option in options if option.lstrip("+~").partition("=")[0] == mapping), path)
+    found = re.search(rf"\b{re.escape(path.rpartition('.')[2])}['\"]?\s*:\s*['\"]?(\w+)", typed)
+    return typed, found[1] if found else ""
+
+
+def _of_several(path: str, value: str, wanted: str, options: list[str]) -> str:
+    """Return what to do where several values stand for one."""
+    if value[:1] != "[" or wanted[-1] == "]":
+        return ""
+    if path in {"data.events", "data.users", "data.videos"}:
+        return f"; several files are a folder, or a pattern in quotes, as in '{path}=part-*.csv'"
+    return f"; to try each, {path}={value[1:-1]}{'' if set(SWEEPS) & set(options) else ' and -m'}"
 
 
 _WANTED = {
