@@ -116,6 +116,8 @@ def test_moments_in_the_wrong_order(table: Table, made: Made) -> None:
     log = table("log", user_id=[1, 2], video_id=[1, 2], time_ms=[T0, T0 + 1])
     with pytest.raises(DataError, match=r"cut\.valid=0\.9 is \d{4}-\d\d-\d\d \d\d:\d\d UTC, later than .* give both"):
         made(log, TimeCut(valid="0.9", test=str(T0)))
+    with pytest.raises(DataError, match=r"cut\.valid=16\d{14} is 16\d{14} ms, later than .* give both"):
+        made(log, TimeCut(valid=str(T0 * 1000), test="0.9"))
 
 
 def test_a_cut_before_everything(table: Table, made: Made) -> None:

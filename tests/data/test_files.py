@@ -248,13 +248,27 @@ def test_texts_that_list_values_are_several_values(
     told = f"data.videos={videos}: tags is taken for one name a row, but holds '|' between parts that repeat"
     assert (
         (told in caplog.text)
-        == ("data.separator='|' reads those" in caplog.text)
+        == ("several names, data.separator='|' does so" in caplog.text)
         == (kind is Kind.categorical and texts[0] in {"a|b", "x"})
     )
     caplog.clear()
     unsplit = made(log, LeaveOneOut(), videos=videos, min_count=1, separator="")
     assert "data.separator" not in caplog.text
     assert all(encoder.kind is Kind.categorical for encoder in unsplit.encoders.videos)
+
+
+def test_a_separator_is_not_advised_that_would_join_another_columns_names(
+    table: Table, made: Made, caplog: pytest.LogCaptureFixture
+) -> None:
+    log = table("log", user_id=[1] * 4, video_id=[0, 1, 2, 3], position=[0, 1, 2, 3])
+    texts = {"tags": ["a|b", "b|a", "a|b", "b"], "genres": ["x,y", "y,x", "x", "y,x"], "told": ["a|b", "b|a", "b", "a"]}
+    videos = table("videos", video_id=[0, 1, 2, 3], **texts)
+    dataset = made(log, LeaveOneOut(), videos=videos, min_count=1, video_features={"told": Kind.categorical})
+    kinds = {encoder.name: encoder.kind for encoder in dataset.encoders.videos}
+    assert kinds == {"tags": Kind.categorical, "genres": Kind.multi, "told": Kind.categorical}
+    (hint,) = [line for line in caplog.messages if "parts that repeat" in line]
+    assert "tags is taken for one name a row, but holds '|'" in hint
+    assert hint.endswith("to read these as several names, split it beforehand, as data.separator is for all columns")
 
 
 def test_the_catalogue_is_the_table_and_whatever_was_met(table: Table, made: Made) -> None:

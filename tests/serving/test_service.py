@@ -26,7 +26,7 @@ from towers.serving.service import Limits, Service
 from towers.serving.store import Answer, Change, ChangeKind, Event, MemoryStore, SqliteStore, StoreAwayError
 from towers.serving.together import Shown
 from towers.serving.version import Version
-from towers.types import BundleError, ConfigError, DataError
+from towers.types import BundleError, ConfigError, DataError, UnwritableError
 
 USERS, VIDEOS = tiny.ids_of(tiny.USERS, string=False), tiny.ids_of(tiny.VIDEOS, string=False)
 NEW = 2**60
@@ -163,6 +163,31 @@ def test_a_new_version_is_adopted_where_the_old_one_can_neither_be_written_nor_o
         await following.look()
         assert service.version.name == first
         assert not service.versions.stuck
+
+    within(root, tmp_path, work)
+
+
+def test_an_index_is_opened_again_also_where_a_newer_version_cannot_be(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = versions(root)
+
+    async def work(service: Service) -> None:
+        following, opened = _Pointer(service.versions), list[str]()
+
+        async def full(*_: object) -> None:
+            raise UnwritableError("no space left")
+
+        async def reopen(*_: object) -> None:
+            opened.append(service.version.name)
+
+        monkeypatch.setattr(service.versions, "_stuck", service.version)
+        monkeypatch.setattr(service.versions, "adopt", full)
+        monkeypatch.setattr(service.versions, "reopen", reopen)
+        point_to(root, first)
+        with pytest.raises(UnwritableError, match="no space left"):
+            await following.look()
+        assert opened == [second]
 
     within(root, tmp_path, work)
 

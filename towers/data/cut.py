@@ -67,7 +67,10 @@ class LeaveOneOut(Cut):
 
 def _date(time_ms: int) -> str:
     """Return a moment as people read it."""
-    return (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=time_ms)).strftime("%Y-%m-%d %H:%M UTC")
+    try:
+        return (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=time_ms)).strftime("%Y-%m-%d %H:%M UTC")
+    except OverflowError:  # no moment of any calendar: in another unit
+        return f"{time_ms} ms"
 
 
 CUTS: dict[str, type[Cut]] = {"time": TimeCut, "leave_one_out": LeaveOneOut}

@@ -1,6 +1,7 @@
 """Anybody's tables: Parquet, CSV or JSON lines."""
 
 import logging
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,6 +22,8 @@ EVERY = "true"
 """The condition that every event meets."""
 SEPARATORS, HALF, SOME = ",;|", 0.5, 0.1
 """What may stand between names; from which share of texts with it a column holds several names, or may do so."""
+FIRST, ALL = 20_000, 2**62
+"""Rows of a table that are looked through for what may stand between names, and for what does."""
 WINDOW_MS = (0, 4_102_444_800_000)
 
 
@@ -93,7 +96,7 @@ class Files(Source):
             events=events,
             columns=columns,
             labels=self._labels(events, columns),
-            protocol=self.protocol or Path(self.events.rstrip("/")).name.split(".")[0],
+            protocol=self.protocol or _named_after(self.events),
             users=users,
             videos=videos,
             positive=self.positive,
@@ -148,9 +151,9 @@ class Files(Source):
             if found is not None:
                 features[name] = found
                 inferred += [] if name in declared else [name]
-                self._warn_of_separators(engine, loaded, name, found)
             elif name != key:
                 skipped[name] = f"a column of {sort} is no feature" if self.infer else "not declared"
+        self._warn_of_separators(engine, loaded, features, inferred)
         return Things(
             loaded=loaded, id=key, features=features, inferred=inferred, skipped=skipped, separator=self.separator
         )
@@ -160,29 +163,52 @@ class Files(Source):
             return Kind.multi
         return infer(engine, loaded, column)
 
-    def _warn_of_separators(self, engine: Engine, loaded: Loaded, column: str, kind: Kind) -> None:
+    def _warn_of_separators(
+        self, engine: Engine, loaded: Loaded, features: dict[str, Kind], inferred: list[str]
+    ) -> None:
         """Say where a column of texts looks as if it held several names a row, between another separator."""
-        if loaded.types[column] != "VARCHAR" or kind not in {Kind.multi, Kind.categorical} or not self.separator:
+        if not self.separator:
             return
-        if kind is Kind.multi and share_of_several(engine, loaded, column, self.separator):
-            return
-        for other in SEPARATORS.replace(self.separator, ""):
-            if share_of_several(engine, loaded, column, other) >= SOME:
-                _log.warning(
-                    "%s: %s is taken for one name a row, but holds %r between parts that repeat; data.separator='%s' "
-                    "reads those as several names",
-                    *(loaded.origin, column, other, other),
-                )
-                return
+        texts = [name for name in features if loaded.types[name] == "VARCHAR"]
+        split = {name for name in texts if features[name] is Kind.multi}
+        split = {name for name in split if share_of_several(engine, loaded, name, self.separator, FIRST)}
+        remedy = (
+            "split it beforehand, as data.separator is for all columns" if split else "data.separator='{0}' does so"
+        )
+        for name in texts:
+            if name in split or (features[name] is not Kind.multi and name not in inferred):
+                continue
+            for other in SEPARATORS.replace(self.separator, ""):
+                if share_of_several(engine, loaded, name, other, FIRST) >= SOME:
+                    _log.warning(
+                        "%s: %s is taken for one name a row, but holds %r between parts that repeat; to read these as "
+                        "several names, %s",
+                        *(loaded.origin, name, other, remedy.format(other)),
+                    )
+                    break
 
 
-def share_of_several(engine: Engine, loaded: Loaded, column: str, separator: str) -> float:
-    """Return which share of a column's texts holds the separator; 0 where its parts do not repeat, as of sentences."""
+def share_of_several(engine: Engine, loaded: Loaded, column: str, separator: str, first: int = ALL) -> float:
+    """Return which share of a column's texts, all or the first, holds the separator.
+
+    0 where its parts do not repeat, as of sentences.
+    """
     if not separator:
         return 0.0
     words = {"name": loaded.name, "column": quoted(column), "separator": literal(separator)}
-    ((texts, several, parts, different),) = engine.select("count_parts", **words)
+    ((texts, several, parts, different),) = engine.select("count_parts", **words, first=first)
     return several / texts if 0 < 2 * different <= parts else 0.0
+
+
+def _named_after(events: str) -> str:
+    """Return a name for what comes of some files.
+
+    Example:
+        >>> _named_after("logs/views.csv.gz"), _named_after("logs/views-*.parquet"), _named_after("logs/")
+        ('views', 'views', 'logs')
+    """
+    name = Path(events.rstrip("/")).name.split(".")[0]
+    return re.sub(r"[*?\[\]]+", "", name).strip("-_") or "files"
 
 
 def infer(engine: Engine, loaded: Loaded, column: str) -> Kind | None:

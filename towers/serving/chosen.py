@@ -108,7 +108,8 @@ class Chooser:
             rows = self._column(feature).rows(name)
             if self._said:
                 came = np.array(sorted(self._came.get((feature, name), ())), np.int64)
-                rows = np.concatenate([rows[~np.isin(rows, list(self._said))], came])
+                still = rows[~np.isin(rows, list(self._said))] if len(rows) else rows
+                rows = np.concatenate([still, came])
             if not len(rows):
                 return _NOTHING
             known = self._masks[feature, name] = Mask(rows)

@@ -41,17 +41,20 @@ class _Pointer:
     async def look(self) -> None:
         if time.monotonic() < self._not_before:
             return
-        before, self._seen = self._seen, self._versions.pointed
-        if self._seen == before:
-            if self._versions.stuck:
-                self._not_before = time.monotonic() + _REOPEN_S
-                await self._versions.reopen()
-            return
+        before = self._seen
         try:
-            await self._versions.adopt()
+            self._seen = self._versions.pointed
+            if self._seen != before:
+                await self._versions.adopt()
+                return
         except (StoreAwayError, UnwritableError, OSError):
             self._seen, self._not_before = before, time.monotonic() + _REOPEN_S
+            if self._versions.stuck:
+                await self._versions.reopen()
             raise
+        if self._versions.stuck:
+            self._not_before = time.monotonic() + _REOPEN_S
+            await self._versions.reopen()
 
 
 async def _again_and_again(work: Callable[[], Awaitable[None]], pause_s: float) -> None:

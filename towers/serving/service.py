@@ -138,8 +138,6 @@ class Service:
         if (shown.only or shown.without) and not await self.version.prepared(self.queue.deadline_s):
             raise BusyError("features are being sorted, which a start begins with; ask again a moment later")
         found = await self.queue.answer(Wish(ask, shown))
-        if found.short_because and shown.only and (unmet := self.version.retriever.chooser.unmet(shown.only)):
-            found = replace(found, short_because=f"no video has {', nor '.join(unmet)}; {found.short_because}")
         if request_id is not None:
             self.remembering.remember(ask, request_id, found)
         return found, known

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from towers.serving.asking import Ask
 from towers.serving.candidates import Candidates
@@ -52,7 +52,17 @@ def answer_together(version: Version, wishes: Sequence[Wish]) -> list[Candidates
     for retriever, places in by_retriever.items():
         asks = [wishes[place].ask for place in places]
         found |= zip(places, _answers(version, retriever, asks), strict=True)
-    return [found[place] for place in range(len(wishes))]
+    return [_explained(version, wish.shown.only, found[place]) for place, wish in enumerate(wishes)]
+
+
+def _explained(version: Version, only: Where, found: Candidates | Exception) -> Candidates | Exception:
+    """Return an answer that is short with the values that no video has, if any are asked for."""
+    if isinstance(found, Exception) or not found.short_because or not only:
+        return found
+    unmet = version.retriever.chooser.unmet(only)
+    if not unmet:
+        return found
+    return replace(found, short_because=f"no video has {', nor '.join(unmet)}; {found.short_because}")
 
 
 def _retriever(version: Version, shown: Shown) -> Retriever:

@@ -4,6 +4,7 @@ import json
 import socket
 from collections.abc import Iterator
 from pathlib import Path
+from unittest.mock import Mock
 
 import httpx
 import pytest
@@ -292,6 +293,23 @@ def test_keys_are_read_again_when_their_file_changes(
     path.unlink()
     now[0] = 3.0
     assert keys.find(fresh) is found
+    last = add_key(KeyConfig(file=str(path), name="app")).encode()
+    with monkeypatch.context() as unreadable:
+        unreadable.setattr(Path, "read_text", Mock(side_effect=PermissionError("not yours")))
+        now[0] = 4.0
+        assert keys.find(last) is None
+    now[0] = 5.0  # the file is as it was: its owner may read it now
+    assert keys.find(last) is not None
+    assert keys.find(fresh) is None
+
+
+def test_a_file_of_keys_keeps_its_rights(tmp_path: Path) -> None:
+    path = tmp_path / "keys.json"
+    add_key(KeyConfig(file=str(path), name="app"))
+    assert path.stat().st_mode & 0o777 == 0o600
+    path.chmod(0o640)
+    add_key(KeyConfig(file=str(path), name="app"))
+    assert path.stat().st_mode & 0o777 == 0o640
 
 
 @pytest.mark.parametrize(
@@ -319,7 +337,7 @@ def test_without_keys_no_other_site_asks_by_somebodys_browser(
     assert client.user(USERS[3])["events"] == []
 
 
-@pytest.mark.parametrize("host", ["localhost", "app.localhost", "[::1]", "127.0.0.9"])
+@pytest.mark.parametrize("host", ["localhost", "LOCALHOST.", "app.localhost", "[::1]", "127.0.0.9"])
 def test_without_keys_this_machine_is_served(shared: str, host: str) -> None:
     port = httpx.URL(shared).port
     own = {"host": f"{host}:{port}", "origin": f"http://{host}:{port}", "sec-fetch-site": "same-origin"}

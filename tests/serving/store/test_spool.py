@@ -285,6 +285,71 @@ def test_who_is_erased_while_what_waits_is_delivered_stays_so(
     run(server, tmp_path / "spool.db", scenario)
 
 
+def test_who_came_back_after_an_erasure_is_not_erased_again(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    append = RedisStore.append
+
+    async def scenario(store: SpooledStore) -> None:
+        await store.append([event("old")])
+        assert await store.change([erase(7, time_ms=now_ms()), put(1)]) == 2
+        await store.append([event("back", video_id=2, time_ms=2000)])
+        server.kill()
+        await store.append([event("waits", video_id=3, time_ms=3000)])
+
+        async def append_while_another_reads(own: RedisStore, events: list[Event]) -> list[bool]:
+            await store.changes(0)  # as each version that is opened does
+            return await append(own, events)
+
+        monkeypatch.setattr(RedisStore, "append", append_while_another_reads)
+        server.start()
+        await store.settled()
+        assert await store.history(7) == [(2, 2000), (3, 3000)]
+        assert len(await store.changes(0)) == 2
+
+    run(server, tmp_path / "spool.db", scenario)
+
+
+@pytest.mark.parametrize("fails", ["append", "changes", "change"])
+def test_who_is_erased_stays_so_whatever_fails_at_delivery(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails: str
+) -> None:
+    append, failing = RedisStore.append, getattr(RedisStore, fails)
+    told = list[str]()
+
+    async def fail_once(own: RedisStore, *arguments: object) -> object:
+        if told != ["erased"]:
+            return await failing(own, *arguments)
+        told.append("failed")
+        raise StoreAwayError("lost for a moment")
+
+    async def append_late(own: RedisStore, events: list[Event]) -> list[bool]:
+        other = RedisStore(server.url)
+        await other.open()
+        if not told:
+            await other.change([erase(7, time_ms=now_ms())])
+            told.append("erased")
+        await other.close()
+        new = await append(own, events)
+        if fails == "append" and told == ["erased"]:  # it came, but nobody heard so
+            told.append("failed")
+            raise StoreAwayError("too late")
+        return new
+
+    async def scenario(store: SpooledStore) -> None:
+        server.kill()
+        await store.append([event("y"), event("z", user_id=9)])
+        monkeypatch.setattr(RedisStore, "append", append_late)
+        if fails != "append":
+            monkeypatch.setattr(RedisStore, fails, fail_once)
+        server.start()
+        await store.settled()
+        assert told == ["erased", "failed"]
+        assert [(await store.export(user)).events for user in (7, 9)] == [[], [event("z", user_id=9)]]
+
+    run(server, tmp_path / "spool.db", scenario)
+
+
 def test_what_comes_while_others_erasures_are_read_is_counted(tmp_path: Path) -> None:
     async def main() -> None:
         behind = MemoryStore()

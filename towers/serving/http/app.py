@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass
 from itertools import count
 from typing import Any
+from urllib.parse import quote
 
 import msgspec
 
@@ -105,7 +106,7 @@ class App:
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         begin, headers = time.perf_counter(), dict(scope["headers"])
         request_id = _request_id(headers.get(b"x-request-id"))
-        route, parts, there = self._table.find(scope["method"], scope["path"], scope["raw_path"])
+        route, parts, there = self._table.find(scope["method"], scope["path"], _raw_path(scope))
         more: list[tuple[bytes, bytes]] = []
         try:
             let_in = self._let_in(route, there, headers)
@@ -220,6 +221,11 @@ async def _send(send: Send, reply: Reply, request_id: str, more: list[tuple[byte
     ]
     await send({"type": "http.response.start", "status": reply.status, "headers": headers})
     await send({"type": "http.response.body", "body": data})
+
+
+def _raw_path(scope: Scope) -> bytes:
+    """Return the path as it was sent, or as it may have been, where a server does not say."""
+    return scope.get("raw_path") or quote(scope["path"]).encode()
 
 
 def _interrupt(task: asyncio.Task[Any] | None) -> None:

@@ -80,7 +80,7 @@ class Connection(HttpToolsProtocol):
         if self._last_words is not None:
             return
         self._head_bytes += len(data)
-        if not self._begun and b"pgrade" in data:
+        if not self._begun:
             data = _without_upgrade(data)
         super().data_received(data)
         if self._is_too_long() and not self.transport.is_closing():
@@ -203,7 +203,9 @@ class Connection(HttpToolsProtocol):
 def _without_upgrade(data: bytes) -> bytes:
     """Return what begins with a head, without its wish for another protocol, which a server may pass over.
 
-    The parser would take what follows for that protocol's, the body first.
+    The parser would take what follows for that protocol's, the body first; so a head that comes in pieces is refused.
     """
-    end = data.find(b"\r\n\r\n")
-    return data if end < 0 else _UPGRADE.sub(b"\r\nx-", data[:end]) + data[end:]
+    wish = _UPGRADE.search(data)
+    if wish is None or not wish.start() < (end := data.find(b"\r\n\r\n")):
+        return data
+    return _UPGRADE.sub(b"\r\nx-", data[:end]) + data[end:]

@@ -4,7 +4,9 @@ import hashlib
 import hmac
 import json
 import logging
+import os
 import secrets
+import stat
 import time
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -16,6 +18,9 @@ from towers.types import ConfigError
 
 _log = logging.getLogger(__name__)
 _LOOK_S = 1.0
+Stamp = tuple[int, int, int, int]
+_UNREAD: Stamp = (-1, 0, 0, 0)
+"""Of a file that could not be read: no file's own, so that it is tried again."""
 
 
 class Scope(StrEnum):
@@ -69,7 +74,7 @@ class Keys:
 
     def __init__(self, keys: list[Key], path: Path | None = None) -> None:
         self._keys, self._path = keys, path
-        self._stamp, self._looked = _stamp(path), clock()
+        self._stamp, self._looked, self._trouble = _stamp(path), clock(), ""
 
     @classmethod
     def read(cls, path: Path) -> "Keys":
@@ -116,22 +121,25 @@ class Keys:
         try:
             fresh = Keys.read(path)
         except ConfigError as error:
-            _log.error("the keys of before are good until it is mended: %s", error)
+            self._stamp = _UNREAD
+            if str(error) != self._trouble:
+                _log.error("the keys of before are good until it is mended: %s", error)
+            self._trouble = str(error)
             return
         known = {key.digest: key for key in self._keys}
         # One that is as it was goes on counting its requests.
         self._keys = [known.get(key.digest, key) if _alike(known.get(key.digest), key) else key for key in fresh._keys]
-        self._stamp = fresh._stamp
+        self._stamp, self._trouble = fresh._stamp, ""
         _log.info("read the keys anew: %s", ", ".join(key.name for key in self._keys) or "none")
 
 
-def _stamp(path: Path | None) -> tuple[int, int, int] | None:
-    """Return what changes when a file does; None where there is none."""
+def _stamp(path: Path | None) -> Stamp | None:
+    """Return what changes when a file or its rights do; None where there is none."""
     try:
         told = path.stat() if path else None
     except OSError:
         return None
-    return told and (told.st_ino, told.st_size, told.st_mtime_ns)
+    return told and (told.st_ino, told.st_size, told.st_mtime_ns, told.st_ctime_ns)
 
 
 def _alike(one: Key | None, other: Key) -> bool:
@@ -169,8 +177,8 @@ def add_key(config: KeyConfig) -> str:
         ConfigError: The file holds something else.
     """
     path = Path(config.file)
-    kept = []
-    if path.exists():
+    kept, before = [], path.stat() if path.exists() else None
+    if before is not None:
         Keys.read(path)  # so that nothing else is overwritten
         kept = json.loads(path.read_text(encoding="utf-8"))["keys"]
     secret = f"towers-{secrets.token_urlsafe(32)}"
@@ -188,7 +196,9 @@ def add_key(config: KeyConfig) -> str:
         )
     path.parent.mkdir(parents=True, exist_ok=True)
     write_json(path, {"keys": [*(each for each in kept if each["name"] != config.name), told]})
-    path.chmod(0o600)
+    path.chmod(0o600 if before is None else stat.S_IMODE(before.st_mode))
+    if before is not None and os.geteuid() == 0:
+        os.chown(path, before.st_uid, before.st_gid)  # the service's, which must go on reading it
     return secret
 
 

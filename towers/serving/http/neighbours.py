@@ -47,6 +47,6 @@ def _name_in(host: bytes) -> str:
     """Return what stands before the port; all of it where it is no host."""
     text = host.decode("latin-1")
     try:
-        return urlsplit(f"//{text}").hostname or text
+        return (urlsplit(f"//{text}").hostname or text).rstrip(".")
     except ValueError:
         return text

@@ -84,6 +84,8 @@ class ServeConfig:
 def make_app(config: ServeConfig) -> App:
     """Return the ASGI app of a configuration, for a server of one's own.
 
+    Without keys it answers requests to this machine's own names alone, such as localhost: give keys where others ask.
+
     Raises:
         ConfigError: An option that makes no sense, or a file of keys that is none.
     """

@@ -57,6 +57,27 @@ class Reader:
             self._last = changes[-1]
 
 
+async def erased_after(store: Store, number: int, most: int) -> list[Change] | None:
+    """Return the erasures after a number; None where the store was put back to a copy of before it.
+
+    Args:
+        store: Whose changes.
+        number: Of a change that it had.
+        most: How many changes are read at once.
+
+    Raises:
+        StoreAwayError: It cannot be reached.
+    """
+    erased = list[Change]()
+    try:
+        while changes := await store.changes(number, most):
+            erased += [change for change in changes if change.kind is ChangeKind.erase]
+            number = changes[-1].number
+    except LostChangesError:
+        return None
+    return erased
+
+
 def _after(known: Change, changes: list[Change]) -> list[Change]:
     """Return the changes after a known one.
 

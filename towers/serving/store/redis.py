@@ -3,19 +3,16 @@
 import asyncio
 import re
 from collections.abc import Sequence
-from hashlib import sha1
 from itertools import chain
-from typing import Any
 from urllib.parse import urlsplit
 from zlib import crc32
 
 import msgspec
 from msgspec import structs
-from redis.exceptions import NoScriptError, RedisError
 
 from towers.serving.store import redis_scripts as scripts
 from towers.serving.store.lane import Lane
-from towers.serving.store.redis_client import CONNECTIONS, client_of
+from towers.serving.store.redis_client import Calls
 from towers.serving.store.store import (
     Answer,
     Change,
@@ -87,9 +84,8 @@ class RedisStore(Store):
         self._address = f"{split.scheme}://{split.netloc.rpartition('@')[2]}{split.path}"
         self._prefix, self._parts = prefix, parts
         self._changes = [f"{prefix}:{{changes}}:{name}" for name in ("last", "order", "bodies")]
-        self._client = client_of(url, timeout_ms / 1000, cluster=cluster)
-        # A cluster's client fails where a node's connections are all taken; so no more ask at once than there are.
-        self._room = asyncio.Semaphore(CONNECTIONS)
+        # A lane has one call under way; all other calls take turns in a cluster.
+        self._calls = Calls(url, self._address, timeout_ms / 1000, 2 * parts if cluster else 0)
         lanes = parts if cluster else 1  # only a cluster minds several slots in a call
         self._writes = [Lane[Row](self._append) for _ in range(lanes)]
         self._reads = [Lane[bytes](self._histories) for _ in range(lanes)]
@@ -104,15 +100,15 @@ class RedisStore(Store):
 
     async def _see_layout(self) -> None:
         key, own = f"{self._prefix}:layout", f"version {LAYOUT}, {self._parts} parts"
-        await self._do("SET", key, own, "NX")
-        found = (await self._do("GET", key) or b"").decode()
+        await self._calls.do("SET", key, own, "NX")
+        found = (await self._calls.do("GET", key) or b"").decode()
         if found != own:
             error = ConfigError if found.startswith(f"version {LAYOUT},") else DataError
             raise error(f"{self._address} holds {key} of {found}; this is {own}; set parts alike, or another prefix")
 
     async def close(self) -> None:
         """Let go of the connections."""
-        await self._client.aclose()
+        await self._calls.close()
 
     async def append(self, events: Sequence[Event]) -> list[bool]:
         """Keep events, see Store."""
@@ -142,7 +138,7 @@ class RedisStore(Store):
         parts = map(self._part_of, rows)
         keys = [(self._key(part, "log"), *self._of(part, row[0])) for part, row in zip(parts, rows, strict=True)]
         values = chain.from_iterable(row[1:] for row in rows)
-        return await self._run(scripts.APPEND, list(chain.from_iterable(keys)), self.longest, *values)
+        return await self._calls.run_now(scripts.APPEND, list(chain.from_iterable(keys)), self.longest, *values)
 
     async def history(self, user_id: Id) -> Watched:
         """Return a user's newest positives, see Store."""
@@ -151,20 +147,20 @@ class RedisStore(Store):
         return [(video, time) for _, video, time in _unpack_history(found)]
 
     async def _histories(self, keys: Sequence[bytes]) -> list[bytes]:
-        return await self._run(scripts.HISTORIES, keys, self.longest)
+        return await self._calls.run_now(scripts.HISTORIES, keys, self.longest)
 
     async def change(self, changes: Sequence[Change]) -> int:
         """Keep changes, see Store; users are forgotten before it is said that they are."""
         for change in changes:
             if change.kind is ChangeKind.erase:
                 part = self._part(change.id)
-                await self._run(scripts.ERASE, [self._key(part, "log"), *self._of(part, change.id)])
+                await self._calls.run(scripts.ERASE, [self._key(part, "log"), *self._of(part, change.id)])
         rows = [(b"%d" % (change.kind is ChangeKind.erase) + _name(change.id), pack(change)) for change in changes]
-        return await self._run(scripts.CHANGE, self._changes, *chain.from_iterable(rows))
+        return await self._calls.run(scripts.CHANGE, self._changes, *chain.from_iterable(rows))
 
     async def changes(self, after: int, most: int = 10_000) -> list[Change]:
         """Return changes with numbers above `after` in order, see Store."""
-        found = await self._run(scripts.CHANGES, self._changes, after, most)
+        found = await self._calls.run(scripts.CHANGES, self._changes, after, most)
         if len(found) == 1:
             refuse_lost(after, found[0])
         pairs = zip(found[::2], found[1::2], strict=True)
@@ -176,7 +172,7 @@ class RedisStore(Store):
         began = [f"({ms}-{n}" if (ms, n) != BEGINNING else "-" for ms, n in marks]
         keys = [self._key(part, "log") for part in range(self._parts)]
         found = await asyncio.gather(
-            *(self._do("XRANGE", key, begin, "+", "COUNT", most) for key, begin in zip(keys, began, strict=True))
+            *(self._calls.do("XRANGE", key, begin, "+", "COUNT", most) for key, begin in zip(keys, began, strict=True))
         )
         merged = sorted((_mark(mark), part, fields) for part, own in enumerate(found) for mark, fields in own)[:most]
         for mark, part, _ in merged:
@@ -186,14 +182,16 @@ class RedisStore(Store):
 
     async def now_ms(self) -> int:
         """Return the time by the servers' clock, see Store."""
-        found = await self._run(scripts.NOW, [self._key(0, "log")])
+        found = await self._calls.run(scripts.NOW, [self._key(0, "log")])
         return int(found)
 
     async def forget_before(self, time_ms: int, most: int = 500) -> int:
         """Drop what came before a moment by the servers' time, see Store."""
         dropped = 0
         for part in range(self._parts if time_ms > 0 else 0):
-            found = await self._do("XRANGE", self._key(part, "log"), "-", f"({time_ms}-0", "COUNT", most - dropped)
+            found = await self._calls.do(
+                "XRANGE", self._key(part, "log"), "-", f"({time_ms}-0", "COUNT", most - dropped
+            )
             keys, values = [self._key(part, "log")], list[bytes]()
             for place, fields in found:
                 what = _entry(fields)
@@ -201,7 +199,7 @@ class RedisStore(Store):
                 keys.append(self._of(part, what.user_id)[0])
                 values += [place, name]
             if found:
-                dropped += await self._run(scripts.FORGET, keys, *values)
+                dropped += await self._calls.run(scripts.FORGET, keys, *values)
             if dropped >= most:
                 break
         return dropped
@@ -218,7 +216,7 @@ class RedisStore(Store):
     async def export(self, user_id: Id) -> Export:
         """Return all that is known of a user, see Store."""
         part = self._part(user_id)
-        found = await self._run(scripts.EXPORT, [self._key(part, "log"), self._of(part, user_id)[0]])
+        found = await self._calls.run(scripts.EXPORT, [self._key(part, "log"), self._of(part, user_id)[0]])
         own = [_entry(fields) for _, fields in sorted((_mark(mark), fields) for mark, fields in found)]
         return Export(
             events=[one for one in own if isinstance(one, Event)],
@@ -229,7 +227,7 @@ class RedisStore(Store):
     async def health(self) -> Health:
         """Return how it does: whether it answers."""
         try:
-            await self._do("GET", f"{self._prefix}:layout")
+            await self._calls.do("GET", f"{self._prefix}:layout")
         except StoreAwayError as error:
             return Health(away=str(error))
         return Health()
@@ -247,28 +245,6 @@ class RedisStore(Store):
         """Return the keys of a user: marks and history; without an id those of nobody."""
         name = b"nobody" if user is None else _name(user)
         return self._key(part, "marks:") + name, self._key(part, "history:") + name
-
-    async def _run(self, script: str, keys: Sequence[str | bytes], *values: Any) -> Any:  # noqa: ANN401  Redis's types
-        name = sha1(script.encode(), usedforsecurity=False).hexdigest()
-        try:
-            async with self._room:
-                return await self._client.evalsha(name, len(keys), *keys, *values)
-        except NoScriptError:  # a server that has just started, or a node that has not met it yet
-            return await self._do("EVAL", script, len(keys), *keys, *values)
-        except (RedisError, OSError) as error:
-            raise self._away(error) from error
-
-    async def _do(self, *words: Any) -> Any:  # noqa: ANN401  Redis's types
-        try:
-            async with self._room:
-                return await self._client.execute_command(*words)
-        except (RedisError, OSError) as error:
-            raise self._away(error) from error
-
-    def _away(self, error: Exception) -> StoreAwayError:
-        return StoreAwayError(
-            f"{self._address}: {str(error) or repr(error)}; see that Redis runs there, has room and takes writes"
-        )
 
 
 def _name(user: Id) -> bytes:

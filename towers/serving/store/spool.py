@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from towers.serving.store.ending import end_tasks
 from towers.serving.store.known import Known, merged
-from towers.serving.store.reader import Reader
+from towers.serving.store.reader import Reader, erased_after
 from towers.serving.store.store import (
     Answer,
     Change,
@@ -31,8 +31,6 @@ REMEMBERED = 1_000_000  # some 30 bytes each
 """How many positives of known histories are kept in memory, of all users together; a user counts as one more."""
 PAUSES_S = (0.1, 5.0)
 """How long to wait before asking a store that is away again: at first, and at most."""
-
-
 _LAST_S, _CHANGES = 5.0, 10_000
 """How long a store that was away is given to take what waits when this is closed; how many changes are read at once."""
 
@@ -49,7 +47,8 @@ class SpooledStore(Store):
     - Changes are refused, since only the store can number them; so is what only the store knows: changes, log, export.
 
     An erasure is refused, too, as long as anything waits. What waits of a user whom others erase is not delivered if
-    it came before they were erased, whenever it is said to have happened.
+    it came before they were erased, whenever it is said to have happened. What was on its way just then is erased once
+    more, unless this process ends by force between the two.
 
     Args:
         store: The one behind.
@@ -66,7 +65,7 @@ class SpooledStore(Store):
         self._known = Known(remembered, store.longest)
         self._opened, self._away, self._n, self._reader = False, "", 0, Reader()
         self._wanted, self._settled = asyncio.Event(), asyncio.Event()
-        self._erased: list[Change] = []
+        self._brought, self._since = set[Id | None](), 0
 
     async def open(self) -> None:
         """Open what waits, and the store if it is there; from now on deliver.
@@ -177,7 +176,6 @@ class SpooledStore(Store):
                     # The count is read after the wait, not before: what comes meanwhile changes it.
                     gone = await self._waiting.forget(change.id, change.time_ms)
                     self._n -= gone
-                    self._erased.append(change)
         self._reader.saw(after, changes)
         return changes
 
@@ -255,24 +253,31 @@ class SpooledStore(Store):
             self._reader.done(changes[-1])
             await asyncio.sleep(0)
 
+    async def _erase_again(self) -> bool:
+        """Erase once more those of what was brought who were erased since it was read; return whether anybody was."""
+        if not self._brought:
+            return False
+        erased = await erased_after(self._store, self._since, _CHANGES)
+        if again := [change for change in erased or () if change.id in self._brought]:
+            await self._store.change(again)
+        self._brought.clear()
+        return erased is None or len(erased) > 0
+
     async def _deliver_some(self) -> int:
         """Bring what waits longest to the store, until somebody is erased meanwhile; return how much."""
+        await self._erase_again()  # of what an earlier try may have brought, though it failed
         await self._forget_erased()
-        self._erased, brought, done = [], set[Id | None](), 0
+        self._since, done = self._reader.number, 0
         for events, answers, last in self._waiting.first(BATCH):
+            self._brought |= {event.user_id for event in events} | {answer.user_id for answer in answers}
             if events:
                 await self._store.append(events)
                 self._known.add(events)
             if answers:
                 await self._store.answered(answers)
             done = last
-            brought |= {event.user_id for event in events} | {answer.user_id for answer in answers}
-            await self._forget_erased()
-            if self._erased:
-                # What is left in hand may be of them. What was brought may have come after they were erased.
-                if again := [change for change in self._erased if change.id in brought]:
-                    await self._store.change(again)
-                break
+            if await self._erase_again():
+                break  # what is left in hand may be of them, and is read again
         return await self._waiting.delivered(done)
 
     async def _deliver(self) -> int:
