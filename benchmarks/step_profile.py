@@ -81,7 +81,7 @@ def main() -> None:
     )
     model = ModelConfig(history=HISTORIES[arguments.encoder](), dim=arguments.dim, window=window)
     towers = TwoTower(model, world.encoders, torch.ones(len(world.videos), dtype=torch.bool))
-    low = takes_bfloat16(TrainConfig(dataset="", run="", model=model, loss=Softmax(), sampler=sampler))
+    low = takes_bfloat16(TrainConfig(dataset="made", run="made", model=model, loss=Softmax(), sampler=sampler))
     found = shares(towers, source, low)
     kind = "bfloat16" if low else "float32"
     title = f"{arguments.name}, {arguments.encoder}, d {arguments.dim}, window {window}, {kind}"

@@ -149,7 +149,9 @@ def measure(name: str, world: World, kind: str, dim: int, asked: Asked) -> tuple
     rows = len(world.videos)
     model = ModelConfig(history=HISTORIES[kind](), dim=dim, window=window)
     optim = OptimConfig(positions=positions, epochs=1)
-    config = TrainConfig(dataset="", run="", model=model, loss=Softmax(), sampler=sampler, optim=optim, progress=False)
+    config = TrainConfig(
+        dataset="made", run="made", model=model, loss=Softmax(), sampler=sampler, optim=optim, progress=False
+    )
     device, config.precision = asked.device, asked.precision
     config.accelerator = Accelerator.cpu if device == "cpu" else Accelerator.gpu
     low = takes_bfloat16(config)
