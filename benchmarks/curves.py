@@ -6,6 +6,7 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
+from matplotlib.ticker import LogLocator, NullLocator
 
 from benchmarks.record import CHECKOUT, RESULTS, read
 
@@ -168,7 +169,10 @@ def panel(axes: Axes, rows: Rows, mode: tuple[str, str]) -> None:
         label, mark = (f"towers {index}", "D") if index in {*OWN, "ivf_unasked"} else (index, "o")
         axes.errorbar(recalls, middle, list(zip(*ends, strict=True)), color=COLORS.get(index), label=label, marker=mark)
     axes.set(xlabel="recall@100", yscale="log", title=f"batch {mode[0]}, {mode[1]} thread{'s' * (mode[1] != '1')}")
-    axes.grid(visible=True, which="both", linewidth=0.3)
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.yaxis.set_minor_locator(NullLocator())
+    axes.yaxis.set_major_formatter("{x:,g}")
+    axes.grid(visible=True, linewidth=0.3)
     axes.spines[["top", "right"]].set_visible(False)
 
 
@@ -195,7 +199,7 @@ def draw_all(folder: Path = RESULTS, to: Path = CHECKOUT / "benchmarks") -> list
         for place, mode in enumerate(every):
             panel(axes[0, place], rows, mode)
         axes[0, 0].set_ylabel("users a second")
-        figure.legend(*axes[0, -1].get_legend_handles_labels(), loc="outside right upper", fontsize=8, frameon=False)
+        figure.legend(*axes[0, -1].get_legend_handles_labels(), loc="outside right center", fontsize=8, frameon=False)
         figure.suptitle(f"{videos:,} videos, vectors {vectors}, d {dim}")
         files.append(to / picture_of((vectors, videos, dim)))
         figure.savefig(files[-1], dpi=110)
