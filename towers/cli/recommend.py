@@ -69,6 +69,7 @@ def recommend(config: RecommendConfig) -> Shelf:
     """
     from towers.data.vocabulary import FIRST_ROW
     from towers.serving import Retriever
+    from towers.serving.chosen import no_video_has
     from towers.serving.facts import Facts
 
     retriever = Retriever.open(config.bundle)
@@ -88,7 +89,7 @@ def recommend(config: RecommendConfig) -> Shelf:
     above = [f"{_origin(bundle, user, watched)}; bundle version {found.bundle_version}"]
     above += [] if watched is None else _strangers(bundle, watched)
     unmet = retriever.chooser.unmet(config.where)
-    above += [f"no video has {', nor '.join(unmet)}"] if unmet else []
+    above += [no_video_has(unmet)] if unmet else []
     notes = ["\n".join(above), *([found.short_because] if found.short_because else [])]
     return Shelf(config.user or "without an id", ["rank", "video", "score", *facts.names], rows, notes)
 

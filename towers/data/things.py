@@ -99,7 +99,8 @@ def describe(engine: Engine, staged: Staged, encoders: Encoders) -> dict[str, di
                 )
             if kept[f"{kind}s"].get(name) == ():
                 _log.warning(
-                    "%s feature %s: no value is shared by min_count %ss known before the cut, so it tells nothing",
+                    "%s feature %s: no value is shared by min_count %ss known before the cut, so it tells nothing; "
+                    "a lower min_count keeps rarer values",
                     *(kind, name, kind),
                 )
             if name not in kept[f"{kind}s"]:

@@ -121,6 +121,16 @@ class Chooser:
         return self._columns[feature]
 
 
+def no_video_has(unmet: Sequence[str]) -> str:
+    """Return in a sentence what :meth:`Chooser.unmet` found.
+
+    Example:
+        >>> no_video_has(["tags 'a'", "tags 7"])
+        "no video has tags 'a', nor tags 7"
+    """
+    return f"no video has {', nor '.join(unmet)}"
+
+
 def _several(values: Value | Sequence[Value]) -> list[Any]:
     return list(values) if isinstance(values, list | tuple | set | frozenset | np.ndarray) else [values]
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 
 from towers.serving.asking import Ask
 from towers.serving.candidates import Candidates
-from towers.serving.chosen import Where
+from towers.serving.chosen import Where, no_video_has
 from towers.serving.retriever import Retriever
 from towers.serving.store import Id
 from towers.serving.version import Version
@@ -60,9 +60,7 @@ def _explained(version: Version, only: Where, found: Candidates | Exception) -> 
     if isinstance(found, Exception) or not found.short_because or not only:
         return found
     unmet = version.retriever.chooser.unmet(only)
-    if not unmet:
-        return found
-    return replace(found, short_because=f"no video has {', nor '.join(unmet)}; {found.short_because}")
+    return replace(found, short_because=f"{no_video_has(unmet)}; {found.short_because}") if unmet else found
 
 
 def _retriever(version: Version, shown: Shown) -> Retriever:

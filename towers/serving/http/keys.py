@@ -70,11 +70,12 @@ class Keys:
     Args:
         keys: All of them.
         path: Of the file; None where there is none.
+        stamp: Of the file before it was read.
     """
 
-    def __init__(self, keys: list[Key], path: Path | None = None) -> None:
-        self._keys, self._path = keys, path
-        self._stamp, self._looked, self._trouble = _stamp(path), clock(), ""
+    def __init__(self, keys: list[Key], path: Path | None = None, stamp: Stamp | None = None) -> None:
+        self._keys, self._path, self._stamp = keys, path, stamp
+        self._looked, self._trouble = clock(), ""
 
     @classmethod
     def read(cls, path: Path) -> "Keys":
@@ -99,9 +100,7 @@ class Keys:
             raise ConfigError(f"{path} is not there; make a key: towers key file={path} name=app") from error
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ConfigError(f"{path} holds no keys ({error!r}); make one anew: towers key file=… name=app") from error
-        read = cls(keys, path)
-        read._stamp = stamp
-        return read
+        return cls(keys, path, stamp)
 
     def find(self, secret: bytes) -> Key | None:
         """Return the key that a secret is, in the same time whichever it is."""
@@ -114,9 +113,8 @@ class Keys:
         return found
 
     def _look(self, path: Path) -> None:
-        self._looked, before = clock(), self._stamp
-        self._stamp = _stamp(path)
-        if self._stamp == before:
+        self._looked = clock()
+        if _stamp(path) == self._stamp:
             return
         try:
             fresh = Keys.read(path)
@@ -133,13 +131,13 @@ class Keys:
         _log.info("read the keys anew: %s", ", ".join(key.name for key in self._keys) or "none")
 
 
-def _stamp(path: Path | None) -> Stamp | None:
-    """Return what changes when a file or its rights do; None where there is none."""
+def _stamp(path: Path) -> Stamp | None:
+    """Return what changes when a file or its rights do; None where it is not there."""
     try:
-        told = path.stat() if path else None
+        told = path.stat()
     except OSError:
         return None
-    return told and (told.st_ino, told.st_size, told.st_mtime_ns, told.st_ctime_ns)
+    return told.st_ino, told.st_size, told.st_mtime_ns, told.st_ctime_ns
 
 
 def _alike(one: Key | None, other: Key) -> bool:
