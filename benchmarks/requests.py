@@ -28,7 +28,7 @@ from benchmarks.record import CHECKOUT, Circumstances, record
 from towers.data import TIME_UNKNOWN, Encoders, Positives, Vocabulary
 from towers.features import FeatureTable, Requests
 from towers.index import Auto
-from towers.models import HISTORIES, MeanHistory, ModelConfig, TwoTower, query_vectors
+from towers.models import MeanHistory, ModelConfig, TwoTower, arrays_of, query_vectors
 from towers.publishing import Bundle
 from towers.publishing.parity import Material, requests_of
 from towers.serving import Ask, Candidates, Retriever
@@ -61,8 +61,7 @@ class Case:
     @property
     def encoder(self) -> str:
         """The kind of the history encoder."""
-        history = self.retriever.bundle.towers.config.history
-        return next(name for name, kind in HISTORIES.items() if type(history) is kind)
+        return self.retriever.bundle.tower_arrays.kind
 
 
 def opened(name: str, folder: str, excluded: int) -> Case:
@@ -96,13 +95,15 @@ def made(videos: int, excluded: int, users: int = 100_000, dim: int = 64, window
     )
     features = FeatureTable(np.zeros((users + 2, 0), np.int32))
     some = np.sort(rng.permutation(users)[:1000]) + 2
-    queries = query_vectors(towers, vectors, requests_of(towers, positives, some), features.take(some))
+    queries = query_vectors(towers, vectors, requests_of(towers.window, positives, some), features.take(some))
     index = Auto().build(vectors[2:], np.arange(2, videos + 2), towers.geometry, queries)
     names = [Vocabulary.from_ids(rng.permutation(2**60 + 7 * np.arange(count))) for count in (users, videos)]
     bundle = Bundle.__new__(Bundle)  # which is in no folder
     bundle.manifest = {"version": "made"}
-    material = Material(towers, vectors, positives, features, index)
-    vars(bundle).update(vars(material), users=names[0], videos=names[1], material=material)
+    material = Material(arrays_of(towers), vectors, positives, features, index)
+    vars(bundle).update(
+        vars(material), towers=towers, tower_arrays=material.towers, users=names[0], videos=names[1], material=material
+    )
     hidden = rng.choice(names[1].known, excluded, replace=False)
     return Case("made", Retriever(bundle), rng.permutation(names[0].known).tolist(), hidden)
 

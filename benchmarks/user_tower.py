@@ -16,7 +16,7 @@ import torch
 from benchmarks.record import Circumstances, record
 from towers.data import Encoder, Encoders, Kind
 from towers.features import FeatureTable, Requests
-from towers.models import HISTORIES, ModelConfig, TwoTower, UserTower, query_vectors
+from towers.models import HISTORIES, ModelConfig, TwoTower, UserTower, arrays_of, query_vectors
 
 ROWS, PEOPLE, FEATURES = 8000, 1000, 20
 ENCODERS = Encoders(
@@ -48,7 +48,7 @@ def measured(kind: str, window: int, users: int, turns: int, turn_s: float) -> d
     table = FeatureTable(rng.integers(0, 4, (PEOPLE, FEATURES), dtype=np.int32))
     requests = Requests.without_times(rng.integers(2, ROWS, (users, window)))
     who = rng.integers(0, PEOPLE, users)
-    tower, features = UserTower(towers, vectors, table), table.take(who)
+    tower, features = UserTower(arrays_of(towers), vectors, table), table.take(who)
     best = fastest(
         {
             "torch": lambda: query_vectors(towers, vectors, requests, features),

@@ -26,8 +26,7 @@ if TYPE_CHECKING:
         RecencyHistory,
         TransformerHistory,
     )
-    from towers.publishing import Bundle, PublishConfig
-    from towers.publishing.publish import publish
+    from towers.publishing import Bundle, PublishConfig, publish
     from towers.serving import Retriever
     from towers.training import OptimConfig, TrainConfig, train
     from towers.types import (

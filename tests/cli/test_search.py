@@ -136,7 +136,7 @@ def test_towers_are_searched_for_and_finished_trials_are_not_trained_again(tmp_p
         return table(str(tmp_path / "sweep"))
 
     (first,) = search(1)
-    weights = tmp_path / "sweep" / "0" / "towers" / "weights.pt"
+    weights = tmp_path / "sweep" / "0" / "towers" / "weights.safetensors"
     written = weights.stat().st_mtime_ns
     rows = search(2)
     assert rows[0].items() >= first.items()

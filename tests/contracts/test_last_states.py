@@ -8,7 +8,16 @@ from hypothesis import strategies as st
 
 from towers.data import TIME_UNKNOWN, Encoder, Encoders, Kind
 from towers.features import FeatureTable, Requests
-from towers.models import HISTORIES, ModelConfig, PopularityTerm, TwoTower, UserTower, query_vectors
+from towers.models import (
+    HISTORIES,
+    ModelConfig,
+    PopularityTerm,
+    TwoTower,
+    UserTower,
+    arrays_of,
+    has_form,
+    query_vectors,
+)
 
 from .test_history_encoders import KINDS, TIMED
 
@@ -77,7 +86,7 @@ def test_requests_get_what_torch_makes(
     rng, towers = np.random.default_rng(seed), towers_of(kind, **options, **own)
     vectors = rng.normal(size=(ROWS, towers.dim)).astype(np.float32)
     table, users, requests = users_of(rng), rng.integers(0, USERS, len(counts)), requests_of(rng, counts)
-    served = UserTower(towers, vectors, table).queries(requests, users)
+    served = UserTower(arrays_of(towers), vectors, table).queries(requests, users)
     evaluated = query_vectors(towers, vectors, requests, table.take(users))
     assert served.shape == evaluated.shape
     np.testing.assert_allclose(served, evaluated, atol=1e-5, rtol=1e-5)
@@ -94,10 +103,10 @@ def test_long_windows_of_wide_vectors_too(kind: str) -> None:
     vectors = rng.normal(size=(ROWS, 64)).astype(np.float32)
     requests = Requests.without_times(rng.integers(2, ROWS, (2, 131)))
     table = FeatureTable(np.zeros((2, 0), np.int32))
-    served = UserTower(towers, vectors, table).queries(requests, np.array([0, 1]))
+    served = UserTower(arrays_of(towers), vectors, table).queries(requests, np.array([0, 1]))
     np.testing.assert_allclose(served, query_vectors(towers, vectors, requests, table), atol=1e-5)
 
 
 @every_encoder
 def test_the_shipped_encoders_have_such_a_form(kind: str) -> None:
-    assert towers_of(kind).history.last_states() is not None
+    assert has_form(arrays_of(towers_of(kind)))

@@ -1,7 +1,6 @@
 import numpy as np
 import pytest
 
-from towers.index import kmeans
 from towers.index.kmeans import highest, k_means, nearest_of
 
 
@@ -9,15 +8,21 @@ def points(n: int, d: int = 5, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).standard_normal((n, d)).astype(np.float32)
 
 
-@pytest.mark.parametrize("count", [1, 2, 15, 16, 17, 40])
-@pytest.mark.parametrize("room", [1, 100, 10**6])
-def test_the_highest_is_that_of_all_products(count: int, room: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kmeans, "_ROOM", room)
-    asked, directions, less = points(33), points(count, seed=1), points(count, 1, seed=2)[:, 0]
+@pytest.mark.parametrize("count", [1, 2, 15, 16, 17, 40, 255, 256, 257, 700])
+@pytest.mark.parametrize("n", [0, 1, 23, 24, 33, 64, 200])
+def test_the_highest_is_that_of_all_products(count: int, n: int) -> None:
+    asked, directions, less = points(n), points(count, seed=1), points(count, 1, seed=2)[:, 0]
     products = asked @ directions.T - less
     places, scores = highest(asked, directions, less)
     np.testing.assert_array_equal(places, products.argmax(axis=1))
     np.testing.assert_allclose(scores, products.max(axis=1), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("copies", [2, 300, 600])
+def test_of_equal_directions_the_first_is_taken(copies: int) -> None:
+    directions = np.concatenate([points(5), 9 * points(1, seed=7).repeat(copies, axis=0), points(5)])
+    places, _ = highest(points(1, seed=7), directions, np.zeros(len(directions), np.float32))
+    assert places.tolist() == [5]
 
 
 def test_nobody_is_nearest_to_what_fills_up_a_part() -> None:

@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 
 from towers.features import FeatureTable
 from towers.models import MeanHistory, ModelConfig, TwoTower, video_vectors
-from towers.models.hashing import OWN, table_size, two_places
+from towers.models.hashing import table_size, two_places
+from towers.models.places import OWN, pair_of
 from towers.types import ConfigError
 
 from .conftest import ROWS, Make
@@ -22,6 +23,13 @@ def test_no_two_rows_have_the_same_two_places_and_all_are_used_alike(buckets: in
 
 def test_padding_and_unknown_keep_their_own_places() -> None:
     assert two_places(torch.tensor([0, 1]), 7).tolist() == [[0, 0], [1, 1]]
+    assert [places.tolist() for places in pair_of(np.array([0, 1]), 7)] == [[0, 1], [0, 1]]
+
+
+@given(buckets=st.integers(1, 40))
+def test_arrays_have_the_places_of_tensors(buckets: int) -> None:
+    rows = np.arange(OWN + buckets**2)
+    np.testing.assert_array_equal(np.stack(pair_of(rows, buckets), 1), two_places(torch.from_numpy(rows), buckets))
 
 
 def test_buckets_that_could_not_tell_videos_apart_are_refused() -> None:

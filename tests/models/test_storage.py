@@ -2,11 +2,22 @@ import json
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
-from towers.models import HISTORIES, RecencyHistory, describe_model, load_towers, open_run, read_model, save_towers
-from towers.models.storage import MODEL, WEIGHTS
+from towers.models import (
+    HISTORIES,
+    RecencyHistory,
+    arrays_of,
+    describe_model,
+    load_towers,
+    open_run,
+    read_model,
+    save_towers,
+)
+from towers.models.arrays import MODEL, WEIGHTS, TowerArrays
 from towers.types import Geometry, RunError
 
 from .conftest import Make
@@ -24,6 +35,53 @@ def test_towers_come_back_as_they_were(kind: str, geometry: Geometry, make: Make
         assert not again.training
         for (name, one), (_, two) in zip(towers.state_dict().items(), again.state_dict().items(), strict=True):
             assert torch.equal(one, two), name
+    arrays, read = arrays_of(towers), TowerArrays.load(tmp_path / "towers")
+    assert read.encoders == towers.encoders
+    assert read.model == json.loads(json.dumps(arrays.model))
+    assert read.weights.keys() == arrays.weights.keys() == towers.state_dict().keys()
+    for name, each in arrays.weights.items():
+        assert (read.weights[name].dtype, read.weights[name].shape) == (each.dtype, each.shape), name
+        np.testing.assert_array_equal(read.weights[name], each, name)
+
+
+def test_any_program_reads_the_weights(make: Make, tmp_path: Path) -> None:
+    towers = make()
+    save_towers(towers, tmp_path / "towers")
+    modes = {path.stat().st_mode for path in (tmp_path / "towers").iterdir()}
+    assert len(modes) == 1
+    read = load_file(tmp_path / "towers" / WEIGHTS)
+    assert all(torch.equal(read[name], each) for name, each in towers.state_dict().items())
+
+
+def test_to_write_into_mapped_weights_changes_no_file(make: Make, tmp_path: Path) -> None:
+    save_towers(make(), tmp_path / "towers")
+    before = (tmp_path / "towers" / WEIGHTS).read_bytes()
+    TowerArrays.load(tmp_path / "towers").weights["start"][:] = 7
+    with torch.no_grad():
+        load_towers(tmp_path / "towers", mapped=True).ids.weight.zero_()
+    assert (tmp_path / "towers" / WEIGHTS).read_bytes() == before
+
+
+@pytest.mark.parametrize("left", [0, 5, 60, -1])
+def test_weights_that_are_cut_short_are_told(left: int, make: Make, tmp_path: Path) -> None:
+    save_towers(make(), tmp_path / "towers")
+    path = tmp_path / "towers" / WEIGHTS
+    path.write_bytes(path.read_bytes()[:left])
+    for load in (load_towers, TowerArrays.load):
+        with pytest.raises(
+            RunError, match=r"weights\.safetensors cannot be read as weights \(.*\); it is cut short or damaged; train"
+        ):
+            load(tmp_path / "towers")
+
+
+def test_runs_of_before_say_their_weights_in_torch_s_format(make: Make, tmp_path: Path) -> None:
+    towers = make()
+    save_towers(towers, tmp_path / "towers")
+    (tmp_path / "towers" / WEIGHTS).unlink()
+    torch.save(towers.state_dict(), tmp_path / "towers" / "weights.pt")
+    for mapped in (False, True):
+        again = load_towers(tmp_path / "towers", mapped).state_dict()
+        assert all(torch.equal(again[name], each) for name, each in towers.state_dict().items())
 
 
 def test_a_config_says_its_kind(make: Make) -> None:
@@ -41,7 +99,9 @@ def test_an_unknown_history_encoder_is_named() -> None:
 def test_a_missing_file_is_named(make: Make, tmp_path: Path) -> None:
     save_towers(make(), tmp_path / "towers")
     (tmp_path / "towers" / WEIGHTS).unlink()
-    with pytest.raises(RunError, match=r"holds no towers: weights\.pt is missing; train again or name another folder"):
+    with pytest.raises(
+        RunError, match=r"holds no towers: weights\.safetensors is missing; train again or name another folder"
+    ):
         load_towers(tmp_path / "towers")
 
 
@@ -50,7 +110,7 @@ def test_weights_of_other_towers_are_refused(make: Make, tmp_path: Path) -> None
     page = tmp_path / "towers" / MODEL
     page.write_text(page.read_text().replace('"dim": 8', '"dim": 9'))
     with pytest.raises(
-        RunError, match=r"weights\.pt does not fit model\.json beside it: .*size mismatch.*; train again"
+        RunError, match=r"weights\.safetensors does not fit model\.json beside it: .*size mismatch.*; train again"
     ):
         load_towers(tmp_path / "towers")
 

@@ -16,6 +16,7 @@ from towers.models import (
     ModelConfig,
     TwoTower,
     UserTower,
+    arrays_of,
     load_towers,
     query_vectors,
     save_towers,
@@ -76,7 +77,9 @@ def test_whoever_is_not_known_is_answered_alike_whatever_the_table_holds(buckets
         other.user_ids.weight[1] = one.user_ids.weight[1]  # type: ignore[union-attr]
     new = np.array([1, *WHO[-NEW:]])
     requests = REQUESTS.take(WHO[: len(new)])
-    served, differently = (UserTower(towers, VECTORS, ALIKE).queries(requests, new) for towers in (one, other))
+    served, differently = (
+        UserTower(arrays_of(towers), VECTORS, ALIKE).queries(requests, new) for towers in (one, other)
+    )
     np.testing.assert_array_equal(served, differently)
     np.testing.assert_array_equal(asked(one, new), asked(other, new))
     assert (np.abs(asked(one, WHO[2:-NEW]) - asked(other, WHO[2:-NEW])).max(axis=1) > 1e-3).all()

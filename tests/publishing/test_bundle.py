@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import torch
+from safetensors.numpy import load_file, save_file
 
 from towers.publishing import Bundle, checksums
 from towers.types import BundleError
@@ -96,7 +96,7 @@ def test_files_that_stand_as_they_stood_when_they_were_read_are_not_read_again(
         return sorted(read)
 
     files = opened()
-    assert {"vectors.npy", "weights.pt", "weight.npy", "manifest.json"} < set(files)
+    assert {"vectors.npy", "weights.safetensors", "weight.npy", "manifest.json"} < set(files)
     assert opened() == ["manifest.json"]
     content, stood = path.read_bytes(), path.stat()
     path.write_bytes(content)
@@ -126,7 +126,7 @@ def test_a_missing_seal_is_named(version: Path) -> None:
 def test_another_schema_is_named_with_the_remedy(version: Path) -> None:
     reseal(version, lambda manifest: manifest.update(schema_version=7))
     with pytest.raises(
-        BundleError, match=r"has schema 7, this towers reads 1; publish it again with this version: tow"
+        BundleError, match=r"has schema 7, this towers reads 2; publish it again with this version: tow"
     ):
         Bundle.open(version)
 
@@ -143,11 +143,12 @@ def test_a_dataset_is_no_bundle(tiny_dataset: Path) -> None:
 
 
 def test_towers_that_answer_otherwise_are_refused_with_the_figure(version: Path) -> None:
-    weights = torch.load(version / "towers" / "weights.pt", weights_only=True)
+    path = version / "towers" / "weights.safetensors"
+    weights = load_file(path)
     weights["start"] += 0.5
-    torch.save(weights, version / "towers" / "weights.pt")
-    changed = checksums.digest(version / "towers" / "weights.pt")
-    reseal(version, lambda manifest: manifest["files"].update({"towers/weights.pt": changed}))  # type: ignore[attr-defined]
+    save_file(weights, path)
+    changed = checksums.digest(path)
+    reseal(version, lambda manifest: manifest["files"].update({"towers/weights.safetensors": changed}))  # type: ignore[attr-defined]
     with pytest.raises(
         BundleError, match=r"parity proof at opening failed: user vectors differ by 0\.\d+, at most 1e-05"
     ):

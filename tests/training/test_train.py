@@ -261,9 +261,9 @@ def test_what_new_videos_are_is_learned_or_else_what_known_ones_have_in_common(
 
 def test_a_finished_run_is_opened_not_trained_again(tiny_dataset: Dataset, tmp_path: Path) -> None:
     first = train(config(tiny_dataset, tmp_path / "run", refit_epochs=0))
-    written = (first.folder / "towers" / "weights.pt").stat().st_mtime_ns
+    written = (first.folder / "towers" / "weights.safetensors").stat().st_mtime_ns
     again = train(config(tiny_dataset, tmp_path / "run", refit_epochs=0))
-    assert (again.folder / "towers" / "weights.pt").stat().st_mtime_ns == written
+    assert (again.folder / "towers" / "weights.safetensors").stat().st_mtime_ns == written
 
 
 def test_a_folder_that_holds_something_else_is_left_alone(tiny_dataset: Dataset, tmp_path: Path) -> None:

@@ -104,7 +104,7 @@ def _origin(bundle: "Bundle", user: int | str | None, watched: "list[int | str] 
         count, whose = len(bundle.positives.of(row)), "they watched"
     else:
         count, whose = int((bundle.videos.rows(watched) >= FIRST_ROW).sum()), "given"
-    read = min(count, bundle.towers.window)
+    read = min(count, bundle.tower_arrays.window)
     of = f"newest {read} of the {count} videos" if read < count else "1 video" if count == 1 else f"{count} videos"
     if count:
         words = f"served as new, from the {of} {whose}" if new else f"from the {of} {whose}"

@@ -12,7 +12,7 @@ from torch import Tensor
 from towers.evaluation.evaluation_set import FIRST_ROW, EvaluationSet
 from towers.evaluation.ials import Squares
 from towers.evaluation.watched import Watched
-from towers.index.top_k import best_columns
+from towers.index.in_torch import best_columns
 from towers.types import Hits
 
 SCORE_BYTES = 64 * 2**20

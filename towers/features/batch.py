@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
-from towers.features.table import FeatureTensors, sent
+from towers.features.tensors import FeatureTensors, sent
 
 
 @dataclass(frozen=True)

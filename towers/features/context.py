@@ -5,12 +5,7 @@ from jaxtyping import Int64
 from torch import Tensor
 
 from towers.data import TIME_UNKNOWN
-
-CONTEXT_SIZES = (25, 8)
-"""Codes of hour and weekday, 0 = unknown."""
-HOUR_MS = 3_600_000
-THURSDAY = 3
-"""1 January 1970; weekdays count from Monday = 0."""
+from towers.features.calendar import HOUR_MS, THURSDAY
 
 
 def context_codes(time_ms: Int64[Tensor, "*shape"]) -> Int64[Tensor, "*shape 2"]:

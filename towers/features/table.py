@@ -2,16 +2,18 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import torch
-from jaxtyping import Bool, Float, Float32, Int32, Int64
-from torch import Tensor
+from jaxtyping import Float32, Int32, Int64
 
 from towers.data import Encoder, Kind
 from towers.types import DataError
+
+if TYPE_CHECKING:
+    from towers.features.tensors import FeatureTensors
 
 BAG_WIDTH = 16
 """Values of a multi-valued feature beyond this many are left out."""
@@ -45,39 +47,10 @@ class FeatureTable:
 
     def tensors(self, rows: Int64[np.ndarray, " m"] | None = None) -> "FeatureTensors":
         """Return the lines at rows, or all, as torch tensors."""
+        from towers.features.tensors import FeatureTensors
+
         part = self if rows is None else self.take(rows)
-        own = np.arange(len(part)) if part.rows is None else part.rows
-        bags = tuple(torch.from_numpy(b).long() for b in part.bags)
-        vectors = tuple(map(torch.from_numpy, part.vectors))
-        return FeatureTensors(torch.from_numpy(own), torch.from_numpy(part.codes).long(), bags, vectors)
-
-
-@dataclass(frozen=True)
-class FeatureTensors:
-    """A :class:`FeatureTable` as torch tensors, int64 and float32."""
-
-    rows: Int64[Tensor, " n"]
-    codes: Int64[Tensor, "n f"]
-    bags: tuple[Int64[Tensor, "n _w"], ...] = ()
-    vectors: tuple[Float[Tensor, "n _d"], ...] = ()
-
-    def without(self, gone: Bool[Tensor, " n"]) -> "FeatureTensors":
-        """Return the features with some lines missing altogether, as an unknown user's are; rows stay."""
-        stay = ~gone[:, None]
-        bags, vectors = (tuple(each * stay for each in several) for several in (self.bags, self.vectors))
-        return FeatureTensors(self.rows, self.codes * stay, bags, vectors)
-
-    def to(self, device: torch.device) -> "FeatureTensors":
-        """Return the features on another device."""
-        bags, vectors = (tuple(sent(t, device) for t in several) for several in (self.bags, self.vectors))
-        return FeatureTensors(sent(self.rows, device), sent(self.codes, device), bags, vectors)
-
-
-def sent(tensor: Tensor, device: torch.device) -> Tensor:
-    """Return a tensor on a device; a GPU fetches it in its turn, from memory that stays put, and nobody waits."""
-    if device.type == "cuda" and tensor.device.type == "cpu":
-        return tensor.pin_memory().to(device, non_blocking=True)
-    return tensor.to(device)
+        return FeatureTensors.of(part, np.arange(len(part)) if part.rows is None else part.rows)
 
 
 def encode_table(encoders: tuple[Encoder, ...], table: pa.Table) -> FeatureTable:

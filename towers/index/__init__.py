@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from towers.index.auto import Auto
 from towers.index.curve import Point, Wish
@@ -14,8 +15,11 @@ from towers.index.live import Health, Live, Recovered, Upkeep
 from towers.index.mask import Mask
 from towers.index.openmp import library
 from towers.index.recall import measured_recall
-from towers.index.top_k import top_k
+from towers.lazy import names_of
 from towers.types import DataError
+
+if TYPE_CHECKING:
+    from towers.index.in_torch import top_k
 
 INDEXES: dict[str, type[Index]] = {
     "exact": Exact,
@@ -29,6 +33,8 @@ SEARCHERS: dict[str, type[Searcher]] = {
     **{kind.kind: FaissSearcher for kind in (Hnsw, IvfFaiss, IvfPq, IvfRabitq)},
     "live": Live,
 }
+
+__getattr__ = names_of(__name__, {"in_torch": ("top_k",)})
 
 __all__ = [
     "INDEXES",

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float32, Int64
 
-from towers.index.top_k import as_tensor, search_all
 from towers.types import Hits
 
 
@@ -87,6 +86,8 @@ def find_exactly(
     vectors: Float32[np.ndarray, "n d"], queries: Float32[np.ndarray, "q d"], k: int, filters: Filters
 ) -> Hits:
     """Return the best columns that the filters leave; a list of allowed columns is cut out before the product."""
+    from towers.index.in_torch import as_tensor, search_all
+
     left = as_tensor(queries)
     if filters.allowed is None:
         return search_all(left, as_tensor(vectors), k, (filters.offsets, filters.columns))

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 
 import numpy as np
-import torch
 from jaxtyping import Float32, Int64
 
 from towers.index.index import Ids
@@ -30,6 +29,8 @@ def on_gpu(device: str, vectors: Float32[np.ndarray, "n d"]) -> Best | None:
     """
     if device == "cpu":
         return None
+    import torch
+
     dim = vectors.shape[1]
     why_not = ""
     if not torch.cuda.is_available():

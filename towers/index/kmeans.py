@@ -1,23 +1,25 @@
 """Means of what is near each other, and which of them is the nearest."""
 
+from functools import partial
+
 import numpy as np
-import torch
 from jaxtyping import Float32, Float64, Int64
 
-from towers.compiled import compiled
+from towers.compiled import REORDERED, compiled
+from towers.index.affine import affine
+from towers.index.threads import share
 
 _ROUNDS = 10
-_PARTS = 16
-"""Rows that the products of a point stand in: the highest of each column first, then within one column."""
-_ROOM = 4_000_000
-"""Products that are held at a time, 16 MB: so that they stay in a cache, and threads meet seldom."""
+_COLUMNS = 256
+"""Columns that a line of products is folded into."""
+_ROWS = 24
+"""Points at a time: a multiple of what the products take at once, so few that a core's own cache holds what comes."""
 
 
 def k_means(points: Float32[np.ndarray, "n d"], count: int, spherical: bool) -> Float32[np.ndarray, "m d"]:
     """Return the means that points gather about, [count, d]; the same ones every time.
 
     Ten rounds from points drawn at random; a mean that nothing is near to goes to a point that is far from its own.
-    On as many threads as torch uses.
 
     Args:
         points: At least as many as means, [n, d].
@@ -55,29 +57,43 @@ def nearest_of(points: Float32[np.ndarray, "n d"], means: Float32[np.ndarray, "m
 def highest(
     points: Float32[np.ndarray, "n d"], directions: Float32[np.ndarray, "m d"], less: Float32[np.ndarray, " m"]
 ) -> tuple[Int64[np.ndarray, " n"], Float32[np.ndarray, " n"]]:
-    """Return for each point in which direction it lies furthest, each less a number; and how far, less that.
-
-    Where the highest product is, is looked for among the heads of columns of products, and then within one column:
-    torch's own search takes longer than the products.
-    """
-    count, dim = directions.shape
-    width = -(-count // _PARTS)
-    # Directions that fill up the last part are chosen by nobody.
-    across = torch.zeros(dim, _PARTS * width)
-    across[:, :count] = torch.tensor(directions.T)
-    shift = torch.full((_PARTS * width,), -torch.inf)
-    shift[:count] = -torch.tensor(less)
-    at_once = max(1, _ROOM // (_PARTS * width))
-    products = torch.empty(min(at_once, len(points)), _PARTS * width)
+    """Return in which direction each point lies furthest, of equal ones the first, each less a number; and how far."""
+    across, more = np.ascontiguousarray(directions.T), np.negative(less, dtype=np.float32)
     places, scores = np.empty(len(points), np.int64), np.empty(len(points), np.float32)
-    for start in range(0, len(points), at_once):
-        part = torch.tensor(points[start : start + at_once])
-        found = torch.addmm(shift, part, across, out=products[: len(part)]).view(len(part), _PARTS, width)
-        heads, column = found.amax(1).max(1)
-        row = found.gather(2, column[:, None, None].expand(-1, _PARTS, 1))[:, :, 0].argmax(1)
-        places[start : start + len(part)] = (row * width + column).numpy()
-        scores[start : start + len(part)] = heads.numpy()
+    points = np.ascontiguousarray(points)
+    share(lambda part: _furthest(points[part], across, more, places[part], scores[part]), len(points))
     return places, scores
+
+
+@partial(compiled, freedoms=REORDERED | {"nnan"})
+def _furthest(
+    points: Float32[np.ndarray, "n d"],
+    across: Float32[np.ndarray, "d m"],
+    more: Float32[np.ndarray, " m"],
+    places: Int64[np.ndarray, " n"],
+    scores: Float32[np.ndarray, " n"],
+) -> None:
+    """Write where the products of each point, and something more, are highest, and how high; of finite numbers.
+
+    First the highest of each of so many columns, beside each other, and then within those that have it.
+    """
+    products, heads = np.empty((_ROWS, more.size), np.float32), np.empty(_COLUMNS, np.float32)
+    for begin in range(0, len(points), _ROWS):
+        rows = min(_ROWS, len(points) - begin)
+        affine(points[begin : begin + rows], across, more, products[:rows])
+        for row in range(rows):
+            line, heads[:] = products[row], -np.inf
+            for first in range(0, more.size, _COLUMNS):
+                part = line[first : first + _COLUMNS]
+                for column in range(part.size):
+                    heads[column] = part[column] if part[column] > heads[column] else heads[column]
+            score, best = heads.max(), more.size
+            for column in range(_COLUMNS):
+                place = column if heads[column] == score else best
+                while place < best and line[place] < score:
+                    place += _COLUMNS
+                best = min(best, place)
+            places[begin + row], scores[begin + row] = best, score
 
 
 @compiled

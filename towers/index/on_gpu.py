@@ -14,7 +14,7 @@ from jaxtyping import Float32
 from torch import Tensor
 
 from towers.index import kernels
-from towers.index.top_k import check_pair, search_all
+from towers.index.in_torch import check_pair, search_all
 from towers.types import DataError, Hits
 
 LARGEST = 65_535 * kernels.COARSE.value

@@ -1,21 +1,24 @@
-"""The one place that loads FAISS: after torch, with torch's number of threads, and when it is first needed.
+"""The one place that loads FAISS: with the number of threads of all else, and when it is first needed.
 
-Both bring an OpenMP of their own. Loaded in either order they work on Linux, but two
+torch and FAISS bring an OpenMP each. Loaded in either order they work on Linux, but two
 pools of all cores each would fight for them; on macOS the order decides whether the
-process starts at all.
+process starts at all, and torch has to come first.
 """
 
+import sys
 from functools import cache
 from importlib import import_module
 from typing import Any
 
-import torch
+from towers.index.threads import number
 
 
 @cache
 def _loaded() -> Any:  # noqa: ANN401
+    if sys.platform == "darwin":
+        import_module("torch")
     module = import_module("faiss")
-    module.omp_set_num_threads(torch.get_num_threads())
+    module.omp_set_num_threads(number())
     return module
 
 

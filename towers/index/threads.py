@@ -1,20 +1,32 @@
 """The one place that divides searches among threads: plain ones, beside each other in machine code."""
 
 import os
+import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
-
-import torch
 
 AT_ONCE = 64
 """Queries that one thread takes at a time."""
 
 
+def number() -> int:
+    """Return on how many threads to work: as many as torch, where it is loaded, else as there are cores.
+
+    OMP_NUM_THREADS limits both.
+    """
+    told = getattr(sys.modules.get("torch"), "get_num_threads", None)  # not there yet while another thread loads it
+    if told is not None:
+        return int(told())
+    limit = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(int(limit), cores) if limit.isdecimal() and int(limit) else cores
+
+
 def share(work: Callable[[slice], None], count: int) -> None:
-    """Call work with slices that cover the count, on as many threads as torch uses; an error stops what is left."""
+    """Call work with slices that cover the count, on :func:`number` threads; an error stops what is left."""
     parts = [slice(start, min(start + AT_ONCE, count)) for start in range(0, count, AT_ONCE)]
-    threads = torch.get_num_threads() if count > 1 else 1
+    threads = number() if count > 1 else 1
     if threads > 1 and len(parts) < threads:
         each = -(-count // threads)
         parts = [slice(start, min(start + each, count)) for start in range(0, count, each)]

@@ -2,7 +2,7 @@
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float32
+from jaxtyping import Float, Float32, Int64
 from torch import Tensor
 
 from towers.data import TIME_UNKNOWN
@@ -29,22 +29,6 @@ def video_vectors(towers: TwoTower, features: FeatureTable, block: int = 65_536)
             vectors = towers.videos(torch.from_numpy(rows).to(device), features.tensors(rows).to(device))
         out[rows] = vectors.cpu().numpy()
     return _finite(out, "video")
-
-
-def vectors_of_new(towers: TwoTower, features: FeatureTable) -> Float32[np.ndarray, "n d"]:
-    """Return the vectors of videos by the rows they have in the dataset, 1 where it does not hold them, [n, d].
-
-    Args:
-        towers: Trained towers.
-        features: Of the videos, with their rows, [n].
-
-    Raises:
-        TowersError: A vector is not finite.
-    """
-    with _inference(towers) as device:
-        tensors = features.tensors().to(device)
-        vectors = towers.videos(tensors.rows, tensors).cpu().numpy()
-    return _finite(vectors, "new video")
 
 
 def query_vectors(
@@ -90,18 +74,6 @@ def _taken(vectors: np.ndarray, events: np.ndarray, device: torch.device) -> Flo
     return torch.from_numpy(vectors[events]).to(device)
 
 
-def likeness_queries(towers: TwoTower, vectors: Float32[np.ndarray, "n d"]) -> Float32[np.ndarray, "n d"]:
-    """Return the queries that find what is like some videos, [n, d]: their vectors, but that popularity counts nothing.
-
-    Args:
-        towers: Trained towers.
-        vectors: Of the videos, as :func:`video_vectors` gives them, [n, d].
-    """
-    queries = np.array(vectors)
-    queries[:, towers.config.dim :] = 0
-    return queries
-
-
 def _newest(requests: Requests, window: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return the last `window` events of each row, left-aligned, their times and the request's, and their number."""
     history = requests.history
@@ -140,3 +112,26 @@ def _finite(vectors: np.ndarray, what: str) -> np.ndarray:
     if len(bad):
         raise TowersError(f"the vector of {what} {bad[0]} is not finite ({len(bad)} such); the towers' weights are bad")
     return vectors
+
+
+class TorchUserTower:
+    """Answers as :class:`towers.models.UserTower` where a history encoder has no form for it: slowly, and with torch.
+
+    Args:
+        towers: Trained towers.
+        vectors: As of UserTower.
+        users: As of UserTower.
+    """
+
+    def __init__(self, towers: TwoTower, vectors: Float32[np.ndarray, "rows d"], users: FeatureTable) -> None:
+        self._towers, self._vectors, self._users = towers, vectors, users
+
+    def queries(
+        self,
+        requests: Requests,
+        users: Int64[np.ndarray, " q"],
+        vectors: Float32[np.ndarray, "n d"] | None = None,
+    ) -> Float32[np.ndarray, "q *i d"]:
+        """Return each user's vector; see UserTower.queries."""
+        vectors = self._vectors if vectors is None else vectors
+        return query_vectors(self._towers, vectors, requests, self._users.take(users))

@@ -6,10 +6,8 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
+from towers.models.places import OWN, pair_of
 from towers.types import ConfigError
-
-OWN = 2
-"""Rows 0 (padding) and 1 (unknown) keep a place of their own."""
 
 
 def table_size(rows: int, buckets: int, option: str = "id_buckets") -> int:
@@ -32,28 +30,13 @@ def table_size(rows: int, buckets: int, option: str = "id_buckets") -> int:
 
 
 def two_places(rows: Int64[Tensor, " m"], buckets: int) -> Int64[Tensor, "m 2"]:
-    """Return the two places of each row; no two rows of at most buckets² have the same two.
-
-    The first is what is left of the row divided by the number of buckets, the second that, moved by a stride as often
-    as the division went: the stride shares no factor with the number, so it comes back only after all buckets.
-
-    Args:
-        rows: Of videos or users, [m].
-        buckets: Of each half of the table.
-
-    Source:
-        Shi et al. 2020, Compositional embeddings using complementary partitions, section 3; that two places of one
-        table are added up, Svenstrup et al. 2017, Hash embeddings for efficient word representations.
+    """Return the two places of each row, [m, 2]; see :func:`towers.models.places.pair_of`.
 
     Example:
         >>> two_places(torch.tensor([1, 2, 3, 4, 5]), 3).tolist()
         [[1, 1], [2, 7], [3, 5], [4, 6], [2, 6]]
     """
-    stride = next(step for step in range(round(0.618 * buckets) or 1, 0, -1) if math.gcd(step, buckets) == 1)
-    times, rest = torch.div(rows - OWN, buckets, rounding_mode="floor"), (rows - OWN) % buckets
-    second = (rest + stride * (1 + times)) % buckets
-    pair = torch.stack([OWN + rest, OWN + buckets + second], dim=-1)
-    return torch.where(rows[..., None] < OWN, rows[..., None], pair)
+    return torch.stack(pair_of(rows, buckets), dim=-1)
 
 
 def places_of(rows: Int64[Tensor, " m"], buckets: int) -> Int64[Tensor, "m p"]:

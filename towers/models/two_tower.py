@@ -1,6 +1,7 @@
 """A user tower and a video tower whose inner product says what a user will watch."""
 
 import math
+from dataclasses import replace
 
 import torch
 from jaxtyping import Float, Int64
@@ -8,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from towers.data import TIME_UNKNOWN, Encoders
+from towers.data.vocabulary import UNKNOWN_ROW
 from towers.features import CONTEXT_SIZES, Batch, FeatureTensors, context_codes
 from towers.models.config import LEAST_TEMPERATURE, ModelConfig
 from towers.models.feature_bag import FeatureBag
@@ -15,8 +17,6 @@ from towers.models.hashing import places_of, table_size, vectors_at
 from towers.models.history import Clock
 from towers.models.history.dropout import ByteDropout
 from towers.types import ConfigError, Geometry
-
-UNKNOWN_ROW = 1
 
 
 class TwoTower(nn.Module):
@@ -45,6 +45,7 @@ class TwoTower(nn.Module):
         super().__init__()
         if not config.dim or not config.window:
             raise ConfigError("model.dim or model.window is 0, which `train` fills in; towers built by hand need both")
+        config = replace(config, history=config.history.choice(config.window))
         self.config, self.encoders = config, encoders
         self.geometry = Geometry.dot if config.leans else config.geometry
         self.dim, self.window = config.dim + config.leans, config.window

@@ -4,7 +4,7 @@ import json
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -15,13 +15,16 @@ from towers.data import Positives, Vocabulary
 from towers.data.vocabulary import FIRST_ROW, as_ids
 from towers.features import FeatureTable, encode_table
 from towers.index import Searcher, load_index
-from towers.models import TwoTower, load_towers
+from towers.models import TowerArrays, has_form
 from towers.publishing import checksums
 from towers.publishing.parity import Material, Sample, prove_again
 from towers.publishing.versions import version_folder
 from towers.types import BundleError
 
-SCHEMA = 1
+if TYPE_CHECKING:
+    from towers.models import TwoTower
+
+SCHEMA = 2
 POSITIVES = ("offsets", "video_row", "time_ms", "weight")
 
 
@@ -75,9 +78,16 @@ class Bundle:
         return str(self.manifest["version"])
 
     @cached_property
-    def towers(self) -> TwoTower:
-        """The towers, on the CPU."""
+    def towers(self) -> "TwoTower":
+        """The towers in torch, on the CPU; answers are made without."""
+        from towers.models import load_towers
+
         return load_towers(self.folder / "towers", mapped=True)
+
+    @cached_property
+    def tower_arrays(self) -> TowerArrays:
+        """The towers as arrays, mapped: what answers are made from."""
+        return TowerArrays.load(self.folder / "towers")
 
     @cached_property
     def vectors(self) -> Float32[np.ndarray, "rows d"]:
@@ -108,12 +118,12 @@ class Bundle:
     @cached_property
     def user_features(self) -> FeatureTable:
         """Encoded features of all user rows."""
-        return encode_table(self.towers.encoders.users, self.user_table())
+        return encode_table(self.tower_arrays.encoders.users, self.user_table())
 
     def features_of(self, rows: Int64[np.ndarray, " n"]) -> FeatureTable:
         """Return the encoded features of some video rows, with these rows, [n]; row 1 is an unknown video."""
         known = rows >= FIRST_ROW
-        encoders = self.towers.encoders.videos
+        encoders = self.tower_arrays.encoders.videos
         columns = ["video_row", *(encoder.name for encoder in encoders)]
         table = pq.read_table(pa.BufferReader(self._videos), columns=columns).take(rows[known] - FIRST_ROW)
         lines = encode_table(encoders, table).take(np.where(known, FIRST_ROW - 1 + np.cumsum(known), rows))
@@ -130,7 +140,9 @@ class Bundle:
     @cached_property
     def material(self) -> Material:
         """Everything from which answers are made."""
-        return Material(self.towers, self.vectors, self.positives, self.user_features, self.index)
+        towers = self.tower_arrays
+        in_torch = None if has_form(towers) else self.towers
+        return Material(towers, self.vectors, self.positives, self.user_features, self.index, in_torch)
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:

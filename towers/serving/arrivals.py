@@ -10,7 +10,6 @@ from jaxtyping import Float32, Int64
 
 from towers.data import Encoder, Kind
 from towers.features import FeatureTable, encode_table
-from towers.models import vectors_of_new
 from towers.publishing import Bundle
 from towers.types import DataError
 
@@ -33,7 +32,7 @@ def check_features(bundle: Bundle, features: Features) -> None:
     Raises:
         DataError: A feature that there is not, or a value of another kind; it is named.
     """
-    encoders = {encoder.name: encoder for encoder in bundle.towers.encoders.videos}
+    encoders = {encoder.name: encoder for encoder in bundle.tower_arrays.encoders.videos}
     for name, value in features.items():
         if name not in encoders:
             raise DataError(f"videos have no feature {name!r}; this bundle reads: {', '.join(encoders) or 'none'}")
@@ -57,12 +56,12 @@ def arrived_vectors(
     Raises:
         TowersError: A vector is not finite.
     """
-    encoders = bundle.towers.encoders.videos
+    encoders = bundle.tower_arrays.encoders.videos
     columns = {encoder.name: _column(encoder, features) for encoder in encoders}
     count = {"count": pa.nulls(len(rows))}  # a table without columns has no rows
     encoded = encode_table(encoders, pa.table(columns | count))
     own = encoded.take(np.arange(_TWO_BLANKS, len(rows) + _TWO_BLANKS))
-    return vectors_of_new(bundle.towers, FeatureTable(own.codes, own.bags, own.vectors, rows))
+    return bundle.material.video_tower.vectors(FeatureTable(own.codes, own.bags, own.vectors, rows))
 
 
 def _column(encoder: Encoder, features: Sequence[Features]) -> pa.Array:

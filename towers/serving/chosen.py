@@ -44,7 +44,7 @@ class Chooser:
     @cached_property
     def features(self) -> dict[str, Kind]:
         """The features that can be asked for."""
-        kinds = {encoder.name: encoder.kind for encoder in self._bundle.towers.encoders.videos}
+        kinds = {encoder.name: encoder.kind for encoder in self._bundle.tower_arrays.encoders.videos}
         return {name: kind for name, kind in kinds.items() if kind in {Kind.categorical, Kind.multi}}
 
     def prepare(self) -> None:

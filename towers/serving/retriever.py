@@ -12,7 +12,6 @@ from towers.data import TIME_UNKNOWN
 from towers.data.vocabulary import FIRST_ROW, UNKNOWN_ROW
 from towers.features import Requests
 from towers.index import Mask, check_k
-from towers.models import likeness_queries
 from towers.publishing import Bundle
 from towers.serving.asking import Ask, Asked, Asking, Unknown, Watched, known_rows
 from towers.serving.candidates import Candidates, Way
@@ -36,7 +35,7 @@ class Retriever:
     def __init__(self, bundle: Bundle, unknown: Unknown = Unknown.cold, catalogue: Catalogue | None = None) -> None:
         """Answer from a bundle; with a catalogue that lives, from what it holds by then."""
         self.bundle, self.unknown, self._catalogue = bundle, unknown, catalogue or Catalogue(bundle)
-        self._towers, self._user_tower, self._version = bundle.towers, bundle.material.user_tower, bundle.version
+        self._towers, self._user_tower, self._version = bundle.tower_arrays, bundle.material.user_tower, bundle.version
         users, positives = Lookup(bundle.users), bundle.positives
         self._asking = Asking(users, self._catalogue, positives, self._towers.window, unknown)
         self.chooser = Chooser(bundle, self._catalogue)
@@ -213,7 +212,7 @@ class Retriever:
         if not self._catalogue.shows(int(rows[0])):
             raise UnknownIdError(f"video {video_id} was removed")
         asked = Asked(UNKNOWN_ROW, rows[:0], rows[:0], rows, 0, 0, Way.video)
-        return self._answers(likeness_queries(self._towers, self._catalogue.vectors_of(rows)), k, [asked])[0]
+        return self._answers(self._towers.likeness_queries(self._catalogue.vectors_of(rows)), k, [asked])[0]
 
     def _narrowed(self, mask: Mask) -> "Retriever":
         other = copy(self)

@@ -16,7 +16,7 @@ from jaxtyping import Float32, Int32, Int64
 from towers.compiled import compiled
 from towers.data import TIME_UNKNOWN
 from towers.data.vocabulary import FIRST_ROW
-from towers.index import Mask, library
+from towers.index import Mask
 from towers.index.live import Change
 from towers.publishing import Bundle
 from towers.serving.arrivals import Features, arrived_vectors
@@ -178,12 +178,11 @@ class Version:
             later.find(vectors, 1, [rows], allow)
 
     def prepare(self) -> None:
-        """Make what the first who asks for some videos alone would wait for, and load what new lists are made with."""
+        """Make what the first who asks for some videos alone would wait for."""
         try:
             self.retriever.chooser.prepare()
             half = Mask(np.arange(FIRST_ROW, len(self.bundle.vectors), 2))
             self._catalogue.index.moment.find(np.array(self.bundle.vectors[FIRST_ROW : FIRST_ROW + 1]), 1, None, half)
-            library()  # loads FAISS
         except Exception:
             _log.exception("version %s was not prepared; who asks for some videos alone waits for it", self.name)
 

@@ -16,12 +16,12 @@ from jaxtyping import Bool, Int64
 from torch.nn.functional import cosine_similarity
 
 from towers.data import TIME_UNKNOWN, Dataset, Positives, Split, write_json
+from towers.data.vocabulary import UNKNOWN_ROW
 from towers.evaluation import EvaluationSet, validate
 from towers.features import SAMPLERS, BatchSource, FeatureTable, Trend, aged, encode_table, spectral_vectors
 from towers.losses import LOSSES
 from towers.models import PopularityTerm, Run, TwoTower, describe_model, open_run, save_towers
 from towers.models.run import RUN, TOWERS
-from towers.models.two_tower import UNKNOWN_ROW
 from towers.training.choose import Facts, settle
 from towers.training.claim import CONFIG, begun, claimed, defaults_of
 from towers.training.config import Accelerator, TrainConfig

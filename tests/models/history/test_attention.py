@@ -6,7 +6,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from towers.models.history.attention import STRIPE, Terms, Weighting, attend, by_pair
-from towers.models.history.since import BUCKETS
+from towers.models.machine.codes import BUCKETS
 
 COUNTS = pytest.mark.parametrize("count", [1, 7, STRIPE, 2 * STRIPE + 5])
 

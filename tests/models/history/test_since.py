@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 
 from towers.data import TIME_UNKNOWN
 from towers.models.history import Clock
-from towers.models.history.since import BUCKETS, time_since
+from towers.models.history.since import time_since
+from towers.models.machine.codes import BUCKETS
 
 NOW = 1_650_000_000_000
 

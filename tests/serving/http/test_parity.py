@@ -14,8 +14,7 @@ from towers.data.vocabulary import FIRST_ROW
 from towers.evaluation import EvaluateConfig, evaluate
 from towers.index import Exact
 from towers.models import open_run
-from towers.publishing import PublishConfig, publish
-from towers.publishing.publish import Histories
+from towers.publishing import Histories, PublishConfig, publish
 
 
 @pytest.fixture(scope="module", params=[False, True], ids=["numbers", "texts"])

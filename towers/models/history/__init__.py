@@ -2,7 +2,7 @@
 
 from towers.models.history.auto import AutoHistory
 from towers.models.history.dropout import ByteDropout
-from towers.models.history.encoder import Clock, History, HistoryEncoder, LastStates
+from towers.models.history.encoder import Clock, History, HistoryEncoder
 from towers.models.history.gated import GatedHistory
 from towers.models.history.gru import GruHistory
 from towers.models.history.hstu import HstuHistory
@@ -44,7 +44,6 @@ __all__ = [
     "History",
     "HistoryEncoder",
     "HstuHistory",
-    "LastStates",
     "MeanHistory",
     "RecencyHistory",
     "TransformerHistory",

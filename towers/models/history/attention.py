@@ -13,7 +13,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 from towers.models.history.encoder import within
-from towers.models.history.since import BUCKETS
+from towers.models.machine.codes import BUCKETS
 
 STRIPE = 64
 """Queries whose weights are made at once on a CPU; what comes after the last of them is not computed. A GPU takes all

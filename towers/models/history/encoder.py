@@ -1,21 +1,12 @@
 """What a history encoder is: events to states, causally, and the options it is built from."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-import numpy as np
-from jaxtyping import Float, Float32, Int64
+from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from towers.types import ConfigError
-
-if TYPE_CHECKING:
-    from towers.models.machine.seen import Asked
-
-LastStates = Callable[["Asked"], Float32[np.ndarray, "q w"]]
-"""Requests to each one's last state, without torch."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +30,8 @@ class HistoryEncoder(nn.Module, ABC):
     ≤ t are asked, which is never before their last event. Event 0 of every window is the learned
     start, so the state of an empty history is the state 0. Windows are left-aligned: what pads them
     stands after every event, where causality makes it harmless.
+
+    Requests go through `forward` too, unless its kind has a form in towers.models.machine.FORMS.
     """
 
     width: int
@@ -53,18 +46,14 @@ class HistoryEncoder(nn.Module, ABC):
             clock: When that was.
         """
 
-    def last_states(self) -> LastStates | None:
-        """Return the function that gives the last states alone, of the weights as they are now, for requests.
-
-        None, the default, lets requests go through `forward`. What is returned must give the same to 1e-5:
-        tests/contracts/test_last_states.py asks it of every encoder, and `publish` of every bundle.
-        """
-        return None
-
 
 @dataclass(kw_only=True)
 class History(ABC):
     """A kind of history encoder and its options."""
+
+    def choice(self, length: int) -> "History":  # noqa: ARG002 - of most kinds there is one
+        """Return the kind that histories of at most so many events get: this one."""
+        return self
 
     @abstractmethod
     def build(self, dim: int, length: int) -> HistoryEncoder:

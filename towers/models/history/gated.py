@@ -1,8 +1,6 @@
 """A transformer over what was watched whose layers are let in through learned gates."""
 
 from dataclasses import dataclass
-from functools import partial
-from typing import cast
 
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
@@ -11,7 +9,7 @@ from torch.nn import functional
 from towers.kinds import check_kinds
 from towers.models.history.attention import CausalAttention
 from towers.models.history.dropout import ByteDropout
-from towers.models.history.encoder import Clock, History, HistoryEncoder, LastStates, a_share, at_least_one, divides
+from towers.models.history.encoder import Clock, History, HistoryEncoder, a_share, at_least_one, divides
 from towers.models.history.since import time_since
 
 
@@ -54,9 +52,6 @@ class GatedHistory(History):
         return _Gated(self, dim, length)
 
 
-_NORMS = ("before_attention", "before_forward")
-
-
 class _Gated(HistoryEncoder):
     def __init__(self, config: GatedHistory, dim: int, length: int) -> None:
         super().__init__()
@@ -71,30 +66,6 @@ class _Gated(HistoryEncoder):
             x = block(x, since)
         states: Tensor = self.norm(x)
         return states
-
-    def last_states(self) -> LastStates:
-        from towers.models.machine import gated
-        from towers.models.machine.attention import terms_of
-        from towers.models.machine.weights import array, biases, maps, stacked
-
-        dim, blocks = self.width, cast("list[_Block]", list(self.blocks))
-        query, key, value, gate = (slice(place * dim, (place + 1) * dim) for place in range(4))
-        attends, wides = [block.attend for block in blocks], [block.wide for block in blocks]
-        norms = [stacked(getattr(block, name).weight for block in blocks)[:, :, None] for name in _NORMS]
-        weights = gated.Weights(
-            ask=maps(attends, [query, gate]) * norms[0],
-            ask_bias=biases(attends, [query, gate]),
-            give=maps(attends, [key, value]) * norms[0],
-            give_bias=biases(attends, [key, value]),
-            out=maps(block.out for block in blocks),
-            wide=maps(wides) * norms[1],
-            wide_bias=biases(wides),
-            narrow=maps(block.narrow for block in blocks),
-            norm=array(self.norm.weight),
-            terms=terms_of([block.attention for block in blocks], dim),
-            times=self.times,
-        )
-        return partial(gated.last_states, weights)
 
 
 class _Block(nn.Module):

@@ -1,14 +1,13 @@
 """A recurrent network over what was watched."""
 
 from dataclasses import dataclass
-from functools import partial
 
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from towers.kinds import check_kinds
 from towers.models.history.dropout import ByteDropout
-from towers.models.history.encoder import Clock, History, HistoryEncoder, LastStates, a_share, at_least_one
+from towers.models.history.encoder import Clock, History, HistoryEncoder, a_share, at_least_one
 
 
 @dataclass(kw_only=True)
@@ -51,12 +50,3 @@ class _Gru(HistoryEncoder):
         states, _ = self.cells(events * self.width**0.5)
         fitted: Tensor = self.dropout(states) * self.width**-0.5
         return fitted
-
-    def last_states(self) -> LastStates:
-        from towers.models.machine import gru
-        from towers.models.machine.weights import stacked
-
-        read, keep, read_bias, keep_bias = zip(*self.cells.all_weights, strict=True)
-        maps = [stacked(weight.T for weight in weights) for weights in (read, keep)]
-        weights = gru.Weights(maps[0], stacked(read_bias), maps[1], stacked(keep_bias))
-        return partial(gru.last_states, weights)

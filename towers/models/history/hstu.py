@@ -1,8 +1,6 @@
 """Attention without a softmax, for streams of what was watched."""
 
 from dataclasses import dataclass
-from functools import partial
-from typing import cast
 
 import torch
 from jaxtyping import Float, UInt8
@@ -12,7 +10,7 @@ from torch.nn import functional
 from towers.kinds import check_kinds
 from towers.models.history.attention import CausalAttention, Weighting
 from towers.models.history.dropout import ByteDropout
-from towers.models.history.encoder import Clock, History, HistoryEncoder, LastStates, a_share, at_least_one, divides
+from towers.models.history.encoder import Clock, History, HistoryEncoder, a_share, at_least_one, divides
 from towers.models.history.since import time_since
 
 
@@ -68,30 +66,6 @@ class _Hstu(HistoryEncoder):
             x = block(x, since)
         states: Tensor = self.norm(x)
         return states
-
-    def last_states(self) -> LastStates:
-        from towers.models.machine import hstu
-        from towers.models.machine.attention import terms_of
-        from towers.models.machine.weights import array, biases, maps, norms, stacked
-
-        blocks, (gate, query, key, value) = (
-            cast("list[_Block]", list(self.blocks)),
-            (slice(p * self.width, (p + 1) * self.width) for p in range(4)),
-        )
-        wides, outs = [block.wide for block in blocks], [block.out for block in blocks]
-        weights = hstu.Weights(
-            norms=stacked(norms(block.before, block.after) for block in blocks),
-            ask=maps(wides, [gate, query]),
-            give=maps(wides, [key, value]),
-            out=maps(outs),
-            ask_bias=biases(wides, [gate, query]),
-            give_bias=biases(wides, [key, value]),
-            out_bias=biases(outs),
-            norm=array(norms(self.norm)[0]),
-            terms=terms_of([block.attention for block in blocks], self.width),
-            times=self.times,
-        )
-        return partial(hstu.last_states, weights)
 
 
 class _Block(nn.Module):

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from towers.models.history.encoder import Clock, History, HistoryEncoder, LastStates
+from towers.models.history.encoder import Clock, History, HistoryEncoder
 
 
 @dataclass(kw_only=True)
@@ -32,8 +32,3 @@ class _Mean(HistoryEncoder):
     def forward(self, events: Float[Tensor, "b h d"], clock: Clock) -> Float[Tensor, "b h w"]:  # noqa: ARG002
         count = torch.arange(1, events.shape[1] + 1, device=events.device, dtype=events.dtype)
         return events.cumsum(1) / count[:, None]
-
-    def last_states(self) -> LastStates:
-        from towers.models.machine import mean
-
-        return mean.last_states

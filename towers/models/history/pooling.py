@@ -1,7 +1,6 @@
 """Attention from the last event over what was watched: one layer, no feed-forward."""
 
 from dataclasses import dataclass
-from functools import partial
 
 import torch
 from jaxtyping import Float
@@ -9,7 +8,7 @@ from torch import Tensor, nn
 
 from towers.kinds import check_kinds
 from towers.models.history.attention import CausalAttention
-from towers.models.history.encoder import Clock, History, HistoryEncoder, LastStates, at_least_one, divides
+from towers.models.history.encoder import Clock, History, HistoryEncoder, at_least_one, divides
 from towers.models.history.since import time_since
 
 
@@ -61,17 +60,3 @@ class _Attention(HistoryEncoder):
         query, key = self.query(scaled), self.key(scaled)
         since = time_since(clock) if self.times else None
         return self.attention(query, key, events.to(query.dtype).repeat(1, 1, self.attention.heads), since)
-
-    def last_states(self) -> LastStates:
-        from towers.models.machine import pooling
-        from towers.models.machine.attention import terms_at, terms_of
-        from towers.models.machine.weights import array
-
-        heads, dim = self.attention.heads, self.query.in_features
-        query, key = (layer.weight.detach().double().view(heads, -1, dim) for layer in (self.query, self.key))
-        bias = self.query.bias.detach().double().view(heads, -1)
-        scale = dim**0.5 / (dim / heads) ** 0.5
-        asks = torch.einsum("hei,heo->iho", query, key).flatten(1) * dim**0.5 * scale
-        always = torch.einsum("he,heo->ho", bias, key).flatten() * scale
-        terms = terms_at(terms_of([self.attention], dim), 0)
-        return partial(pooling.last_states, pooling.Weights(array(asks), array(always), terms, self.times))

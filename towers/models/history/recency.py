@@ -1,14 +1,13 @@
 """Means of what was watched that weigh by how long ago."""
 
 from dataclasses import dataclass
-from functools import partial
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from towers.kinds import check_kinds
-from towers.models.history.encoder import Clock, History, HistoryEncoder, LastStates, at_least_one, within
+from towers.models.history.encoder import Clock, History, HistoryEncoder, at_least_one, within
 
 
 @dataclass(kw_only=True)
@@ -55,9 +54,3 @@ class _Recency(HistoryEncoder):
         weights[:, :, 0] = self.log_start[:, None]
         weights = weights.masked_fill(back < 0, -torch.inf).softmax(-1)
         return torch.einsum("kts,bsd->btkd", weights, events).flatten(2)
-
-    def last_states(self) -> LastStates:
-        from towers.models.machine import recency
-        from towers.models.machine.weights import array
-
-        return partial(recency.last_states, array(self.log_weight), array(self.log_start))

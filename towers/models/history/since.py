@@ -6,11 +6,7 @@ from torch import Tensor
 
 from towers.data import TIME_UNKNOWN
 from towers.models.history.encoder import Clock
-
-BUCKETS = 64
-"""Codes of a time since an event: 0 unknown, then two for each doubling of 1 s + the time, to 68 years."""
-HALF_OCTAVES, FIRST = 22, 253
-"""A float32's bits but the last 22 count half octaves, from 1 to 1.5 and on to 2; those of 1 are 254."""
+from towers.models.machine.codes import FIRST, HALF_OCTAVES
 
 
 def time_since(clock: Clock) -> UInt8[Tensor, "b h h"]:

@@ -1,8 +1,6 @@
 """A transformer over what was watched."""
 
 from dataclasses import dataclass
-from functools import partial
-from typing import cast
 
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
@@ -11,7 +9,7 @@ from torch.nn import functional
 from towers.kinds import check_kinds
 from towers.models.history.attention import CausalAttention
 from towers.models.history.dropout import ByteDropout
-from towers.models.history.encoder import Clock, History, HistoryEncoder, LastStates, a_share, at_least_one, divides
+from towers.models.history.encoder import Clock, History, HistoryEncoder, a_share, at_least_one, divides
 from towers.models.history.since import time_since
 
 
@@ -72,29 +70,6 @@ class _Transformer(HistoryEncoder):
             x = block(x, since)
         states: Tensor = self.norm(x)
         return states
-
-    def last_states(self) -> LastStates:
-        from towers.models.machine import transformer
-        from towers.models.machine.attention import terms_of
-        from towers.models.machine.weights import array, biases, maps, norms, stacked
-
-        blocks = cast("list[_Block]", list(self.blocks))
-        named = {
-            "ask": [block.query for block in blocks],
-            "give": [block.key_value for block in blocks],
-            "out": [block.out for block in blocks],
-            "wide": [block.wide for block in blocks],
-            "narrow": [block.narrow for block in blocks],
-        }
-        weights = transformer.Weights(
-            norms=stacked(norms(block.before_attention, block.before_forward) for block in blocks),
-            **{name: maps(layers) for name, layers in named.items()},
-            **{f"{name}_bias": biases(layers) for name, layers in named.items()},
-            norm=array(norms(self.norm)[0]),
-            terms=terms_of([block.attention for block in blocks], self.width),
-            times=self.times,
-        )
-        return partial(transformer.last_states, weights)
 
 
 class _Block(nn.Module):

@@ -9,9 +9,9 @@ from numpy import ndarray
 
 from towers.compiled import compiled
 from towers.data import TIME_UNKNOWN
-from towers.features.context import HOUR_MS, THURSDAY
+from towers.features.calendar import HOUR_MS, THURSDAY
+from towers.index.affine import affine
 from towers.models.machine.floats import dot
-from towers.models.machine.product import affine
 
 _LEAST = np.float32(1e-12)
 _HALF, _ROOT = np.float32(0.5), np.float32(np.sqrt(0.5))

@@ -4,15 +4,13 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-import torch
 from jaxtyping import Float32, UInt8
 from numpy import ndarray
 
 from towers.compiled import compiled
-from towers.models.history.attention import CausalAttention, Weighting
+from towers.index.affine import LANES, ROWS, rows
 from towers.models.machine.floats import ONE, sigmoid, softmax
-from towers.models.machine.product import LANES, ROWS, rows
-from towers.models.machine.weights import stacked
+from towers.models.machine.weights import Learned
 
 
 class Terms(NamedTuple):
@@ -31,12 +29,14 @@ class Terms(NamedTuple):
     silu: bool
 
 
-def terms_of(layers: Sequence[CausalAttention], width: int) -> Terms:
-    """Return the terms of layers as they are now, whose heads share out a width."""
-    by_place = stacked(layer.by_distance.flip(-1) for layer in layers)
-    by_time = stacked(torch.zeros(1) if layer.by_time is None else layer.by_time for layer in layers)
-    scale = np.float32((width / layers[0].heads) ** -0.5)
-    return Terms(by_place, by_time, scale, layers[0].weighting is Weighting.silu)
+def terms_of(learned: Learned, *, silu: bool = False, layers: Sequence[str] = ()) -> Terms:
+    """Return the terms of the attention of all blocks, or of layers of other names, whose heads share out a width."""
+    names = layers or [f"blocks.{block}.attention" for block in range(learned.options["blocks"])]
+    by_place = learned.stacked(f"{name}.by_distance" for name in names)
+    timed = f"{names[0]}.by_time" in learned.weights
+    by_time = learned.stacked(f"{name}.by_time" for name in names) if timed else np.zeros((len(names), 1), np.float32)
+    scale = np.float32((learned.dim / by_place.shape[1]) ** -0.5)
+    return Terms(np.ascontiguousarray(by_place[..., ::-1]), by_time, scale, silu)
 
 
 @compiled

@@ -1,5 +1,6 @@
 """The last state of :class:`towers.models.history.GatedHistory`."""
 
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -7,10 +8,11 @@ from jaxtyping import Float32, UInt8
 from numpy import ndarray
 
 from towers.compiled import compiled
-from towers.models.machine.attention import Terms, attend, terms_at
+from towers.index.affine import affine, product
+from towers.models.machine.attention import Terms, attend, terms_at, terms_of
 from towers.models.machine.floats import rms_norm, sigmoid
-from towers.models.machine.product import affine, product
-from towers.models.machine.seen import Asked, seen_by, time_codes, window_of
+from towers.models.machine.seen import Asked, LastStates, seen_by, time_codes, window_of
+from towers.models.machine.weights import Learned
 
 
 class Weights(NamedTuple):
@@ -41,6 +43,26 @@ class Weights(NamedTuple):
     norm: Float32[ndarray, " d"]
     terms: Terms
     times: bool
+
+
+def last_states_of(learned: Learned) -> LastStates:
+    """Return the function that gives last states."""
+    query, key, value, gate = learned.quarters()
+    norms = [learned.blocks(f"{name}.weight")[:, :, None] for name in ("before_attention", "before_forward")]
+    weights = Weights(
+        ask=learned.maps("attend", [query, gate]) * norms[0],
+        ask_bias=learned.biases("attend", [query, gate]),
+        give=learned.maps("attend", [key, value]) * norms[0],
+        give_bias=learned.biases("attend", [key, value]),
+        out=learned.maps("out"),
+        wide=learned.maps("wide") * norms[1],
+        wide_bias=learned.biases("wide"),
+        narrow=learned.maps("narrow"),
+        norm=learned.one("norm.weight"),
+        terms=terms_of(learned),
+        times=learned.times,
+    )
+    return partial(last_states, weights)
 
 
 @compiled

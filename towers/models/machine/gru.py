@@ -1,5 +1,6 @@
 """The last state of :class:`towers.models.history.GruHistory`."""
 
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -7,9 +8,10 @@ from jaxtyping import Float32
 from numpy import ndarray
 
 from towers.compiled import compiled
+from towers.index.affine import affine
 from towers.models.machine.floats import ONE, sigmoid, tanh
-from towers.models.machine.product import affine
-from towers.models.machine.seen import Asked, seen_by, window_of
+from towers.models.machine.seen import Asked, LastStates, seen_by, window_of
+from towers.models.machine.weights import Learned, array
 
 
 class Weights(NamedTuple):
@@ -26,6 +28,16 @@ class Weights(NamedTuple):
     read_bias: Float32[ndarray, "layers d_3"]
     keep: Float32[ndarray, "layers d d_3"]
     keep_bias: Float32[ndarray, "layers d_3"]
+
+
+def last_states_of(learned: Learned) -> LastStates:
+    """Return the function that gives last states."""
+    layers = range(learned.options["layers"])
+    maps = {of: learned.stacked(f"cells.weight_{of}_l{layer}" for layer in layers) for of in ("ih", "hh")}
+    biases = {of: learned.stacked(f"cells.bias_{of}_l{layer}" for layer in layers) for of in ("ih", "hh")}
+    read, keep = (array(maps[of].swapaxes(1, 2)) for of in ("ih", "hh"))
+    weights = Weights(read, biases["ih"], keep, biases["hh"])
+    return partial(last_states, weights)
 
 
 @compiled

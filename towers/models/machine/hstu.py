@@ -1,5 +1,6 @@
 """The last state of :class:`towers.models.history.HstuHistory`."""
 
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -7,10 +8,11 @@ from jaxtyping import Float32, UInt8
 from numpy import ndarray
 
 from towers.compiled import compiled
-from towers.models.machine.attention import Terms, attend, terms_at
+from towers.index.affine import affine
+from towers.models.machine.attention import Terms, attend, terms_at, terms_of
 from towers.models.machine.floats import layer_norm, sigmoid
-from towers.models.machine.product import affine
-from towers.models.machine.seen import Asked, seen_by, time_codes, window_of
+from towers.models.machine.seen import Asked, LastStates, seen_by, time_codes, window_of
+from towers.models.machine.weights import Learned
 
 
 class Weights(NamedTuple):
@@ -37,6 +39,24 @@ class Weights(NamedTuple):
     norm: Float32[ndarray, "2 d"]
     terms: Terms
     times: bool
+
+
+def last_states_of(learned: Learned) -> LastStates:
+    """Return the function that gives last states."""
+    gate, query, key, value = learned.quarters()
+    weights = Weights(
+        norms=learned.norms("before", "after"),
+        ask=learned.maps("wide", [gate, query]),
+        give=learned.maps("wide", [key, value]),
+        out=learned.maps("out"),
+        ask_bias=learned.biases("wide", [gate, query]),
+        give_bias=learned.biases("wide", [key, value]),
+        out_bias=learned.biases("out"),
+        norm=learned.norm(),
+        terms=terms_of(learned, silu=True),
+        times=learned.times,
+    )
+    return partial(last_states, weights)
 
 
 @compiled

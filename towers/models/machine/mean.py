@@ -5,7 +5,13 @@ from jaxtyping import Float32
 from numpy import ndarray
 
 from towers.compiled import compiled
-from towers.models.machine.seen import Asked, seen_by, window_of
+from towers.models.machine.seen import Asked, LastStates, seen_by, window_of
+from towers.models.machine.weights import Learned
+
+
+def last_states_of(learned: Learned) -> LastStates:  # noqa: ARG001 - a mean learns nothing
+    """Return the function that gives last states."""
+    return last_states
 
 
 @compiled

@@ -1,5 +1,6 @@
 """The last state of :class:`towers.models.history.AttentionHistory`."""
 
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -7,11 +8,12 @@ from jaxtyping import Float32
 from numpy import ndarray
 
 from towers.compiled import compiled
-from towers.models.machine.attention import Terms
+from towers.index.affine import affine
+from towers.models.machine.attention import Terms, terms_at, terms_of
 from towers.models.machine.floats import dot, softmax
-from towers.models.machine.product import affine
 from towers.models.machine.recency import add_up
-from towers.models.machine.seen import Asked, seen_by, time_codes, window_of
+from towers.models.machine.seen import Asked, LastStates, seen_by, time_codes, window_of
+from towers.models.machine.weights import Learned, array
 
 
 class Weights(NamedTuple):
@@ -28,6 +30,22 @@ class Weights(NamedTuple):
     always: Float32[ndarray, " w"]
     terms: Terms
     times: bool
+
+
+_LAYERS = ("query", "key")
+
+
+def last_states_of(learned: Learned) -> LastStates:
+    """Return the function that gives last states; what asks and what is asked are one map."""
+    dim, heads = learned.dim, learned.options["heads"]
+    query, key = (learned.weights[f"{name}.weight"].astype(np.float64).reshape(heads, -1, dim) for name in _LAYERS)
+    bias = learned.weights["query.bias"].astype(np.float64).reshape(heads, -1)
+    scale = dim**0.5 / (dim / heads) ** 0.5
+    asks = np.einsum("hei,heo->iho", query, key).reshape(dim, -1) * dim**0.5 * scale
+    always = np.einsum("he,heo->ho", bias, key).reshape(-1) * scale
+    terms = terms_of(learned, layers=("attention",))
+    weights = Weights(array(asks), array(always), terms_at(terms, 0), learned.times)
+    return partial(last_states, weights)
 
 
 @compiled

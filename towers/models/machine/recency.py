@@ -1,12 +1,20 @@
 """The last state of :class:`towers.models.history.RecencyHistory`."""
 
+from functools import partial
+
 import numpy as np
 from jaxtyping import Float32
 from numpy import ndarray
 
 from towers.compiled import compiled
 from towers.models.machine.floats import softmax
-from towers.models.machine.seen import Asked, seen_by, window_of
+from towers.models.machine.seen import Asked, LastStates, seen_by, window_of
+from towers.models.machine.weights import Learned
+
+
+def last_states_of(learned: Learned) -> LastStates:
+    """Return the function that gives last states."""
+    return partial(last_states, learned.one("log_weight"), learned.one("log_start"))
 
 
 @compiled

@@ -1,5 +1,6 @@
 """What users ask and have watched, as machine code reads it."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -9,7 +10,7 @@ from numpy import ndarray
 from towers.compiled import compiled
 from towers.data import TIME_UNKNOWN
 from towers.index.instructions import prefetch
-from towers.models.history.since import FIRST, HALF_OCTAVES
+from towers.models.machine.codes import FIRST, HALF_OCTAVES
 
 _AHEAD = 8
 """Vectors lie anywhere in memory: those of so many events are under way at once."""
@@ -33,6 +34,10 @@ class Asked(NamedTuple):
     vectors: Float32[ndarray, "rows v"]
     start: Float32[ndarray, " d"]
     window: int
+
+
+LastStates = Callable[[Asked], Float32[ndarray, "q w"]]
+"""Requests to each one's last state, without torch."""
 
 
 class Seen(NamedTuple):

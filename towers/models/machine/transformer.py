@@ -1,5 +1,6 @@
 """The last state of :class:`towers.models.history.TransformerHistory`."""
 
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -7,10 +8,11 @@ from jaxtyping import Float32, UInt8
 from numpy import ndarray
 
 from towers.compiled import compiled
-from towers.models.machine.attention import Terms, attend, terms_at
+from towers.index.affine import affine
+from towers.models.machine.attention import Terms, attend, terms_at, terms_of
 from towers.models.machine.floats import layer_norm
-from towers.models.machine.product import affine
-from towers.models.machine.seen import Asked, seen_by, time_codes, window_of
+from towers.models.machine.seen import Asked, LastStates, seen_by, time_codes, window_of
+from towers.models.machine.weights import Learned
 
 
 class Weights(NamedTuple):
@@ -43,6 +45,20 @@ class Weights(NamedTuple):
     norm: Float32[ndarray, "2 d"]
     terms: Terms
     times: bool
+
+
+def last_states_of(learned: Learned) -> LastStates:
+    """Return the function that gives last states."""
+    layers = {"ask": "query", "give": "key_value", "out": "out", "wide": "wide", "narrow": "narrow"}
+    weights = Weights(
+        norms=learned.norms("before_attention", "before_forward"),
+        **{name: learned.maps(layer) for name, layer in layers.items()},
+        **{f"{name}_bias": learned.biases(layer) for name, layer in layers.items()},
+        norm=learned.norm(),
+        terms=terms_of(learned),
+        times=learned.times,
+    )
+    return partial(last_states, weights)
 
 
 @compiled

@@ -88,14 +88,14 @@ def draw(bundle: Bundle, most: int = MOST, rest: Callable[[], None] = no_rest) -
     counts = np.bincount(np.asarray(bundle.positives.video_row), minlength=len(bundle.vectors))[FIRST_ROW:]
     rows = np.sort(np.argsort(-counts, kind="stable")[:most]) + FIRST_ROW
     # Popularity stands behind the towers' own numbers and says nothing of likeness.
-    vectors = np.ascontiguousarray(bundle.vectors[rows][:, : bundle.towers.config.dim])
+    vectors = np.ascontiguousarray(bundle.vectors[rows][:, : bundle.tower_arrays.content])
     feature, values, codes = _coloured(bundle, rows)
     return Map(rows, flattened(vectors, rest=rest), feature, values, codes, normalised(vectors))
 
 
 def _coloured(bundle: Bundle, rows: Int64[np.ndarray, " n"]) -> tuple[str, list[str], Int64[np.ndarray, " n"]]:
     """Return the first of the telling features that a few values mostly fill, these values, and each video's code."""
-    kinds = {encoder.name: encoder.kind for encoder in bundle.towers.encoders.videos}
+    kinds = {encoder.name: encoder.kind for encoder in bundle.tower_arrays.encoders.videos}
     names = [name for name, kind in kinds.items() if kind in {Kind.categorical, Kind.multi}]
     table = bundle.video_table()
     for name in dict.fromkeys([*telling(names), *names]):

@@ -11,7 +11,6 @@ import numpy as np
 
 from towers.data import TIME_UNKNOWN
 from towers.data.vocabulary import FIRST_ROW
-from towers.models import likeness_queries
 from towers.serving.asking import Ask
 from towers.serving.candidates import path_of
 from towers.serving.facts import Facts
@@ -181,7 +180,7 @@ async def _watched(service: Service, user: Id) -> list[tuple[Id, int]]:
 def _read(version: Version, newest_first: Sequence[Id]) -> np.ndarray:
     """Return of each watched video whether the towers read it: the newest that they know, as many as they look at."""
     known = version.catalogue.rows(list(newest_first)) >= FIRST_ROW if newest_first else np.zeros(0, bool)
-    return known & (np.cumsum(known) <= version.bundle.towers.window)
+    return known & (np.cumsum(known) <= version.bundle.tower_arrays.window)
 
 
 def _because(version: Version, candidates: Sequence[Id], read: Sequence[Id]) -> list[list[said.PageBecause]]:
@@ -190,7 +189,7 @@ def _because(version: Version, candidates: Sequence[Id], read: Sequence[Id]) -> 
     rows = version.catalogue.rows(list(candidates)) if candidates else np.zeros(0, np.int64)
     if not ids or not len(rows):
         return [[] for _ in candidates]
-    queries = likeness_queries(version.bundle.towers, version.catalogue.vectors_of(rows))
+    queries = version.bundle.tower_arrays.likeness_queries(version.catalogue.vectors_of(rows))
     places, likeness = most_alike(queries, version.catalogue.vectors_of(version.catalogue.rows(ids)), BECAUSE)
     return [
         [said.PageBecause(str(ids[place]), score) for place, score in zip(*each, strict=True)]

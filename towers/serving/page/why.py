@@ -10,7 +10,7 @@ def most_alike(
     """Return for each query the places of the watched videos with the highest inner product, best first, and those.
 
     Args:
-        queries: Of the candidates, as :func:`towers.models.likeness_queries` gives them, [k, d].
+        queries: Of the candidates, as :func:`towers.models.TowerArrays.likeness_queries` gives them, [k, d].
         watched: Vectors of the watched videos, [h, d].
         count: How many at most; equal ones in the order of watched.
 

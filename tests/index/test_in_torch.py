@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from towers.index import top_k
 from towers.types import ConfigError, DataError, Hits
 
-module = import_module("towers.index.top_k")  # the function of that name hides it
+module = import_module("towers.index.in_torch")
 
 
 def oracle(queries: np.ndarray, vectors: np.ndarray, k: int, excluded: list[list[int]]) -> Hits:

@@ -20,12 +20,15 @@ from towers.features import FeatureTable, encode_table
 from towers.index import INDEXES, Auto, Exact, Index, library, measured_recall
 from towers.index.recall import to_measure
 from towers.kinds import check_folders, check_kinds
-from towers.models import Run, load_towers, open_run, query_vectors, save_towers, video_vectors
+from towers.models import Run, arrays_of, open_run, query_vectors, save_towers, video_vectors
+from towers.models.arrays import MODEL
 from towers.models.run import TOWERS
+from towers.models.storage import weights_in
 from towers.publishing import checksums, versions
 from towers.publishing.bundle import POSITIVES, SCHEMA, Bundle
-from towers.publishing.parity import TOLERANCE, Material, Sample, draw_sample, prove, requests_of
+from towers.publishing.parity import TOLERANCE, Material, Sample, requests_of
 from towers.publishing.picture import PICTURE, draw_curve
+from towers.publishing.proof import draw_sample, prove
 from towers.types import ConfigError, RunError
 
 _log = logging.getLogger(__name__)
@@ -92,7 +95,7 @@ def publish(config: PublishConfig) -> Bundle:
             sample = _write(partial, material, run, dataset)
             if isinstance(config.index, Auto) and material.index.curve:
                 draw_curve(material.index.curve, config.index.wish, partial / PICTURE)
-            figures = prove(sample, material, videos, load_towers(partial / "towers"))
+            figures = prove(sample, run.towers, material, videos, partial / "towers")
             manifest = _manifest(config, run, dataset, material) | {"version": name, "proof": figures}
             manifest["index"] = _index_told(config, material, queries)
             manifest["evaluated"] = (partial / "report.json").is_file()
@@ -128,10 +131,10 @@ def _material(
     splits = [split for split in Split if config.histories is Histories.all or split is not Split.test]
     positives = dataset.positives(*splits)
     asking = _some_users(positives)
-    queries = query_vectors(towers, vectors, requests_of(towers, positives, asking), users.take(asking))
+    queries = query_vectors(towers, vectors, requests_of(towers.window, positives, asking), users.take(asking))
     rows = np.arange(_FIRST_ROW, len(vectors))
     index = config.index.build(vectors[_FIRST_ROW:], rows, towers.geometry, queries)
-    return Material(towers, vectors, positives, users, index), videos, queries
+    return Material(arrays_of(towers), vectors, positives, users, index, towers), videos, queries
 
 
 def _some_users(positives: Positives) -> Int64[np.ndarray, " q"]:
@@ -142,7 +145,7 @@ def _some_users(positives: Positives) -> Int64[np.ndarray, " q"]:
 
 
 def _write(folder: Path, material: Material, run: Run, dataset: Dataset) -> Sample:
-    save_towers(material.towers, folder / "towers")
+    save_towers(run.towers, folder / "towers")
     np.save(folder / "vectors.npy", material.vectors)
     material.index.save(folder / "index")
     for name in ("users.parquet", "videos.parquet"):
@@ -151,7 +154,7 @@ def _write(folder: Path, material: Material, run: Run, dataset: Dataset) -> Samp
     if report.is_file():
         shutil.copyfile(report, folder / "report.json")
     _write_positives(folder / "histories", material.positives)
-    sample = draw_sample(material)
+    sample = draw_sample(run.towers, material)
     sample.save(folder / "sample")
     return sample
 
@@ -176,8 +179,8 @@ def _manifest(config: PublishConfig, run: Run, dataset: Dataset, material: Mater
             "encoders": material.towers.encoders.fingerprint,
         },
         "protocol": dataset.protocol,
-        "geometry": material.towers.geometry.name,
-        "dim": material.towers.dim,
+        "geometry": run.towers.geometry.name,
+        "dim": run.towers.dim,
         "histories": config.histories.name,
         "counts": {
             "users": len(dataset.users) - _FIRST_ROW,
@@ -191,7 +194,7 @@ def _manifest(config: PublishConfig, run: Run, dataset: Dataset, material: Mater
 def _index_told(config: PublishConfig, material: Material, queries: Float32[np.ndarray, "q *i d"]) -> dict[str, Any]:
     """Return what the manifest says of the index: why it is what it is, and its recall against exact search."""
     index, rows = material.index, np.arange(_FIRST_ROW, len(material.vectors))
-    reference = Exact().build(material.vectors[_FIRST_ROW:], rows, material.towers.geometry)
+    reference = Exact().build(material.vectors[_FIRST_ROW:], rows, index.geometry)
     return {
         "asked": _index_config(config.index),
         "kind": index.kind,
@@ -210,7 +213,7 @@ def _index_config(index: Index) -> dict[str, Any]:
 def _content_hash(config: PublishConfig, run: Run) -> str:
     parts = {
         "dataset": run.info["dataset_fingerprint"],
-        "towers": [checksums.digest(run.folder / TOWERS / name) for name in ("weights.pt", "model.json")],
+        "towers": [checksums.digest(path) for path in (weights_in(run.folder / TOWERS), run.folder / TOWERS / MODEL)],
         "index": _index_config(config.index),
         "histories": config.histories.name,
     }

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from towers.models.machine.product import affine, product, rows
+from towers.index.affine import affine, product, rows
 
 
 @pytest.mark.parametrize("n", [0, 1, 5, 6, 13])
