@@ -33,7 +33,7 @@ make_environment() {
     fi
 }
 
-# install_into PYTHON WHAT…: torch first and by itself, since later resolution must not choose another build of it.
+# install_into PYTHON WHAT…: what trains; torch first and by itself, since later resolution must not choose another build.
 install_into() {
     local target="$1"
     shift
@@ -41,9 +41,9 @@ install_into() {
     "$target" -m pip install --quiet "$@"
 }
 
-# prepare_environment EXTRA: .venv holds the checkout with that extra ("" or "dev"); does nothing when it already does.
+# prepare_environment EXTRA: .venv holds the checkout with that extra (train or dev); does nothing when it already does.
 prepare_environment() {
-    local extra="$1" wanted stamp="$checkout/.venv/.installed-${1:-run}"
+    local extra="$1" wanted stamp="$checkout/.venv/.installed-$1"
     wanted="$(cat "$checkout/requirements.lock" "$checkout/pyproject.toml" | cksum) in $checkout"
     if [[ -f "$stamp" && "$(cat "$stamp")" == "$wanted" ]] && "$python" -c 'import towers' 2>/dev/null; then
         step "environment: $checkout/.venv is up to date"
@@ -54,7 +54,7 @@ prepare_environment() {
         make_environment "$checkout/.venv"
     fi
     step "environment: installing from requirements.lock (the first time this takes minutes)"
-    install_into "$python" --editable "$checkout${extra:+[$extra]}"
-    printf '%s' "$wanted" >"$checkout/.venv/.installed-run"
+    install_into "$python" --editable "$checkout[$extra]"
+    printf '%s' "$wanted" >"$checkout/.venv/.installed-train"
     [[ "$extra" != dev ]] || printf '%s' "$wanted" >"$stamp"
 }

@@ -3,7 +3,7 @@
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
 
-prepare_environment ""
+prepare_environment train
 folder=$("$checkout/.venv/bin/python" -c 'import os, sys; print(os.path.relpath(sys.argv[1]))' "$checkout/runs/demo")
 step "towers demo folder=$folder $*"
 exec "$checkout/.venv/bin/towers" demo "folder=$folder" "$@"

@@ -28,7 +28,7 @@ rm -rf build # what an earlier build left there would be packed again
 "$python" -m build --wheel --outdir "$outside/dist" "$checkout" >"$outside/build.log" 2>&1 || { cat "$outside/build.log" && exit 1; }
 step "wheel: installing into an empty environment"
 make_environment "$outside/environment"
-install_into "$outside/environment/bin/python" "$outside"/dist/*.whl
+for wheel in "$outside"/dist/*.whl; do install_into "$outside/environment/bin/python" "$wheel[train]"; done
 step "wheel: the bundled log, a small log of one's own, then the README's Python"
 "$python" -m tests.readme.blocks python >"$outside/readme.py"
 "$python" -m tests.small "$outside/runs/demo" >"$outside/commands"
@@ -39,4 +39,11 @@ while read -ra words; do
 done <"$outside/commands"
 cp runs/demo/views.parquet runs/demo/videos.parquet . # the log that the README's Python prepares
 "$outside/environment/bin/python" readme.py
+step "wheel: serving from an environment without torch"
+make_environment "$outside/serving"
+for wheel in "$outside"/dist/*.whl; do "$outside/serving/bin/python" -m pip install --quiet "$wheel[serve,redis]"; done
+! "$outside/serving/bin/python" -c 'import torch' 2>/dev/null
+"$outside/serving/bin/towers" recommend bundle=runs/own/bundle "user=$("$outside/serving/bin/python" -c \
+    'from towers import Retriever; print(Retriever.open("runs/own/bundle").bundle.users.known[0])')"
+"$outside/serving/bin/python" "$checkout/tests/small_service.py" runs/own/bundle
 step "all checks passed"

@@ -4,8 +4,9 @@ Every name below is imported when it is first used, so that `import towers` is q
 and loads neither torch nor hydra.
 """
 
-from importlib import import_module
 from typing import TYPE_CHECKING
+
+from towers.lazy import names_of
 
 if TYPE_CHECKING:
     from towers.data import Dataset, Files, KuaiRand, LeaveOneOut, PrepareConfig, TimeCut, prepare
@@ -75,7 +76,6 @@ _ROOMS = {
         "UnknownIdError",
     ),
 }
-_ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names}
 
 __all__ = [
     "AttentionHistory",
@@ -133,13 +133,7 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> object:
-    """Import a public name from its room when it is first used."""
-    if name not in _ROOM_OF:
-        raise AttributeError(f"module 'towers' has no attribute {name!r}; it has {', '.join(__all__)}")
-    value: object = getattr(import_module(f"towers.{_ROOM_OF[name]}"), name)
-    globals()[name] = value
-    return value
+__getattr__ = names_of(__name__, _ROOMS)
 
 
 def __dir__() -> list[str]:

@@ -9,6 +9,7 @@ import pytest
 
 from towers import __version__
 from towers.cli import main
+from towers.cli.errors import explain
 from towers.cli.sweep import Job, compare
 from towers.cli.verbs import VERBS
 
@@ -44,6 +45,19 @@ def test_what_is_not_installed_is_named(capsys: Captured, monkeypatch: pytest.Mo
         capsys.readouterr().err
         == "error: towers serve needs uvicorn; pip install -c requirements.lock -e '.[serve]' in the checkout\n"
     )
+
+
+def test_what_trains_and_is_not_installed_is_named(
+    capsys: Captured, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.delitem(sys.modules, "towers.data.engine", raising=False)
+    monkeypatch.setitem(sys.modules, "duckdb", None)
+    assert main(["prepare", "data=kuairand", f"dataset={tmp_path / 'dataset'}"]) == 2
+    told = "error: towers prepare needs duckdb; pip install -c requirements.lock -e '.[train]' in the checkout\n"
+    assert capsys.readouterr().err == told
+    later = explain(ModuleNotFoundError("there is none", name="matplotlib"), VERBS["evaluate"], None, [])
+    assert later == "towers evaluate needs matplotlib; pip install -c requirements.lock -e '.[train]' in the checkout"
+    assert explain(ModuleNotFoundError("a defect", name="towers.nothing"), VERBS["evaluate"], None, []) is None
 
 
 def test_version(capsys: Captured) -> None:

@@ -14,7 +14,7 @@ from towers.cli.options import nearest
 from towers.cli.overview import explanation, overview
 from towers.cli.quiet import hush
 from towers.cli.schema import Schema, schema_of
-from towers.cli.verbs import VERBS, Verb
+from towers.cli.verbs import VERBS, Verb, lacking
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -67,12 +67,10 @@ def _run(verb: Verb, words: list[str]) -> int:
     try:
         schema = schema_of(verb)
     except ModuleNotFoundError as error:
-        if verb.name not in {"serve", "key"} or (error.name or "towers").startswith("towers"):
+        lack = lacking(verb, error)
+        if lack is None:
             raise
-        sys.stderr.write(
-            f"error: towers {verb.name} needs {error.name}; "
-            "pip install -c requirements.lock -e '.[serve]' in the checkout\n"
-        )
+        sys.stderr.write(f"error: {lack}\n")
         return MISUSED
     if {"-h", "--help"} & set(words):
         with resources.as_file(resources.files("towers.conf")) as conf:

@@ -7,7 +7,7 @@ from omegaconf.errors import ConfigKeyError, OmegaConfBaseException
 
 from towers.cli.options import SWEEPS, nearest
 from towers.cli.schema import Schema
-from towers.cli.verbs import Verb
+from towers.cli.verbs import Verb, lacking
 from towers.types import TowersError
 
 
@@ -22,6 +22,8 @@ def explain(error: Exception, verb: Verb, schema: Schema | None, options: list[s
     """
     if isinstance(error, TowersError):
         return str(error)
+    if isinstance(error, ModuleNotFoundError):
+        return lacking(verb, error)
     if isinstance(error, MissingConfigException):
         return _unknown_choice(error, schema)
     if isinstance(error, OverrideParseException):

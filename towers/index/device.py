@@ -29,23 +29,29 @@ def on_gpu(device: str, vectors: Float32[np.ndarray, "n d"]) -> Best | None:
     """
     if device == "cpu":
         return None
-    import torch
-
-    dim = vectors.shape[1]
-    why_not = ""
-    if not torch.cuda.is_available():
-        why_not = "torch sees no CUDA GPU here"
-    elif dim > WIDEST:
-        why_not = f"the vectors have {dim} dimensions, more than {WIDEST}"
+    why_not = _why_not(vectors.shape[1])
     if device == "cuda" and why_not:
         raise ConfigError(f"index.device is cuda, but {why_not}; take cpu, or auto for a GPU where there is one")
     if why_not:
         return None
+    import torch
+
     from towers.index.on_gpu import GpuSearcher  # Triton comes with CUDA builds of torch alone
 
     wide = widened(vectors)
     searcher = GpuSearcher(torch.from_numpy(wide).cuda())
     return lambda queries, k: searcher.search(torch.from_numpy(widened(queries)), k)
+
+
+def _why_not(dim: int) -> str:
+    """Return why no GPU here can search vectors so wide; nothing where one can."""
+    try:
+        import torch
+    except ModuleNotFoundError:
+        return "torch is not installed here"
+    if not torch.cuda.is_available():
+        return "torch sees no CUDA GPU here"
+    return f"the vectors have {dim} dimensions, more than {WIDEST}" if dim > WIDEST else ""
 
 
 def widened(vectors: Float32[np.ndarray, "n d"]) -> Float32[np.ndarray, "n e"]:

@@ -11,13 +11,17 @@ from importlib import import_module
 from typing import Any
 
 from towers.index.threads import number
+from towers.lazy import missing
 
 
 @cache
 def _loaded() -> Any:  # noqa: ANN401
     if sys.platform == "darwin":
         import_module("torch")
-    module = import_module("faiss")
+    try:
+        module = import_module("faiss")
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(missing("an index of FAISS's kinds", error, "train"), name=error.name) from error
     module.omp_set_num_threads(number())
     return module
 

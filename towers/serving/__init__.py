@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
+from towers.lazy import missing
 from towers.serving.asking import Ask, Unknown
 from towers.serving.candidates import Candidates, Way
 from towers.serving.retriever import Retriever
@@ -18,7 +19,6 @@ def __getattr__(name: str) -> Any:  # noqa: ANN401
         try:
             from towers.serving import client
         except ModuleNotFoundError as error:
-            told = f"towers.serving.{name} needs {error.name}; pip install -c requirements.lock -e '.[serve]'"
-            raise ModuleNotFoundError(f"{told} in the checkout", name=error.name) from error
+            raise ModuleNotFoundError(missing(f"towers.serving.{name}", error, "serve"), name=error.name) from error
         return getattr(client, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

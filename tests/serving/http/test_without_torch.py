@@ -60,6 +60,36 @@ print(*retriever.candidates(int(sys.argv[2]), k=3).ids)
     assert without(code, str(tiny_bundle), str(USERS[4])).split() == [str(each) for each in expected]
 
 
+def test_what_trains_is_asked_for_by_name_where_it_is_missing(tiny_bundle: Path) -> None:
+    code = """
+import numpy as np
+import towers
+from towers.index import Exact, Hnsw
+from towers.types import ConfigError, Geometry
+
+def told(ask):
+    try:
+        ask()
+    except (ModuleNotFoundError, ConfigError) as error:
+        print(error)
+
+some = np.eye(4, dtype=np.float32), np.arange(4), Geometry.dot
+told(lambda: towers.train)
+told(lambda: towers.Bundle.open(sys.argv[1]).towers)
+told(lambda: Hnsw().build(*some))
+told(lambda: Exact(device="cuda").build(*some))
+print(Exact(device="auto").build(*some).search(some[0][:1], 1).ids)
+"""
+    install = "pip install -c requirements.lock -e '.[train]' in the checkout"
+    assert without(code, str(tiny_bundle)).splitlines() == [
+        f"towers.train needs torch; {install}",
+        f"towers.models.load_towers needs torch; {install}",
+        f"an index of FAISS's kinds needs faiss; {install}",
+        "index.device is cuda, but torch is not installed here; take cpu, or auto for a GPU where there is one",
+        "[[0]]",
+    ]
+
+
 def test_a_live_index_makes_its_lists_where_there_is_none(tmp_path: Path) -> None:
     code = """
 from pathlib import Path
