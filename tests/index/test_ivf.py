@@ -15,7 +15,8 @@ from towers.index.clusters import lift, longest_of, weight_of
 from towers.index.ivf import IvfSearcher
 from towers.index.lists import Lists, nearest_lists
 from towers.index.look import Stock
-from towers.index.probing import Effort, _about_falling, _first
+from towers.index.probing import Effort
+from towers.index.promises import about_falling, first
 from towers.index.recall import share_found
 from towers.index.request import Request
 from towers.types import ConfigError, DataError, Geometry
@@ -227,7 +228,7 @@ def test_options_that_make_no_sense_are_refused(clusters: np.ndarray) -> None:
 @given(st.lists(st.floats(-1e6, 1e6, width=32) | st.just(-np.inf), min_size=1, max_size=300), st.integers(1, 300))
 def test_lists_come_about_in_the_order_of_what_they_promise(numbers: list[float], count: int) -> None:
     scores = np.array(numbers, np.float32)
-    places, about = _about_falling(scores, count)
+    places, about = about_falling(scores, count)
     finite = scores[scores > -np.inf].astype(np.float64)
     assert len(places) == min(count, len(finite))
     assert len(set(places.tolist())) == len(places)
@@ -240,18 +241,43 @@ def test_lists_come_about_in_the_order_of_what_they_promise(numbers: list[float]
     assert (scores[places] >= best - thousandth - rounding).all()
 
 
+@given(
+    q=st.integers(1, 40),
+    k=st.sampled_from([1, 10, 200]),
+    seed=st.integers(0, 1000),
+    reach=st.sampled_from([0.5, 2.5, 50.0]),
+    nprobe=st.sampled_from([0, 0, 3, 30]),
+    nlist=st.sampled_from([60, 700]),
+)
+def test_many_queries_find_together_what_each_finds_alone(
+    q: int, k: int, seed: int, reach: float, nprobe: int, nlist: int, clusters: np.ndarray
+) -> None:
+    rng = np.random.default_rng(seed)
+    ids = rng.permutation(len(clusters))
+    searcher = Ivf(nlist=nlist, reach=reach, nprobe=nprobe).build(clusters, ids, Geometry.cosine)
+    queries = clusters[rng.integers(0, len(clusters), q)] + 0.1 * rng.normal(size=(q, clusters.shape[1]))
+    queries = queries.astype(np.float32)
+    gone = [rng.choice(ids, rng.integers(0, 300), replace=False) for _ in range(q)]
+    for exclude, allow in ((None, None), (gone, None), (gone, np.sort(rng.choice(ids, len(ids) // 2, replace=False)))):
+        hits = searcher.search(queries, k, exclude, allow)
+        for row in range(q):
+            alone = searcher.search(queries[row : row + 1], k, None if exclude is None else [exclude[row]], allow)
+            np.testing.assert_array_equal(hits.ids[row], alone.ids[0])
+            np.testing.assert_array_equal(hits.scores[row], alone.scores[0])
+
+
 @given(st.integers(1, 12), st.integers(0, 2**32 - 1), st.booleans())
 def test_the_first_lists_are_the_best_and_the_rest_promise_less(rows: int, seed: int, tied: bool) -> None:
     random = np.random.default_rng(seed)
     scores = random.standard_normal(128 * rows).astype(np.float32)
     scores = scores.round(1) if tied else scores
     scores[random.random(len(scores)) < 0.2] = -np.inf
-    places, about = _first(scores, len(scores))
+    places, about = first(scores, len(scores))
     rest = np.delete(scores, places)
     assert len(set(places.tolist())) == len(places)
     assert (np.diff(about) <= 0).all()
     assert (about >= scores[places] - 1e-5).all()
     assert rest.max(initial=-np.inf) <= scores[places].min()
-    assert len(places) >= min(64, np.isfinite(scores).sum())
+    assert len(places) >= min(112, np.isfinite(scores).sum())
     if rows > 4 and not tied:
-        assert len(places) < 64 * 4
+        assert len(places) < 112 * 4

@@ -3,22 +3,24 @@
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float32, Int32, UInt16
+from jaxtyping import Bool, Float32, Float64, Int32, Int64, UInt16
 
 from towers.compiled import compiled
-from towers.index.block import RUN, lift_one
-from towers.index.instructions import SLOTS
+from towers.index.block import RUN, finish, keep_one, prepare
+from towers.index.instructions import SLOTS, prefetch
 from towers.index.lists import Lists
 from towers.index.look import Stock, answer, gone_of
+from towers.index.promises import about_falling, aim_of, first, promised
 from towers.index.request import Request
-from towers.index.scan import AHEAD, Asked, Bounds, Found, about_kth_highest, begin, falling, scan, shrink
+from towers.index.scan import AHEAD, Asked, Bounds, Found, begin, make_room, scan, shrink
 
 _ROUND = 4
-_COLUMNS, _FEW_ROWS = RUN * SLOTS, 4
-"""Of a table of what lists promise; with few rows, all are sorted."""
-_BINS = 1000
 _DEVIATIONS = 4.5
 """Of the rounding of bytes: so large an error is allowed for in place of the worst, which is √(2 d) of them."""
+_SEVERAL = 4
+"""With fewer queries lists have too few readers for what it takes to sort them by lists."""
+_SORTED = 512
+"""Of so many lists at most it is kept what they promise each of several queries."""
 
 
 class Effort(NamedTuple):
@@ -35,20 +37,43 @@ class Effort(NamedTuple):
     stops: bool
 
 
+Task = tuple[int, int, Effort]
+"""A query, how many it wants, and how far to go."""
+
+
+class Plan(NamedTuple):
+    """Into which lists each of several queries looks.
+
+    Attributes:
+        nearest: Lists, those that promise the most first, [q, sorted].
+        promises: What they promise, [q, sorted].
+        many: How many there are, [q].
+        done: How many have been looked into, [q].
+    """
+
+    nearest: Int32[np.ndarray, "q s"]
+    promises: Float64[np.ndarray, "q s"]
+    many: Int64[np.ndarray, " q"]
+    done: Int64[np.ndarray, " q"]
+
+
 @compiled
 def look_in_lists(stock: Stock, request: Request, lists: Lists, effort: Effort) -> None:
     """Find the best k of every query, until no list promises anything better than the k-th that has been found.
 
-    What a list promises is its mean's score and `reach` standard deviations of its vectors' scores.
+    What a list promises is its mean's score and `reach` standard deviations of its vectors' scores. Several queries go
+    the same way together: what one of them reads of a list, the next finds in the processor's cache.
     """
     q, k = request.ids.shape
     asked, bounds = begin(request.queries, stock.frame, k)
     found = (asked, bounds, gone_of(stock, request))
     if effort.stops:
         _trust(asked, bounds)
+    together = q >= _SEVERAL
+    left = _look_together(stock, lists, request, found, effort) if together else np.ones(q, np.bool_)
     for row in range(q):
-        aim = _aim(request.queries[row], lists.shape, effort.reach)
-        _look_for(stock, lists, request.may, found, (row, k, effort), aim)
+        if left[row]:
+            _look_for(stock, lists, request.may, found, (row, k, effort), together)
         answer(stock, request, found, row)
 
 
@@ -62,37 +87,17 @@ def _trust(asked: Asked, bounds: Bounds) -> None:
 
 
 @compiled
-def _aim(query: Float32[np.ndarray, " d"], shape: Float32[np.ndarray, "d d"], reach: float) -> np.ndarray:
-    """Return the query and what it makes of how far a list's vectors are from their mean, [1, d + 1]."""
-    aim = np.empty((1, query.size + 1), np.float32)
-    square = np.float32(0)
-    for axis in range(query.size):
-        total = np.float32(0)
-        for other in range(query.size):
-            total += shape[axis, other] * query[other]
-        square += total * query[axis]
-        aim[0, axis] = query[axis]
-    aim[0, query.size] = reach * np.sqrt(np.maximum(square, np.float32(0)))
-    return aim
-
-
-@compiled
 def _look_for(
-    stock: Stock,
-    lists: Lists,
-    may: UInt16[np.ndarray, " blocks"],
-    found: Found,
-    task: tuple[int, int, Effort],
-    aim: np.ndarray,
+    stock: Stock, lists: Lists, may: UInt16[np.ndarray, " blocks"], found: Found, task: Task, begun: bool
 ) -> None:
-    """Look into the lists of one query: first into some that promise the most, seldom into all others, too."""
-    _, _, effort = task
-    scores, worth = _promised(lists, aim)
-    nearest, about = _first(scores, effort.probes)
+    """Look into the lists of one query: unless that was done, into those that promise the most; then into the rest."""
+    (row, _, effort), (_, bounds, _) = task, found
+    scores, worth = promised(lists, aim_of(bounds.queries[row], lists.shape, effort.reach))
+    nearest, about = first(scores, min(effort.probes, _SORTED))
     left = effort.probes - nearest.size
-    if _go_on(stock, lists, may, found, task, (nearest, about * worth[0] + worth[1])) and left > 0:
+    if (begun or _go_on(stock, lists, may, found, task, (nearest, about * worth[0] + worth[1]))) and left > 0:
         scores[nearest] = -np.inf
-        rest, about = _about_falling(scores, left)
+        rest, about = about_falling(scores, left)
         _go_on(stock, lists, may, found, task, (rest, about * worth[0] + worth[1]))
 
 
@@ -102,7 +107,7 @@ def _go_on(
     lists: Lists,
     may: UInt16[np.ndarray, " blocks"],
     found: Found,
-    task: tuple[int, int, Effort],
+    task: Task,
     promising: tuple[np.ndarray, np.ndarray],
 ) -> bool:
     """Look into lists in rounds that grow: after each it is known better what is worth a look.
@@ -129,68 +134,94 @@ def _go_on(
 
 
 @compiled
-def _promised(lists: Lists, aim: np.ndarray) -> tuple[np.ndarray, tuple[float, float]]:
-    """Return what each list promises, -inf behind the last, as bytes tell; and what to multiply that with and add."""
-    asked, bounds = begin(aim, lists.frame, 1)
-    size = (lists.order.size + RUN - 1) // RUN * RUN
-    scores = np.full((1, size * SLOTS), -np.inf, np.float32)
-    asked.bias[0] += np.int32(bounds.doubt[0] / 2)  # not the highest that they can be, but the likeliest
-    likely = Asked(asked.numbers, asked.bias, asked.least, asked.slots, scores, asked.kept)
-    for place in range(0, lists.order.size, RUN):
-        end = min(place + RUN, lists.order.size)
-        lift_one(lists.centers, lists.centers.alive, (lists.order, place, end), likely, 0)
-    return scores[0], (bounds.unit[0], bounds.base[0])
+def _look_together(
+    stock: Stock, lists: Lists, request: Request, found: Found, effort: Effort
+) -> Bool[np.ndarray, " q"]:
+    """Look into the lists that promise each query the most, list by list; return who may look into the rest, too."""
+    (q, k), (asked, bounds, _) = request.ids.shape, found
+    plan = _plan(lists, request.queries, effort)
+    whole, looking, each = np.zeros(q, np.bool_), np.ones(q, np.bool_), _ROUND
+    ends, who = np.empty(lists.begins.size, np.int64), np.empty(q * _SORTED, np.int32)
+    while looking.any():
+        ends[:] = 0
+        begun = plan.done.copy()
+        for row in range(q):
+            least = asked.least[row] * bounds.unit[row] + bounds.base[row] if effort.stops else -np.inf
+            stop = begun[row]
+            while looking[row] and stop < min(begun[row] + each, plan.many[row]) and plan.promises[row, stop] >= least:
+                ends[plan.nearest[row, stop] + 1] += 1
+                stop += 1
+            if looking[row] and stop == begun[row]:
+                looking[row], whole[row] = False, stop == plan.many[row]
+            plan.done[row] = stop
+        # Sorted by their lists: where each list's part begins, which by and by becomes its end.
+        for each_list in range(1, ends.size):
+            ends[each_list] += ends[each_list - 1]
+        for row in range(q):
+            for place in range(begun[row], plan.done[row]):
+                at = plan.nearest[row, place]
+                who[ends[at]] = row
+                ends[at] += 1
+        _read(stock, lists, request.may, found, (ends, who), k)
+        for row in range(q):
+            if looking[row]:
+                shrink(stock.blocks, found, row, k)
+        each *= 2
+    return whole
 
 
 @compiled
-def _first(scores: Float32[np.ndarray, " n"], count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the places of some of the highest scores, highest first, and the scores, or a little more than these.
-
-    None of the others is higher. What half of the columns of a table of the scores reach, about as many scores do as
-    there are columns: to sort these alone takes a quarter of the time where there are thousands.
-    """
-    if scores.size <= _FEW_ROWS * _COLUMNS:
-        return _about_falling(scores, count)
-    highest = scores[:_COLUMNS].copy()
-    for start in range(_COLUMNS, scores.size, _COLUMNS):
-        for column in range(_COLUMNS):
-            score = scores[start + column]
-            highest[column] = score if score > highest[column] else highest[column]
-    least = about_kth_highest(highest, _COLUMNS // 2)
-    places, kept = np.empty(scores.size, np.int32), 0
-    for place in range(scores.size):
-        places[kept] = place
-        kept += scores[place] >= least and scores[place] > -np.inf
-    some = places[:kept]
-    order = some[falling(scores[some])][:count]
-    return order, scores[order].astype(np.float64)
+def _plan(lists: Lists, queries: Float32[np.ndarray, "q d"], effort: Effort) -> Plan:
+    """Return into which lists queries look, before any was looked into."""
+    q = len(queries)
+    room = min(effort.probes, _SORTED)
+    plan = Plan(np.empty((q, room), np.int32), np.empty((q, room)), np.empty(q, np.int64), np.zeros(q, np.int64))
+    for row in range(q):
+        scores, worth = promised(lists, aim_of(queries[row], lists.shape, effort.reach))
+        nearest, about = first(scores, room)
+        plan.many[row] = nearest.size
+        for place in range(nearest.size):
+            plan.nearest[row, place] = nearest[place]
+            plan.promises[row, place] = about[place] * worth[0] + worth[1]
+    return plan
 
 
 @compiled
-def _about_falling(scores: Float32[np.ndarray, " n"], count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the places of the highest finite scores, the highest first but for a thousandth of their range.
+def _read(
+    stock: Stock,
+    lists: Lists,
+    may: UInt16[np.ndarray, " blocks"],
+    found: Found,
+    wanted: tuple[Int64[np.ndarray, " lists_1"], Int32[np.ndarray, " w"]],
+    k: int,
+) -> None:
+    """Read lists one after the other, each for all queries that want it.
 
-    Returns:
-        The places, and no lower than the score of each, at most a thousandth of the range higher, what never rises.
+    Args:
+        stock: What is read.
+        lists: Of it.
+        may: 16 bits to a block, set where a slot may be returned.
+        found: What is found so far; written.
+        wanted: Where in the second each list's queries end, and the queries, list after list.
+        k: How many are wanted.
     """
-    high, low, some = -np.inf, np.inf, 0
-    for score in scores:
-        if score > -np.inf:
-            high, low, some = max(high, score), min(low, score), some + 1
-    step = (high - low) / _BINS if high > low else 1.0
-    ends = np.zeros(_BINS + 2, np.int64)
-    for score in scores:
-        if score > -np.inf:
-            ends[np.int64((high - score) / step) + 1] += 1
-    for each in range(1, ends.size):
-        ends[each] += ends[each - 1]
-    places, about = np.empty(some, np.int32), np.empty(some)
-    for place in range(scores.size):
-        if scores[place] > -np.inf:
-            bin_of = np.int64((high - scores[place]) / step)
-            places[ends[bin_of]], about[ends[bin_of]] = place, high - bin_of * step
-            ends[bin_of] += 1
-    return places[:count], about[:count]
+    (ends, who), asked, start = wanted, found[0], 0
+    full, one = asked.slots.shape[1] - RUN * SLOTS, np.empty(1, np.int32)
+    prepare(asked.numbers.shape[1])
+    for each in range(ends.size - 1):
+        if ends[each] == start:
+            continue
+        one[0] = each
+        order = _blocks_of(lists.begins, one, may)
+        for place in range(start, ends[each]):
+            row = who[place]
+            for block in range(order.size):
+                if place == start and block + AHEAD < order.size:
+                    prefetch(stock.blocks.codes, order[block + AHEAD])
+                if keep_one(stock.blocks, may, (order, block, block + 1), asked, row) > full:
+                    make_room(stock.blocks, found, row, k)
+        start = ends[each]
+    finish()
 
 
 @compiled
