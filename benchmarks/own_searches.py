@@ -18,7 +18,7 @@ from towers.index.ivf import IvfSearcher
 from towers.index.openmp import faiss
 from towers.types import Geometry
 
-REACHES = (*np.arange(0.2, 4, 0.1).round(1).tolist(), *np.arange(4, 12.1, 0.5).tolist())
+REACHES = (*np.arange(0.2, 6, 0.1).round(1).tolist(), *np.arange(6, 12.1, 0.5).tolist())
 
 
 def built(index: Index, place: Path, videos: Float32[np.ndarray, "n d"], asked: bool = False) -> Searcher:

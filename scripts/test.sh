@@ -42,7 +42,10 @@ cp runs/demo/views.parquet runs/demo/videos.parquet . # the log that the README'
 step "wheel: serving from an environment without torch"
 make_environment "$outside/serving"
 for wheel in "$outside"/dist/*.whl; do "$outside/serving/bin/python" -m pip install --quiet "$wheel[serve,redis]"; done
-! "$outside/serving/bin/python" -c 'import torch' 2>/dev/null
+if "$outside/serving/bin/python" -c 'import torch' 2>/dev/null; then
+    printf 'error: [serve] brought torch\n' >&2
+    exit 1
+fi
 "$outside/serving/bin/towers" recommend bundle=runs/own/bundle "user=$("$outside/serving/bin/python" -c \
     'from towers import Retriever; print(Retriever.open("runs/own/bundle").bundle.users.known[0])')"
 "$outside/serving/bin/python" "$checkout/tests/small_service.py" runs/own/bundle

@@ -11,6 +11,8 @@ from towers import Retriever
 from towers.serving import Client
 from towers.serving.client import AnswerError
 
+_PATIENCE_S = 600
+
 
 def main(bundle: str) -> None:
     """Start it, ask, compare with what a retriever answers, and stop it.
@@ -27,7 +29,8 @@ def main(bundle: str) -> None:
         options = [f"bundle={bundle}", f"port={port}", f"state={folder}/state", f"store.path={folder}/state.db"]
         command = [str(Path(sys.executable).with_name("towers")), "serve", *options]
         with subprocess.Popen(command) as service, Client(f"http://127.0.0.1:{port}", timeout_s=60, tries=0) as client:
-            while not ready(client) and service.poll() is None:
+            until = time.monotonic() + _PATIENCE_S
+            while not ready(client) and service.poll() is None and time.monotonic() < until:
                 time.sleep(0.1)  # a first start makes machine code
             found = client.candidates(str(user) if isinstance(user, str) else int(user), k=5)["video_ids"]
             service.terminate()

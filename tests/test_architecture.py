@@ -1,6 +1,7 @@
 """Rules of the house that a linter does not know: budgets, live options, errors that are raised and not swallowed."""
 
 import ast
+import importlib
 import re
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import towers
+from towers.lazy import EXTRAS
 
 CHECKOUT = Path(__file__).parent.parent
 MODULES = sorted((CHECKOUT / "towers").rglob("*.py"))
@@ -153,6 +155,23 @@ def test_import_towers_loads_neither_torch_nor_hydra() -> None:
 def test_every_public_name_arrives_when_asked_for(name: str) -> None:
     assert getattr(towers, name).__name__ == name
     assert name in dir(towers)
+
+
+@pytest.mark.parametrize("room", ["features", "models", "publishing"])
+def test_every_name_of_a_lazy_room_arrives_when_asked_for(room: str) -> None:
+    module = importlib.import_module(f"towers.{room}")
+    assert sorted(module.__all__) == sorted(name for names in module._MODULES.values() for name in names)
+    for name in module.__all__:
+        assert getattr(module, name) is not None
+    assert not set(module.__all__) & {path.stem for path in (CHECKOUT / "towers" / room).glob("*.py")}
+
+
+def test_what_extras_bring_is_known_by_the_name_that_is_imported() -> None:
+    declared = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    renamed = {"faiss-cpu": "faiss"}
+    for extra, names in EXTRAS.items():
+        brought = [re.split(r"[<>=]", line)[0] for line in declared[extra]]
+        assert [renamed.get(name, name).replace("-", "_") for name in brought] == names.split()
 
 
 def test_an_unknown_public_name_is_answered_with_the_known_ones() -> None:

@@ -5,6 +5,14 @@ from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from typing import Any
 
+EXTRAS = {
+    "train": "torch pytorch_lightning torchmetrics safetensors faiss duckdb matplotlib tensorboard",
+    "serve": "uvicorn uvloop httptools msgspec prometheus_client httpx",
+    "redis": "redis",
+    "sweep": "optuna",
+}
+"""What each extra brings, by the names under which it is imported."""
+
 
 def names_of(room: str, modules: Mapping[str, Sequence[str]]) -> Callable[[str], Any]:
     """Return a room's `__getattr__`; a name must not be that of a module of the room, which would hide it.
@@ -21,15 +29,25 @@ def names_of(room: str, modules: Mapping[str, Sequence[str]]) -> Callable[[str],
         try:
             value = getattr(import_module(f"{room}.{module_of[name]}"), name)
         except ModuleNotFoundError as error:
-            if (error.name or "towers").partition(".")[0] == "towers" or "pip install" in str(error):
-                raise
-            raise ModuleNotFoundError(missing(f"{room}.{name}", error, "train"), name=error.name) from error
+            raise worded(f"{room}.{name}", error) from error
         setattr(sys.modules[room], name, value)
         return value
 
     return named
 
 
-def missing(what: str, error: ModuleNotFoundError, extra: str) -> str:
-    """Return what to tell who asks for something that needs what is not installed."""
-    return f"{what} needs {error.name}; pip install -c requirements.lock -e '.[{extra}]' in the checkout"
+def worded(what: str, error: ModuleNotFoundError) -> ModuleNotFoundError:
+    """Return an error that says what to install, for whoever asks for something that needs it; or else the same error.
+
+    Args:
+        what: What was asked for.
+        error: Why there is none of it.
+    """
+    from towers.types import NotInstalledError
+
+    needed = (error.name or "").partition(".")[0]
+    extra = next((extra for extra, names in EXTRAS.items() if needed in names.split()), None)
+    if extra is None:
+        return error
+    install = f"pip install -c requirements.lock -e '.[{extra}]' in the checkout"
+    return NotInstalledError(f"{what} needs {needed}; {install}", name=error.name)

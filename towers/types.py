@@ -75,6 +75,10 @@ class BundleError(TowersError):
     """A bundle is incomplete, altered, or of another schema version."""
 
 
+class NotInstalledError(TowersError, ModuleNotFoundError):
+    """Something that the package needs for what is asked, and not for all else, is not installed."""
+
+
 class UnknownIdError(TowersError, KeyError):
     """An id that the vocabulary does not hold."""
 

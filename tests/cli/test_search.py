@@ -123,7 +123,7 @@ def test_without_optuna_it_says_what_to_install(
 ) -> None:
     monkeypatch.setitem(sys.modules, "optuna", None)
     assert search("pie=pies") == 2
-    assert "needs Optuna; pip install '.[sweep]' in the checkout" in capsys.readouterr().err
+    assert "needs optuna; pip install -c requirements.lock -e '.[sweep]' in the checkout" in capsys.readouterr().err
 
 
 def test_towers_are_searched_for_and_finished_trials_are_not_trained_again(tmp_path: Path) -> None:

@@ -241,9 +241,20 @@ def test_lists_come_about_in_the_order_of_what_they_promise(numbers: list[float]
     assert (scores[places] >= best - thousandth - rounding).all()
 
 
+@pytest.mark.parametrize("nprobe", [0, 650])
+def test_many_queries_look_on_together_into_lists_that_promise_less_than_the_best_hundreds(
+    clusters: np.ndarray, nprobe: int
+) -> None:
+    searcher = Ivf(nlist=700, reach=50.0, nprobe=nprobe).build(clusters, np.arange(len(clusters)), Geometry.cosine)
+    found = searcher.search(clusters[:9], 3000).ids
+    alone = np.concatenate([searcher.search(clusters[row : row + 1], 3000).ids for row in range(9)])
+    np.testing.assert_array_equal(found, alone)
+    assert (found >= 0).all()
+
+
 @given(
     q=st.integers(1, 40),
-    k=st.sampled_from([1, 10, 200]),
+    k=st.sampled_from([1, 10, 200, 1500]),
     seed=st.integers(0, 1000),
     reach=st.sampled_from([0.5, 2.5, 50.0]),
     nprobe=st.sampled_from([0, 0, 3, 30]),

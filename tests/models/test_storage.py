@@ -17,7 +17,7 @@ from towers.models import (
     read_model,
     save_towers,
 )
-from towers.models.arrays import MODEL, WEIGHTS, TowerArrays
+from towers.models.arrays import MODEL, WEIGHTS, TowerArrays, read_weights
 from towers.types import Geometry, RunError
 
 from .conftest import Make
@@ -69,9 +69,58 @@ def test_weights_that_are_cut_short_are_told(left: int, make: Make, tmp_path: Pa
     path.write_bytes(path.read_bytes()[:left])
     for load in (load_towers, TowerArrays.load):
         with pytest.raises(
-            RunError, match=r"weights\.safetensors cannot be read as weights \(.*\); it is cut short or damaged; train"
+            RunError, match=r"weights\.safetensors cannot be read as weights \(.*\); it is cut short, damaged, or of"
         ):
             load(tmp_path / "towers")
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        [],
+        "weights",
+        {"start": None},
+        {"start": [1]},
+        {"start": {"dtype": "F32", "shape": [8]}},
+        {"start": {"dtype": "F32", "shape": [8], "data_offsets": [0, 31]}},
+        {"start": {"dtype": "F32", "shape": [8], "data_offsets": [-32, 0]}},
+        {"start": {"dtype": "F32", "shape": [-8], "data_offsets": [0, 32]}},
+        {"start": {"dtype": "F32", "shape": "8", "data_offsets": [0, 32]}},
+        {"start": {"dtype": "F32", "shape": [8], "data_offsets": ["0", "32"]}},
+        {"start": {"dtype": "F32", "shape": [8], "data_offsets": [32, 64]}},
+        {"start": {"dtype": ["F32"], "shape": [8], "data_offsets": [0, 32]}},
+        {"start": {"dtype": "BF16", "shape": [16], "data_offsets": [0, 32]}},
+    ],
+)
+def test_headers_that_tell_of_what_is_not_there_are_refused(header: object, tmp_path: Path) -> None:
+    told, path = json.dumps(header).encode(), tmp_path / WEIGHTS
+    path.write_bytes(len(told).to_bytes(8, "little") + told + bytes(32))
+    with pytest.raises(
+        RunError, match=r"weights\.safetensors cannot be read as weights \(.*\); it is cut short, damaged"
+    ):
+        read_weights(path)
+
+
+@pytest.mark.parametrize(
+    ("kind", "told", "message"),
+    [
+        ("recency", ('"dim": 8', '"dim": 16'), r"start is of shape \(8,\)"),
+        ("gated", ('"window": 5', '"window": 50'), r"window is 50 there"),
+        ("recency", ('"window": 5', '"window": 50'), r"window is 50 there"),
+        ("mean", ('"rows": 30', '"rows": 31'), r"known is of shape \(30,\)"),
+    ],
+)
+def test_arrays_of_other_towers_are_refused(
+    kind: str, told: tuple[str, str], message: str, make: Make, tmp_path: Path
+) -> None:
+    save_towers(make(kind), tmp_path / "towers")
+    page = tmp_path / "towers" / MODEL
+    assert told[0] in page.read_text()
+    page.write_text(page.read_text().replace(*told))
+    with pytest.raises(
+        RunError, match=rf"weights\.safetensors does not fit model\.json beside it: {message}; train again"
+    ):
+        TowerArrays.load(tmp_path / "towers")
 
 
 def test_runs_of_before_say_their_weights_in_torch_s_format(make: Make, tmp_path: Path) -> None:

@@ -14,7 +14,8 @@ from towers.cli.options import nearest
 from towers.cli.overview import explanation, overview
 from towers.cli.quiet import hush
 from towers.cli.schema import Schema, schema_of
-from towers.cli.verbs import VERBS, Verb, lacking
+from towers.cli.verbs import VERBS, Verb
+from towers.lazy import worded
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -67,8 +68,8 @@ def _run(verb: Verb, words: list[str]) -> int:
     try:
         schema = schema_of(verb)
     except ModuleNotFoundError as error:
-        lack = lacking(verb, error)
-        if lack is None:
+        lack = worded(f"towers {verb.name}", error)
+        if lack is error:
             raise
         sys.stderr.write(f"error: {lack}\n")
         return MISUSED

@@ -7,7 +7,8 @@ from omegaconf.errors import ConfigKeyError, OmegaConfBaseException
 
 from towers.cli.options import SWEEPS, nearest
 from towers.cli.schema import Schema
-from towers.cli.verbs import Verb, lacking
+from towers.cli.verbs import Verb
+from towers.lazy import worded
 from towers.types import TowersError
 
 
@@ -20,10 +21,10 @@ def explain(error: Exception, verb: Verb, schema: Schema | None, options: list[s
         schema: What the verb can be told, when that much is known.
         options: What the user typed.
     """
+    if isinstance(error, ModuleNotFoundError) and not isinstance(error, TowersError):
+        error = worded(f"towers {verb.name}", error)
     if isinstance(error, TowersError):
         return str(error)
-    if isinstance(error, ModuleNotFoundError):
-        return lacking(verb, error)
     if isinstance(error, MissingConfigException):
         return _unknown_choice(error, schema)
     if isinstance(error, OverrideParseException):

@@ -19,6 +19,7 @@ from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
+from towers.lazy import worded
 from towers.types import ConfigError
 
 if TYPE_CHECKING:
@@ -165,8 +166,8 @@ def _distribution(override: Override) -> "BaseDistribution":
     """Return what Optuna calls the values of a sweep."""
     try:
         from optuna import distributions
-    except ImportError as error:
-        raise ConfigError("hydra/sweeper=optuna needs Optuna; pip install '.[sweep]' in the checkout") from error
+    except ModuleNotFoundError as error:
+        raise worded("hydra/sweeper=optuna", error) from error
     value = override.value()
     if isinstance(value, IntervalSweep):
         kind: Any = distributions.IntDistribution if _whole(value.start, value.end) else distributions.FloatDistribution

@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import cast
 
-from towers.lazy import missing
-
 
 @dataclass(frozen=True, kw_only=True)
 class Verb:
@@ -27,7 +25,6 @@ class Verb:
         output: The option that says where results go, or an empty string.
         figures: Place of the function that names the figures of a result by which the jobs of a sweep are compared,
             the one to judge by first; higher is better. An empty string where there are none.
-        extra: What has to be installed beside the package itself.
         examples: Command lines to copy; the first also stands in the overview.
     """
 
@@ -40,7 +37,6 @@ class Verb:
     groups: tuple[str, ...] = ()
     output: str = ""
     figures: str = ""
-    extra: str = "train"
     examples: tuple[str, ...]
 
     def run(self, config: object) -> object:
@@ -139,11 +135,10 @@ _ALL = (
     ),
     Verb(
         name="serve",
-        extra="serve",
         summary="answer an app over HTTP: candidates, events, videos that come and go",
         story="Answers from a bundle and from what happened since, as told to POST /v1/events and PUT /v1/videos; what "
         "is acknowledged survives a crash. A version that is published while it runs is adopted between two "
-        "requests. GET /openapi.json lists all requests. Needs pip install '.[serve]'.",
+        "requests. GET /openapi.json lists all requests. Needs pip install -c requirements.lock -e '.[serve]'.",
         config="towers.serving.http.server:ServeConfig",
         function="towers.serving.http.server:serve",
         show="towers.cli.show:served",
@@ -155,7 +150,6 @@ _ALL = (
     ),
     Verb(
         name="key",
-        extra="serve",
         summary="make a key that an app shows to towers serve",
         story="Adds a key to a file, of which only a hash is kept there, and prints it once. One of the same name is "
         "replaced.",
@@ -177,10 +171,3 @@ _ALL = (
 )
 
 VERBS: dict[str, Verb] = {verb.name: verb for verb in _ALL}
-
-
-def lacking(verb: Verb, error: ModuleNotFoundError) -> str | None:
-    """Return what to install where what a verb needs is missing; None where it is a module of our own that is."""
-    if (error.name or "towers").partition(".")[0] == "towers":
-        return None
-    return missing(f"towers {verb.name}", error, verb.extra)

@@ -61,7 +61,7 @@ def highest(
     across, more = np.ascontiguousarray(directions.T), np.negative(less, dtype=np.float32)
     places, scores = np.empty(len(points), np.int64), np.empty(len(points), np.float32)
     points = np.ascontiguousarray(points)
-    share(lambda part: _furthest(points[part], across, more, places[part], scores[part]), len(points))
+    share(lambda part: _furthest(points[part], across, more, places[part], scores[part]), len(points), 4 * _ROWS)
     return places, scores
 
 

@@ -11,17 +11,17 @@ from importlib import import_module
 from typing import Any
 
 from towers.index.threads import number
-from towers.lazy import missing
+from towers.lazy import worded
 
 
 @cache
 def _loaded() -> Any:  # noqa: ANN401
-    if sys.platform == "darwin":
-        import_module("torch")
     try:
+        if sys.platform == "darwin":
+            import_module("torch")
         module = import_module("faiss")
     except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(missing("an index of FAISS's kinds", error, "train"), name=error.name) from error
+        raise worded("an index of FAISS's kinds", error) from error
     module.omp_set_num_threads(number())
     return module
 

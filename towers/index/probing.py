@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float32, Float64, Int32, Int64, UInt16
+from jaxtyping import Bool, Float64, Int32, Int64, UInt16
 
 from towers.compiled import compiled
 from towers.index.block import RUN, finish, keep_one, prepare
@@ -69,11 +69,15 @@ def look_in_lists(stock: Stock, request: Request, lists: Lists, effort: Effort) 
     found = (asked, bounds, gone_of(stock, request))
     if effort.stops:
         _trust(asked, bounds)
-    together = q >= _SEVERAL
-    left = _look_together(stock, lists, request, found, effort) if together else np.ones(q, np.bool_)
+    if q < _SEVERAL:
+        for row in range(q):
+            _look_for(stock, lists, request.may, found, (row, k, effort))
+    else:
+        left = np.ones(q, np.bool_)
+        for rest in (False, True):
+            if left.any():
+                left = _look_together(stock, lists, request, found, (_plan(lists, request, effort, left, rest), effort))
     for row in range(q):
-        if left[row]:
-            _look_for(stock, lists, request.may, found, (row, k, effort), together)
         answer(stock, request, found, row)
 
 
@@ -87,15 +91,13 @@ def _trust(asked: Asked, bounds: Bounds) -> None:
 
 
 @compiled
-def _look_for(
-    stock: Stock, lists: Lists, may: UInt16[np.ndarray, " blocks"], found: Found, task: Task, begun: bool
-) -> None:
-    """Look into the lists of one query: unless that was done, into those that promise the most; then into the rest."""
+def _look_for(stock: Stock, lists: Lists, may: UInt16[np.ndarray, " blocks"], found: Found, task: Task) -> None:
+    """Look into the lists of one query: first into some that promise the most, seldom into all others, too."""
     (row, _, effort), (_, bounds, _) = task, found
     scores, worth = promised(lists, aim_of(bounds.queries[row], lists.shape, effort.reach))
     nearest, about = first(scores, min(effort.probes, _SORTED))
     left = effort.probes - nearest.size
-    if (begun or _go_on(stock, lists, may, found, task, (nearest, about * worth[0] + worth[1]))) and left > 0:
+    if _go_on(stock, lists, may, found, task, (nearest, about * worth[0] + worth[1])) and left > 0:
         scores[nearest] = -np.inf
         rest, about = about_falling(scores, left)
         _go_on(stock, lists, may, found, task, (rest, about * worth[0] + worth[1]))
@@ -135,50 +137,50 @@ def _go_on(
 
 @compiled
 def _look_together(
-    stock: Stock, lists: Lists, request: Request, found: Found, effort: Effort
+    stock: Stock, lists: Lists, request: Request, found: Found, task: tuple[Plan, Effort]
 ) -> Bool[np.ndarray, " q"]:
-    """Look into the lists that promise each query the most, list by list; return who may look into the rest, too."""
-    (q, k), (asked, bounds, _) = request.ids.shape, found
-    plan = _plan(lists, request.queries, effort)
-    whole, looking, each = np.zeros(q, np.bool_), np.ones(q, np.bool_), _ROUND
-    ends, who = np.empty(lists.begins.size, np.int64), np.empty(q * _SORTED, np.int32)
+    """Look into the lists that are planned, list by list, in rounds as of one query; return who looked into all."""
+    (q, k), (asked, bounds, _), (plan, effort) = request.ids.shape, found, task
+    whole, looking, each = np.zeros(q, np.bool_), plan.many > 0, _ROUND
+    ends, who = np.empty(lists.begins.size, np.int64), np.empty(plan.nearest.size, np.int32)
     while looking.any():
         ends[:] = 0
         begun = plan.done.copy()
-        for row in range(q):
+        for row in np.flatnonzero(looking):
             least = asked.least[row] * bounds.unit[row] + bounds.base[row] if effort.stops else -np.inf
             stop = begun[row]
-            while looking[row] and stop < min(begun[row] + each, plan.many[row]) and plan.promises[row, stop] >= least:
+            while stop < min(begun[row] + each, plan.many[row]) and plan.promises[row, stop] >= least:
                 ends[plan.nearest[row, stop] + 1] += 1
                 stop += 1
-            if looking[row] and stop == begun[row]:
+            if stop == begun[row]:
                 looking[row], whole[row] = False, stop == plan.many[row]
             plan.done[row] = stop
         # Sorted by their lists: where each list's part begins, which by and by becomes its end.
         for each_list in range(1, ends.size):
             ends[each_list] += ends[each_list - 1]
-        for row in range(q):
-            for place in range(begun[row], plan.done[row]):
-                at = plan.nearest[row, place]
-                who[ends[at]] = row
+        for asker in range(q):
+            for place in range(begun[asker], plan.done[asker]):
+                at = plan.nearest[asker, place]
+                who[ends[at]] = asker
                 ends[at] += 1
         _read(stock, lists, request.may, found, (ends, who), k)
-        for row in range(q):
-            if looking[row]:
-                shrink(stock.blocks, found, row, k)
+        for row in np.flatnonzero(looking):
+            shrink(stock.blocks, found, row, k)
         each *= 2
     return whole
 
 
 @compiled
-def _plan(lists: Lists, queries: Float32[np.ndarray, "q d"], effort: Effort) -> Plan:
-    """Return into which lists queries look, before any was looked into."""
-    q = len(queries)
-    room = min(effort.probes, _SORTED)
-    plan = Plan(np.empty((q, room), np.int32), np.empty((q, room)), np.empty(q, np.int64), np.zeros(q, np.int64))
-    for row in range(q):
-        scores, worth = promised(lists, aim_of(queries[row], lists.shape, effort.reach))
-        nearest, about = first(scores, room)
+def _plan(lists: Lists, request: Request, effort: Effort, who: Bool[np.ndarray, " q"], rest: bool) -> Plan:
+    """Return into which lists some queries look: those that promise the most, or once those are done, the rest."""
+    q, room = who.size, effort.probes if rest else min(effort.probes, _SORTED)
+    plan = Plan(np.empty((q, room), np.int32), np.empty((q, room)), np.zeros(q, np.int64), np.zeros(q, np.int64))
+    for row in np.flatnonzero(who):
+        scores, worth = promised(lists, aim_of(request.queries[row], lists.shape, effort.reach))
+        nearest, about = first(scores, min(effort.probes, _SORTED))
+        if rest:
+            scores[nearest] = -np.inf
+            nearest, about = about_falling(scores, effort.probes - nearest.size)
         plan.many[row] = nearest.size
         for place in range(nearest.size):
             plan.nearest[row, place] = nearest[place]

@@ -23,9 +23,9 @@ def number() -> int:
     return min(int(limit), cores) if limit.isdecimal() and int(limit) else cores
 
 
-def share(work: Callable[[slice], None], count: int) -> None:
+def share(work: Callable[[slice], None], count: int, at_once: int = AT_ONCE) -> None:
     """Call work with slices that cover the count, on :func:`number` threads; an error stops what is left."""
-    parts = [slice(start, min(start + AT_ONCE, count)) for start in range(0, count, AT_ONCE)]
+    parts = [slice(start, min(start + at_once, count)) for start in range(0, count, at_once)]
     threads = number() if count > 1 else 1
     if threads > 1 and len(parts) < threads:
         each = -(-count // threads)

@@ -44,7 +44,23 @@ class TowerArrays:
         folder = Path(folder)
         check_files(folder)
         encoders = Encoders.from_json(json.loads((folder / ENCODERS).read_text()))
-        return cls(json.loads((folder / MODEL).read_text()), encoders, read_weights(folder / WEIGHTS))
+        towers = cls(json.loads((folder / MODEL).read_text()), encoders, read_weights(folder / WEIGHTS))
+        towers._check(folder / WEIGHTS)
+        return towers
+
+    def _check(self, path: Path) -> None:
+        """Check that weights are of the sizes that the model says: machine code looks at no bounds.
+
+        Raises:
+            RunError: One is missing, or of another size.
+        """
+        for name, size in {"start": self.content, "known": self.model["rows"], "log_scale": None}.items():
+            shape = self.weights[name].shape if name in self.weights else None
+            if shape != (() if size is None else (size,)):
+                raise RunError(f"{path} does not fit {MODEL} beside it: {name} is of shape {shape}; train again")
+        distances = [each for name, each in self.weights.items() if name.endswith(("by_distance", "log_weight"))]
+        if any(each.shape[-1] != self.window + 1 for each in distances):
+            raise RunError(f"{path} does not fit {MODEL} beside it: window is {self.window} there; train again")
 
     @property
     def kind(self) -> str:
@@ -114,14 +130,21 @@ def read_weights(path: Path) -> dict[str, np.ndarray]:
         header = json.loads(bytes(file[_LENGTH:begin]))
         header.pop("__metadata__", None)
         return {name: _array(file[begin:], told) for name, told in header.items()}
-    except (ValueError, KeyError, IndexError) as error:
-        raise RunError(
-            f"{path} cannot be read as weights ({error}); it is cut short or damaged; train again"
-        ) from error
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError) as error:
+        why = f"{path} cannot be read as weights ({error}); it is cut short, damaged, or of another program"
+        raise RunError(f"{why}; train again") from error
 
 
-def _array(content: np.ndarray, told: dict[str, Any]) -> np.ndarray:
-    begin, end = told["data_offsets"]
-    if end > len(content):
-        raise ValueError(f"an array ends at byte {end} of {len(content)}")
-    return np.asarray(content[begin:end]).view(_TYPES[told["dtype"]]).reshape(told["shape"])
+def _array(content: np.ndarray, told: Any) -> np.ndarray:  # noqa: ANN401 - whatever a file says
+    """Return what a header tells of an array.
+
+    Raises:
+        ValueError: It is not all there, of another size than its shape, or of a type that weights do not have.
+    """
+    dtype, shape, (begin, end) = told["dtype"], told["shape"], told["data_offsets"]
+    if dtype not in _TYPES:
+        raise ValueError(f"numbers of type {dtype}, where {' and '.join(_TYPES)} are known")
+    size = np.dtype(_TYPES[dtype]).itemsize * math.prod(shape)
+    if not 0 <= begin <= end <= len(content) or end - begin != size or min(shape, default=0) < 0:
+        raise ValueError(f"an array of shape {shape} from byte {begin} to {end} of {len(content)}")
+    return np.asarray(content[begin:end]).view(_TYPES[dtype]).reshape(shape)

@@ -78,10 +78,10 @@ def last_states_of(towers: TowerArrays) -> LastStates:
 
 
 def _entered(last_states: LastStates, asked: Asked) -> LastStates:
-    """Return the function without its weights' types being asked for at each call."""
+    """Return the function without its weights' types being asked for at each call; one of plain Python as it is."""
     code = last_states.func if isinstance(last_states, partial) else last_states
     weights = last_states.args if isinstance(last_states, partial) else ()
-    return partial(entry(code, *weights, asked), *weights)
+    return partial(entry(code, *weights, asked), *weights) if hasattr(code, "compile") else last_states
 
 
 def _features(towers: TowerArrays, users: FeatureTable) -> Features:

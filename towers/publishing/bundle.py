@@ -60,6 +60,7 @@ class Bundle:
             BundleError: There is no bundle, it has another schema, a file is missing or changed, or it does not
                 answer the stored sample as it did when it was published.
             ConfigError: Its index asks for a GPU, and there is none.
+            NotInstalledError: Its index is FAISS's, or its encoder has no form without torch, and that is not there.
         """
         place = version_folder(Path(folder)).absolute()
         manifest = read_manifest(place)

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from towers.lazy import missing
+from towers.lazy import worded
 from towers.serving.asking import Ask, Unknown
 from towers.serving.candidates import Candidates, Way
 from towers.serving.retriever import Retriever
@@ -19,6 +19,6 @@ def __getattr__(name: str) -> Any:  # noqa: ANN401
         try:
             from towers.serving import client
         except ModuleNotFoundError as error:
-            raise ModuleNotFoundError(missing(f"towers.serving.{name}", error, "serve"), name=error.name) from error
+            raise worded(f"towers.serving.{name}", error) from error
         return getattr(client, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

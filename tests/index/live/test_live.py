@@ -119,7 +119,9 @@ def test_a_folder_in_use_and_kinds_that_cannot_live_are_refused(tmp_path: Path) 
     (tmp_path / "file").touch()
     with pytest.raises(DataError, match=r"is not empty; give a new folder, or open what is there with Live\.open"):
         Live.create(tmp_path, whole(0, 9), np.arange(9), Geometry.dot)
-    with pytest.raises(ConfigError, match="an index of kind hnsw cannot live; take exact, ivf or auto"):
+    with pytest.raises(
+        ConfigError, match="an index of kind hnsw cannot live, and so not be served; take exact, ivf, or auto"
+    ):
         Live.create(tmp_path / "graph", whole(0, 9), np.arange(9), Geometry.dot, Hnsw())
     with pytest.raises(DataError, match=r"index\.json is missing; make one with Live\.create"):
         Live.open(tmp_path)

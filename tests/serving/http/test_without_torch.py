@@ -7,10 +7,13 @@ from pathlib import Path
 import httpx
 
 from tests import tiny
+from towers.index import Hnsw
+from towers.publishing import PublishConfig, publish
 
 from .test_trouble import NEW, served
 
 USERS = tiny.ids_of(tiny.USERS, string=False)
+INSTALL = "pip install -c requirements.lock -e '.[train]' in the checkout"
 HIDDEN = """
 import sys
 
@@ -80,14 +83,23 @@ told(lambda: Hnsw().build(*some))
 told(lambda: Exact(device="cuda").build(*some))
 print(Exact(device="auto").build(*some).search(some[0][:1], 1).ids)
 """
-    install = "pip install -c requirements.lock -e '.[train]' in the checkout"
     assert without(code, str(tiny_bundle)).splitlines() == [
-        f"towers.train needs torch; {install}",
-        f"towers.models.load_towers needs torch; {install}",
-        f"an index of FAISS's kinds needs faiss; {install}",
+        f"towers.train needs torch; {INSTALL}",
+        f"towers.models.load_towers needs torch; {INSTALL}",
+        f"an index of FAISS's kinds needs faiss; {INSTALL}",
         "index.device is cuda, but torch is not installed here; take cpu, or auto for a GPU where there is one",
         "[[0]]",
     ]
+
+
+def test_the_command_that_serves_says_what_a_bundle_of_faiss_needs(tiny_run: Path, tmp_path: Path) -> None:
+    publish(PublishConfig(run=str(tiny_run), bundle=str(tmp_path / "bundle"), index=Hnsw()))
+    code = "from towers.cli import main; sys.exit(main(sys.argv[1:]))"
+    for verb in (["serve", f"state={tmp_path / 'state'}", "store=memory", "port=0"], ["recommend", "user=3"]):
+        command = [sys.executable, "-c", HIDDEN + code, *verb, f"bundle={tmp_path / 'bundle'}"]
+        refused = subprocess.run(command, check=False, capture_output=True, text=True)
+        assert refused.stderr.splitlines()[-1] == f"error: an index of FAISS's kinds needs faiss; {INSTALL}"
+        assert refused.returncode == 2
 
 
 def test_a_live_index_makes_its_lists_where_there_is_none(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from tests.processes import free_port
 from tests.stores import Place, Server, erase, event, put
 from towers.serving.store import Health, RedisState, Store, StoreAwayError, redis_scripts
 from towers.serving.store.redis import RedisStore
-from towers.types import ConfigError, DataError
+from towers.types import ConfigError, DataError, NotInstalledError
 
 pytestmark = pytest.mark.skipif(
     not shutil.which("redis-server"),
@@ -214,6 +214,6 @@ def test_without_the_extra_it_says_what_to_install(monkeypatch: pytest.MonkeyPat
         monkeypatch.delitem(sys.modules, f"towers.serving.store.{module}")
     monkeypatch.setitem(sys.modules, "redis.asyncio", None)
     with pytest.raises(
-        ConfigError, match=r"store=redis needs redis\.asyncio; pip install '\.\[redis\]' in the checkout"
+        NotInstalledError, match=r"store=redis needs redis; pip install -c requirements.lock -e '\.\[redis\]' in the ch"
     ):
         RedisState().make()

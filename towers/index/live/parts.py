@@ -181,5 +181,8 @@ def block_searcher(searcher: Any) -> BlockSearcher:  # noqa: ANN401
         ConfigError: It is of another.
     """
     if not isinstance(searcher, BlockSearcher):
-        raise ConfigError(f"an index of kind {searcher.kind} cannot live; take exact, ivf or auto")
+        raise ConfigError(
+            f"an index of kind {searcher.kind} cannot live, and so not be served; "
+            "take exact, ivf, or auto without memory_mb, and publish again"
+        )
     return searcher

@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
+from towers.lazy import worded
 from towers.serving.store.memory import MemoryStore
 from towers.serving.store.spool import SpooledStore
 from towers.serving.store.sqlite import SqliteStore
@@ -88,7 +89,7 @@ class RedisState(State):
         try:
             from towers.serving.store.redis import RedisStore
         except ModuleNotFoundError as error:
-            raise ConfigError(f"store=redis needs {error.name}; pip install '.[redis]' in the checkout") from error
+            raise worded("store=redis", error) from error
         store = RedisStore(
             self.url, self.longest, self.prefix, timeout_ms=self.timeout_ms, parts=self.parts, cluster=self.cluster
         )
