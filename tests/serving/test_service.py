@@ -208,6 +208,31 @@ def test_all_that_came_outlives_the_process(root: Path, tmp_path: Path) -> None:
     assert VIDEOS[0] not in told
 
 
+def test_a_start_goes_on_with_the_version_before_one_that_cannot_be_served(root: Path, tmp_path: Path) -> None:
+    first, second = versions(root)
+    expected = Retriever.open(root / "versions" / first).candidates(USERS[4], k=60).ids
+    vectors = root / "versions" / second / "vectors.npy"
+    whole = vectors.read_bytes()
+    vectors.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+
+    async def work(service: Service) -> None:
+        assert (service.version.name, current_name(root)) == (first, second)
+        assert service.versions.refused is not None
+        assert service.versions.refused.name == second
+        assert "vectors.npy is changed" in service.versions.refused.why
+        assert await ids(service, USERS[4]) == list(expected)
+        vectors.write_bytes(whole)
+        await service.versions.adopt()
+        assert service.version.name == second
+        assert service.versions.refused is None
+
+    within(root, tmp_path, work)
+    for each in (first, second):
+        (root / "versions" / each / "vectors.npy").write_bytes(b"")
+    with pytest.raises(BundleError, match=rf"{second}.*vectors\.npy"):
+        within(root, tmp_path, work)
+
+
 def test_a_version_that_is_not_as_it_was_published_is_refused(root: Path, tmp_path: Path) -> None:
     first, second = versions(root)
     with (root / "versions" / first / "vectors.npy").open("r+b") as file:

@@ -15,6 +15,7 @@ from typing import IO, TypeVar
 
 from towers.publishing import Bundle, current_name, point_to, version_names
 from towers.serving.arrivals import Features, arrived_vectors
+from towers.serving.beginning import first_that_opens
 from towers.serving.folder import INDEXES, locked
 from towers.serving.store import Change, ChangeKind, Id, Store, StoreAwayError
 from towers.serving.version import Refused, Version
@@ -59,15 +60,17 @@ class Versions:
         self._stuck: Version | None = None
 
     async def open(self) -> None:
-        """Open the current version, and make it know all changes.
+        """Open the current version, or the newest before it that can be served, and make it know all changes.
 
         Raises:
-            BundleError: It cannot be opened.
+            BundleError: None can be opened.
             ConfigError: Its index cannot live, or another process uses the state's folder.
         """
         self._lock = locked(self._state)
         try:
-            self.current = await self._opened(current_name(self._root))
+            wanted = current_name(self._root)
+            before = [name for name in reversed(version_names(self._root)) if name < wanted]
+            self.current, self.refused = await first_that_opens([wanted, *before], self._opened)
             try:
                 await self.catch_up()
             except BaseException:
