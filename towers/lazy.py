@@ -37,7 +37,7 @@ def names_of(room: str, modules: Mapping[str, Sequence[str]]) -> Callable[[str],
 
 
 def worded(what: str, error: ModuleNotFoundError) -> ModuleNotFoundError:
-    """Return an error that says what to install, for whoever asks for something that needs it; or else the same error.
+    """Return an error that says what to install, for whoever asks for something that needs it; or one like it.
 
     Args:
         what: What was asked for.
@@ -48,6 +48,6 @@ def worded(what: str, error: ModuleNotFoundError) -> ModuleNotFoundError:
     needed = (error.name or "").partition(".")[0]
     extra = next((extra for extra, names in EXTRAS.items() if needed in names.split()), None)
     if extra is None:
-        return error
+        return ModuleNotFoundError(*error.args, name=error.name)
     install = f"pip install -c requirements.lock -e '.[{extra}]' in the checkout"
     return NotInstalledError(f"{what} needs {needed}; {install}", name=error.name)

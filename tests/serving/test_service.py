@@ -221,6 +221,12 @@ def test_a_start_goes_on_with_the_version_before_one_that_cannot_be_served(root:
         assert service.versions.refused.name == second
         assert "vectors.npy is changed" in service.versions.refused.why
         assert await ids(service, USERS[4]) == list(expected)
+        pointer = _Pointer(service.versions)
+        await pointer.look()  # which does not try it again
+        assert service.versions.adopted == 1
+        await service.versions.adopt(first)
+        assert (current_name(root), service.versions.refused is None) == (first, True)
+        point_to(root, second)
         vectors.write_bytes(whole)
         await service.versions.adopt()
         assert service.version.name == second
@@ -231,6 +237,40 @@ def test_a_start_goes_on_with_the_version_before_one_that_cannot_be_served(root:
         (root / "versions" / each / "vectors.npy").write_bytes(b"")
     with pytest.raises(BundleError, match=rf"{second}.*vectors\.npy"):
         within(root, tmp_path, work)
+
+
+@pytest.mark.parametrize("fault", ["a machine's", "the version's changes", "the store"])
+def test_whatever_keeps_a_version_from_being_served_at_a_start(
+    fault: str, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = versions(root)
+    right = Version.warm if fault == "a machine's" else versions_module.Versions._catch_up
+
+    def warm(version: Version) -> None:
+        right(version)  # type: ignore[call-arg, arg-type]
+        if version.name == second:
+            raise PermissionError("not allowed")
+
+    async def catch_up(own: versions_module.Versions, version: Version) -> int | None:
+        if version.name == second:
+            raise StoreAwayError("gone for a while") if fault == "the store" else DataError("such changes")
+        return await right(own, version)  # type: ignore[call-arg, arg-type, misc]
+
+    async def work(service: Service) -> tuple[str, str]:
+        assert service.versions.refused is not None
+        return service.version.name, service.versions.refused.why
+
+    if fault == "a machine's":
+        monkeypatch.setattr(Version, "warm", warm)
+    else:
+        monkeypatch.setattr(versions_module.Versions, "_catch_up", catch_up)
+    if fault == "the store":
+        with pytest.raises(StoreAwayError, match="gone for a while"):
+            within(root, tmp_path, work)
+    else:
+        why = "not allowed" if fault == "a machine's" else "such changes"
+        assert within(root, tmp_path, work) == (first, why)
+        assert len(list((tmp_path / "state" / "indexes").iterdir())) == 0
 
 
 def test_a_version_that_is_not_as_it_was_published_is_refused(root: Path, tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from towers.cli.quiet import hush
 from towers.cli.schema import Schema, schema_of
 from towers.cli.verbs import VERBS, Verb
 from towers.lazy import worded
+from towers.types import TowersError
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -69,7 +70,7 @@ def _run(verb: Verb, words: list[str]) -> int:
         schema = schema_of(verb)
     except ModuleNotFoundError as error:
         lack = worded(f"towers {verb.name}", error)
-        if lack is error:
+        if not isinstance(lack, TowersError):
             raise
         sys.stderr.write(f"error: {lack}\n")
         return MISUSED

@@ -62,7 +62,8 @@ def look_in_lists(stock: Stock, request: Request, lists: Lists, effort: Effort) 
     """Find the best k of every query, until no list promises anything better than the k-th that has been found.
 
     What a list promises is its mean's score and `reach` standard deviations of its vectors' scores. Several queries go
-    the same way together: what one of them reads of a list, the next finds in the processor's cache.
+    the same way together: what one of them reads of a list, the next finds in the processor's cache. The order of
+    reading can move where one of them stops, so what it finds is almost always, not always, what it finds alone.
     """
     q, k = request.ids.shape
     asked, bounds = begin(request.queries, stock.frame, k)

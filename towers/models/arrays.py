@@ -49,7 +49,9 @@ class TowerArrays:
         return towers
 
     def _check(self, path: Path) -> None:
-        """Check that weights are of the sizes that the model says: machine code looks at no bounds.
+        """Check that some weights are of the sizes that the model says: those that a model.json of others would change.
+
+        All of them only checksums and the sample of a bundle vouch for.
 
         Raises:
             RunError: One is missing, or of another size.
@@ -59,7 +61,7 @@ class TowerArrays:
             if shape != (() if size is None else (size,)):
                 raise RunError(f"{path} does not fit {MODEL} beside it: {name} is of shape {shape}; train again")
         distances = [each for name, each in self.weights.items() if name.endswith(("by_distance", "log_weight"))]
-        if any(each.shape[-1] != self.window + 1 for each in distances):
+        if any(each.shape[-1:] != (self.window + 1,) for each in distances):
             raise RunError(f"{path} does not fit {MODEL} beside it: window is {self.window} there; train again")
 
     @property

@@ -10,7 +10,7 @@ from jaxtyping import Float32
 from towers.data import TIME_UNKNOWN
 from towers.features import Batch, FeatureTable
 from towers.models import TowerArrays, TwoTower, load_towers, query_vectors, video_vectors
-from towers.publishing.parity import Material, Sample, checked, difference, inner_products, served_difference
+from towers.publishing.parity import Material, Sample, checked, difference, hits_of, inner_products, served_difference
 
 _USERS, _VIDEOS, _K = 64, 256, 20
 
@@ -32,7 +32,7 @@ def draw_sample(towers: TwoTower, material: Material) -> Sample:
     queries, later = (
         query_vectors(towers, material.vectors, each, features) for each in (requests, material.requests_later(users))
     )
-    return Sample(users, videos[videos > 0], queries, later, material.index.search(queries, _K))
+    return Sample(users, videos[videos > 0], queries, later, hits_of(material.index, queries, _K))
 
 
 def prove(sample: Sample, towers: TwoTower, material: Material, videos: FeatureTable, folder: Path) -> dict[str, float]:

@@ -3,14 +3,14 @@
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 
+from towers.serving.store import StoreAwayError
 from towers.serving.version import Refused, Version
-from towers.types import TowersError
 
 _log = logging.getLogger(__name__)
 
 
-async def first_that_opens(
-    names: Sequence[str], opened: Callable[[str], Awaitable[Version]]
+async def first_that_serves(
+    names: Sequence[str], served: Callable[[str], Awaitable[Version]]
 ) -> tuple[Version, Refused | None]:
     """Return the first version that can be served, and the first of all where that is another one.
 
@@ -18,21 +18,24 @@ async def first_that_opens(
 
     Args:
         names: Of versions, the one that is wanted first.
-        opened: Opens one.
+        served: Opens one and makes it know all changes.
 
     Raises:
-        TowersError: None can be served; of the one that is wanted.
+        StoreAwayError: The store cannot be reached, which is no version's fault.
+        Exception: None can be served; of the one that is wanted.
     """
-    failed: TowersError | None = None
+    failed: Exception | None = None
     for name in names:
         try:
-            version = await opened(name)
-        except TowersError as error:
+            version = await served(name)
+        except StoreAwayError:
+            raise
+        except Exception as error:
             failed = failed or error
-            _log.error("refused version %s: %s", name, error)
+            _log.error("refused version %s: %s", name, str(error) or repr(error))
             continue
         if failed is None:
             return version, None
-        _log.error("serving version %s instead, which was current before", name)
-        return version, Refused(names[0], str(failed))
-    raise failed or TowersError("a bundle without versions cannot be served")
+        _log.error("serving version %s instead, the newest before it that can be served", name)
+        return version, Refused(names[0], str(failed) or repr(failed))
+    raise failed or ValueError("a bundle without versions cannot be served")

@@ -36,7 +36,9 @@ class _Pointer:
     """What the pointer was when it was last looked at."""
 
     def __init__(self, versions: Versions) -> None:
-        self._versions, self._seen, self._not_before = versions, versions.current.name, 0.0
+        # What was refused at the start is not tried again either.
+        seen = versions.current.name if versions.refused is None else versions.refused.name
+        self._versions, self._seen, self._not_before = versions, seen, 0.0
 
     async def look(self) -> None:
         if time.monotonic() < self._not_before:

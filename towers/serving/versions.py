@@ -15,7 +15,7 @@ from typing import IO, TypeVar
 
 from towers.publishing import Bundle, current_name, point_to, version_names
 from towers.serving.arrivals import Features, arrived_vectors
-from towers.serving.beginning import first_that_opens
+from towers.serving.beginning import first_that_serves
 from towers.serving.folder import INDEXES, locked
 from towers.serving.store import Change, ChangeKind, Id, Store, StoreAwayError
 from towers.serving.version import Refused, Version
@@ -70,12 +70,8 @@ class Versions:
         try:
             wanted = current_name(self._root)
             before = [name for name in reversed(version_names(self._root)) if name < wanted]
-            self.current, self.refused = await first_that_opens([wanted, *before], self._opened)
-            try:
-                await self.catch_up()
-            except BaseException:
-                await self._put_away(self.current)
-                raise
+            self.current, self.refused = await first_that_serves([wanted, *before], self._caught_up)
+            self.caught_up = time.time()
         except BaseException:
             self._lock.close()
             raise
@@ -130,6 +126,7 @@ class Versions:
                 await self._replace(wanted, current=wanted != pointed)
             elif wanted != pointed:
                 point_to(self._root, wanted)
+                self.refused = None
 
     async def roll_back(self) -> str:
         """Serve the version before the one that is served, and make it current; return its name.
@@ -246,6 +243,16 @@ class Versions:
             opening.add_done_callback(_closed_unused)
             raise
         version.preparing = self._opener.submit(version.prepare)
+        return version
+
+    async def _caught_up(self, name: str) -> Version:
+        """Return a version that knows all changes."""
+        version = await self._opened(name)
+        try:
+            await self._catch_up(version)
+        except BaseException:
+            await self._put_away(version)
+            raise
         return version
 
     async def _catch_up(self, version: Version) -> int | None:
