@@ -37,7 +37,7 @@ def names_of(room: str, modules: Mapping[str, Sequence[str]]) -> Callable[[str],
 
 
 def worded(what: str, error: ModuleNotFoundError) -> ModuleNotFoundError:
-    """Return an error that says what to install, for whoever asks for something that needs it; or one like it.
+    """Return an error that names the package and the extra to install; one like the given where no extra brings it.
 
     Args:
         what: What was asked for.

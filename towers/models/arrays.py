@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float32
 
-from towers.data import Encoders
+from towers.data import Encoder, Encoders
 from towers.types import Geometry, RunError
 
 MODEL, WEIGHTS, ENCODERS = "model.json", "weights.safetensors", "encoders.json"
@@ -83,6 +83,10 @@ class TowerArrays:
     def leans(self) -> bool:
         """Whether vectors end in a coordinate for popularity."""
         return self.model.get("popularity") in _LEANING
+
+    def reads(self, encoders: tuple[Encoder, ...]) -> bool:
+        """Whether the towers read features of these encoders."""
+        return bool(self.model["features"] and encoders)
 
     @property
     def cosine(self) -> bool:

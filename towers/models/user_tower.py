@@ -87,7 +87,7 @@ def _entered(last_states: LastStates, asked: Asked) -> LastStates:
 def _features(towers: TowerArrays, users: FeatureTable) -> Features:
     """Return the features that the towers read, those of a kind side by side."""
     own = _own_lines(towers, users)
-    if not towers.model["features"] or not towers.encoders.users:
+    if not towers.reads(towers.encoders.users):
         users = FeatureTable(users.codes[:, :0])
     return Features(
         np.ascontiguousarray(users.codes),

@@ -73,7 +73,7 @@ class VideoTower:
     def __init__(self, towers: TowerArrays) -> None:
         self._towers, self._weights = towers, towers.weights
         self._bag = BagArrays.of(towers, "video_features.", towers.encoders.videos)
-        self._reads = bool(towers.model["features"] and towers.encoders.videos)
+        self._reads = towers.reads(towers.encoders.videos)
 
     def vectors(self, features: FeatureTable) -> Float32[np.ndarray, "n d"]:
         """Return the videos' vectors, [n, d].

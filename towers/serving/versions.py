@@ -65,6 +65,7 @@ class Versions:
         Raises:
             BundleError: None can be opened.
             ConfigError: Its index cannot live, or another process uses the state's folder.
+            StoreAwayError: The store cannot be reached.
         """
         self._lock = locked(self._state)
         try:
