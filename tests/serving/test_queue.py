@@ -22,8 +22,38 @@ def test_those_that_came_first_are_answered_first_and_together() -> None:
         return await asyncio.gather(*(queue.answer(n) for n in range(50)))
 
     assert asyncio.run(main()) == [10 * n for n in range(50)]
-    assert [len(turn) for turn in turns] == [16, 16, 16, 2]
+    assert [len(turn) for turn in turns] == [32, 18]
     assert [wish for turn in turns for wish in turn] == list(range(50))
+
+
+def test_what_is_on_its_way_comes_before_a_turn_unless_that_is_full() -> None:
+    turns: list[list[int]] = []
+    steps: list[int] = []
+
+    def answer_all(wishes: Sequence[int]) -> list[int]:
+        turns.append(list(wishes))
+        steps.append(-1)
+        return list(wishes)
+
+    async def on_its_way() -> None:
+        for step in range(3):
+            steps.append(step)
+            await asyncio.sleep(0)
+
+    async def main(at_once: int) -> None:
+        queue: Queue[int, int] = Queue(answer_all, 100, 1000.0)
+        asking = [asyncio.ensure_future(queue.answer(n)) for n in range(at_once)]
+        for late in range(at_once, at_once + 2):
+            await asyncio.sleep(0)
+            asking.append(asyncio.ensure_future(queue.answer(late)))
+        await asyncio.gather(on_its_way(), *asking)
+
+    asyncio.run(main(1))
+    assert turns == [[0, 1, 2]]
+    assert steps == [0, 1, 2, -1]
+    turns.clear()
+    asyncio.run(main(32))
+    assert turns == [list(range(32)), [32, 33]]
 
 
 def test_who_comes_to_a_full_line_is_refused_at_once_and_others_are_answered() -> None:
@@ -53,8 +83,8 @@ def test_who_waited_too_long_is_refused_without_work() -> None:
         return list(await asyncio.gather(*(queue.answer(n) for n in range(40)), return_exceptions=True))
 
     results = asyncio.run(main())
-    assert done == results[:16] == list(range(16))
-    assert all(isinstance(each, BusyError) and "this request waited for" in str(each) for each in results[16:])
+    assert done == results[:32] == list(range(32))
+    assert all(isinstance(each, BusyError) and "this request waited for" in str(each) for each in results[32:])
 
 
 def test_an_error_reaches_who_asked_alone_and_who_has_gone_costs_nothing() -> None:
