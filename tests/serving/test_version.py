@@ -154,6 +154,32 @@ def test_filters_know_what_came_and_what_was_said_anew(version: Version, string:
         version.filtered({"color": "red"}, {})
 
 
+@given(data=st.data())
+def test_filters_follow_what_is_said_of_videos_and_others_stay_as_they_are(
+    data: st.DataObject, bundle: Bundle, string: bool, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    users, videos, new = ids_for(string)
+    tags = {video: set(["a", "b"][: place % 3]) for place, video in enumerate(videos)}
+    with Version(Bundle.open(bundle.folder), tmp_path_factory.mktemp("live") / "index") as version:
+        seen = seen_by(version, users[2])
+        for _ in range(data.draw(st.integers(1, 6))):
+            before = {value: version.filtered({"tags": value}, {}) for value in "abc"}
+            video = data.draw(st.sampled_from([*videos[:6], *new[:3]]))
+            was, now = tags.get(video, set()), data.draw(st.sets(st.sampled_from("abc")))
+            version.put([video], [{"tags": sorted(now)}])
+            tags[video] = now
+            for value, kept in before.items():
+                having = {each for each, those in tags.items() if value in those}
+                only = version.filtered({"tags": value}, {})
+                assert (only is kept) == (value not in was ^ now)
+                assert set(only.answer(Ask(users[2], 60)).ids) == having - seen
+                without = version.filtered({}, {"tags": [value, "d"]}).answer(Ask(users[2], 60))
+                assert set(without.ids) == tags.keys() - having - seen
+            nobody = [value for value in "abc" if not any(value in those for those in tags.values())]
+            unmet = version.retriever.chooser.unmet({"tags": ["a", "b", "c"]})
+            assert unmet == [f"tags {value!r}" for value in nobody]
+
+
 def test_the_popular_need_no_towers(version: Version, string: bool) -> None:
     users, _, _ = ids_for(string)
     rows = np.asarray(version.bundle.positives.video_row)

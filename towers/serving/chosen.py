@@ -1,6 +1,6 @@
 """Videos chosen by what is known about them: a mask for each value of a feature, made when it is first asked for."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -20,6 +20,8 @@ from towers.types import ConfigError
 Value = str | int
 Where = Mapping[str, Value | Sequence[Value]]
 """Of each feature the value, or the values of which any will do; a video must suit all features."""
+Named = tuple[str, str]
+"""A feature and one of its values."""
 _NOTHING = Mask(np.zeros(0, np.int64))
 
 
@@ -37,9 +39,11 @@ class Chooser:
     def __init__(self, bundle: Bundle, videos: Catalogue) -> None:
         self._bundle, self._videos = bundle, videos
         self._columns: dict[str, _Column] = {}
-        self._said: dict[int, set[tuple[str, str]]] = {}
-        self._came: dict[tuple[str, str], set[int]] = {}
-        self._masks: dict[tuple[str, str], Mask] = {}
+        self._said: dict[int, set[Named]] = {}
+        self._came: dict[Named, set[int]] = {}
+        self._again: set[int] = set()
+        self._of_bundle: dict[Named, Mask] = {}
+        self._masks: dict[Named, Mask] = {}
 
     @cached_property
     def features(self) -> dict[str, Kind]:
@@ -52,18 +56,29 @@ class Chooser:
         for feature in self.features:
             self._column(feature)
 
-    def note(self, row: int, features: Mapping[str, Any]) -> None:
-        """Remember what a video that has come since, or again, is said to be; masks made from now on know it."""
+    def note(self, row: int, features: Mapping[str, Any]) -> set[Named]:
+        """Remember what a video that has come since, or again, is said to be.
+
+        Returns:
+            The values, of those that were asked for, that other videos have from now on; masks of others stay as they
+            are, and so does what indexes know of them.
+        """
         said = {name: features.get(name) for name in self.features}
         several = {name: value if isinstance(value, list) else [value] for name, value in said.items()}
-        for each in self._said.get(row, ()):
+        now = {(name, str(value)) for name, values in several.items() for value in values if value is not None}
+        before = self._said.get(row)
+        if before is None:
+            before = {each for each, mask in self._of_bundle.items() if mask.holds(np.array([row]))[0]}
+            if row < self._videos.first_new:
+                self._again.add(row)
+        for each in before & self._came.keys():
             self._came[each].discard(row)
-        self._said[row] = {
-            (name, str(value)) for name, values in several.items() for value in values if value is not None
-        }
-        for each in self._said[row]:
+        for each in now:
             self._came.setdefault(each, set()).add(row)
-        self._masks.clear()
+        self._said[row] = now
+        for each in before ^ now:
+            self._masks.pop(each, None)
+        return before ^ now
 
     def said_of(self, row: int) -> dict[str, list[str]] | None:
         """Return what a video that has come since, or again, is said to be, by feature; None of one that has not."""
@@ -102,18 +117,30 @@ class Chooser:
     def _one(self, feature: str, value: Value) -> Mask:
         if isinstance(value, bool) or not isinstance(value, str | int | np.integer):
             raise ConfigError(f"{feature} is asked for {value!r}; give a name such as 'a', or a whole number")
-        name = str(value)
-        known = self._masks.get((feature, name))
-        if known is None:
-            rows = self._column(feature).rows(name)
-            if self._said:
-                came = np.array(sorted(self._came.get((feature, name), ())), np.int64)
-                still = rows[~np.isin(rows, list(self._said))] if len(rows) else rows
-                rows = np.concatenate([still, came])
-            if not len(rows):
-                return _NOTHING
-            known = self._masks[feature, name] = Mask(rows)
-        return known
+        each = feature, str(value)
+        if each not in self._masks:
+            mask = self._made(each)
+            if mask is _NOTHING:
+                return mask
+            self._masks[each] = mask
+        return self._masks[each]
+
+    def _made(self, each: Named) -> Mask:
+        """Return the mask of a value: that of the bundle's videos, which stays, less those that came again, and more.
+
+        Indexes remember what they found of its parts, so that a video that comes costs no pass over all that have the
+        value.
+        """
+        mask = self._of_bundle.get(each, _NOTHING)
+        if mask is _NOTHING and len(rows := self._column(each[0]).rows(each[1])):
+            mask = self._of_bundle[each] = Mask(rows)
+        came, again = _rows(self._came.get(each, ())), _rows(self._again)
+        again = again[mask.holds(again)]
+        if len(again) == len(mask.ids):
+            return Mask(came) if len(came) else _NOTHING
+        if len(again):
+            mask &= ~Mask(again)
+        return mask | Mask(came) if len(came) else mask
 
     def _column(self, feature: str) -> "_Column":
         if feature not in self._columns:
@@ -129,6 +156,10 @@ def no_video_has(unmet: Sequence[str]) -> str:
         "no video has tags 'a', nor tags 7"
     """
     return f"no video has {', nor '.join(unmet)}"
+
+
+def _rows(some: Collection[int]) -> Int64[np.ndarray, " n"]:
+    return np.fromiter(some, np.int64, len(some))
 
 
 def _several(values: Value | Sequence[Value]) -> list[Any]:

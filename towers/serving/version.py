@@ -23,7 +23,7 @@ from towers.serving.arrivals import Features, arrived_vectors
 from towers.serving.asking import Ask
 from towers.serving.candidates import Candidates, Way
 from towers.serving.catalogue import LiveCatalogue
-from towers.serving.chosen import Value, Where
+from towers.serving.chosen import Named, Value, Where
 from towers.serving.lookup import Id
 from towers.serving.retriever import Retriever
 from towers.serving.store import Reader, now_ms
@@ -31,6 +31,8 @@ from towers.types import DataError
 
 _log = logging.getLogger(__name__)
 _FILTERS = 256
+_Wanted = tuple[tuple[str, tuple[str, ...]], ...]
+"""Features and their values."""
 _POPULAR, _DAYS_MS = 5000, 7 * 86_400_000
 _SECONDS = (10**9, 10**10)
 """Since 1970: what is a time of this century in seconds."""
@@ -73,7 +75,7 @@ class Version:
         self.made_ms = int(datetime.fromisoformat(bundle.manifest["created_at"]).timestamp() * 1000)
         self.reader = Reader()
         self.preparing: Future[None] | None = None
-        self._filters: OrderedDict[object, Retriever] = OrderedDict()
+        self._filters: OrderedDict[tuple[_Wanted, _Wanted], Retriever] = OrderedDict()
         self.knows_until_ms = min(self.made_ms, _read_ms(bundle, self.made_ms))
         self._popular, newest_ms = _popular_rows(bundle, self.knows_until_ms)
         if newest_ms != TIME_UNKNOWN:
@@ -141,9 +143,11 @@ class Version:
     ) -> Int64[np.ndarray, " n"]:
         """Let filters know videos before anybody is shown them; return their rows, for LiveCatalogue.show."""
         rows = self._catalogue.place(ids, vectors)
+        changed: set[Named] = set()
         for row, said in zip(rows.tolist(), features, strict=True):
-            self.retriever.chooser.note(row, said)
-        self._filters.clear()
+            changed |= self.retriever.chooser.note(row, said)
+        for key in [key for key in self._filters if not changed.isdisjoint(_asked_in(key))]:
+            del self._filters[key]
         return rows
 
     def remove(self, ids: Sequence[Id]) -> None:
@@ -249,9 +253,14 @@ def _watched_since(
     return counts, last
 
 
-def _key(where: Where) -> object:
+def _key(where: Where) -> _Wanted:
     """Return what two equal wishes have in common."""
     return tuple(sorted((name, _values(value)) for name, value in where.items()))
+
+
+def _asked_in(key: tuple[_Wanted, _Wanted]) -> list[Named]:
+    """Return the values that are asked for, or against."""
+    return [(name, value) for wanted in key for name, values in wanted for value in values]
 
 
 def _values(value: Value | Sequence[Value]) -> tuple[str, ...]:
