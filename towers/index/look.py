@@ -62,7 +62,7 @@ def look_through(stock: Stock, request: Request, found: Found) -> None:
         _scan_for_all(stock, request.may, found, k)
     for row in range(q):
         if not shrink(stock.blocks, found, row, k):
-            asked.least[row], asked.kept[row] = -np.inf, 0
+            asked.least[row], asked.kept[row], found[2].left_out[row] = -np.inf, 0, 0
             scan(stock.blocks, request.may, alone, found, (row, row + 1), k)
             shrink(stock.blocks, found, row, k)
         answer(stock, request, found, row)
@@ -101,7 +101,7 @@ def gone_of(stock: Stock, request: Request) -> Gone:
     q = request.queries.shape[0]
     begins = np.zeros(q + 1, np.int64)
     if request.excluded.size == 0:
-        return Gone(begins, np.zeros(0, np.int32))
+        return Gone(begins, np.zeros(0, np.int32), np.zeros(q, np.int64))
     table = np.empty(4 * (request.offsets[q] - request.offsets[0]) + 4 * q, np.int32)
     for row in range(q):
         excluded = request.excluded[request.offsets[row] : request.offsets[row + 1]]
@@ -109,7 +109,7 @@ def gone_of(stock: Stock, request: Request) -> Gone:
         begins[row + 1] = begins[row] + own.size
         for place in range(own.size):
             table[begins[row] + place] = own[place]
-    return Gone(begins, table[: begins[q]])
+    return Gone(begins, table[: begins[q]], np.zeros(q, np.int64))
 
 
 @compiled

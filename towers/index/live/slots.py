@@ -70,7 +70,7 @@ def look_at_recent(stock: Stock, request: Request, before: Int32[np.ndarray, " s
         own = set_of(alive_slots(stock, before, request.may, known, excluded))
         begins[row + 1] = begins[row] + own.size
         table[begins[row] : begins[row + 1]] = own
-    look_through(stock, request, (asked, bounds, Gone(begins, table)))
+    look_through(stock, request, (asked, bounds, Gone(begins, table, np.zeros(q, np.int64))))
 
 
 @compiled
