@@ -36,12 +36,12 @@ def test_what_is_on_its_way_comes_before_a_turn_unless_that_is_full() -> None:
         return list(wishes)
 
     async def on_its_way() -> None:
-        for step in range(3):
+        for step in range(8):
             steps.append(step)
             await asyncio.sleep(0)
 
-    async def main(at_once: int) -> None:
-        queue: Queue[int, int] = Queue(answer_all, 100, 1000.0)
+    async def main(at_once: int, longest: int = 100) -> None:
+        queue: Queue[int, int] = Queue(answer_all, longest, 1000.0)
         asking = [asyncio.ensure_future(queue.answer(n)) for n in range(at_once)]
         for late in range(at_once, at_once + 2):
             await asyncio.sleep(0)
@@ -50,10 +50,36 @@ def test_what_is_on_its_way_comes_before_a_turn_unless_that_is_full() -> None:
 
     asyncio.run(main(1))
     assert turns == [[0, 1, 2]]
-    assert steps == [0, 1, 2, -1]
+    assert steps == [0, 1, 2, -1, 3, 4, 5, 6, 7]
     turns.clear()
     asyncio.run(main(32))
     assert turns == [list(range(32)), [32, 33]]
+    turns.clear()
+    asyncio.run(main(3, longest=3))  # nobody is refused while nothing is done
+    assert turns == [[0, 1, 2], [3, 4]]
+
+
+def test_a_turn_does_not_wait_for_what_takes_long() -> None:
+    steps: list[str] = []
+
+    def answer_all(wishes: Sequence[int]) -> list[int]:
+        steps.append("turn")
+        return list(wishes)
+
+    async def slowly() -> None:
+        for _ in range(4):
+            steps.append("slow")
+            until = time.monotonic() + 0.002
+            while time.monotonic() < until:
+                pass
+            await asyncio.sleep(0)
+
+    async def main() -> None:
+        queue: Queue[int, int] = Queue(answer_all, 100, 1000.0)
+        await asyncio.gather(queue.answer(1), slowly())
+
+    asyncio.run(main())
+    assert steps == ["slow", "turn", "slow", "slow", "slow"]
 
 
 def test_who_comes_to_a_full_line_is_refused_at_once_and_others_are_answered() -> None:

@@ -20,16 +20,17 @@ from towers.types import ConfigError
 Value = str | int
 Where = Mapping[str, Value | Sequence[Value]]
 """Of each feature the value, or the values of which any will do; a video must suit all features."""
-Named = tuple[str, str]
+FeatureValue = tuple[str, str]
 """A feature and one of its values."""
-_NOTHING = Mask(np.zeros(0, np.int64))
+_NO_ROWS = np.zeros(0, np.int64)
+_NOTHING = Mask(_NO_ROWS)
 
 
 class Chooser:
     """Says which video rows have which values of which features.
 
     The features are those that `prepare` found to be names: categorical and multi-valued ones. A feature's rows are
-    sorted by value when it is first asked for; a value costs some bytes for each video that has it.
+    sorted by value when it is first asked for; a value costs some bytes for each video that has it, and stays.
 
     Args:
         bundle: Whose videos.
@@ -39,11 +40,11 @@ class Chooser:
     def __init__(self, bundle: Bundle, videos: Catalogue) -> None:
         self._bundle, self._videos = bundle, videos
         self._columns: dict[str, _Column] = {}
-        self._said: dict[int, set[Named]] = {}
-        self._came: dict[Named, set[int]] = {}
-        self._again: set[int] = set()
-        self._of_bundle: dict[Named, Mask] = {}
-        self._masks: dict[Named, Mask] = {}
+        self._said: dict[int, set[FeatureValue]] = {}
+        self._came: dict[FeatureValue, set[int]] = {}
+        self._again = _NO_ROWS
+        self._of_bundle: dict[FeatureValue, Mask] = {}
+        self._masks: dict[FeatureValue, Mask] = {}
 
     @cached_property
     def features(self) -> dict[str, Kind]:
@@ -56,29 +57,37 @@ class Chooser:
         for feature in self.features:
             self._column(feature)
 
-    def note(self, row: int, features: Mapping[str, Any]) -> set[Named]:
-        """Remember what a video that has come since, or again, is said to be.
+    def note(self, rows: Int64[np.ndarray, " n"], features: Sequence[Mapping[str, Any]]) -> set[FeatureValue]:
+        """Remember what videos that have come since, or again, are said to be; by the thread that asks for masks.
 
         Returns:
-            The values, of those that were asked for, that other videos have from now on; masks of others stay as they
-            are, and so does what indexes know of them.
+            The values that any of them gained or lost, as far as these were asked for, and maybe others; the masks of
+            all others stay as they are, and so does what indexes know of them.
         """
-        said = {name: features.get(name) for name in self.features}
-        several = {name: value if isinstance(value, list) else [value] for name, value in said.items()}
-        now = {(name, str(value)) for name, values in several.items() for value in values if value is not None}
-        before = self._said.get(row)
-        if before is None:
-            before = {each for each, mask in self._of_bundle.items() if mask.holds(np.array([row]))[0]}
-            if row < self._videos.first_new:
-                self._again.add(row)
-        for each in before & self._came.keys():
-            self._came[each].discard(row)
-        for each in now:
-            self._came.setdefault(each, set()).add(row)
-        self._said[row] = now
-        for each in before ^ now:
-            self._masks.pop(each, None)
-        return before ^ now
+        first = np.array([row for row in rows.tolist() if row < self._videos.first_new and row not in self._said], int)
+        before: dict[int, set[FeatureValue]] = {row: set() for row in first.tolist()}
+        for pair, mask in self._of_bundle.items() if len(first) else ():
+            for row in first[mask.holds(first)].tolist():
+                before[row].add(pair)
+        self._again = np.append(self._again, first)
+        changed: set[FeatureValue] = set()
+        for row, told in zip(rows.tolist(), features, strict=True):
+            now = self._pairs(told)
+            lost, gained = self._said.get(row, before.get(row, set())) - now, now - self._said.get(row, set())
+            for pair in lost & self._came.keys():
+                self._came[pair].discard(row)
+            for pair in gained:
+                self._came.setdefault(pair, set()).add(row)
+            changed |= lost | (gained - before.get(row, set()))
+            self._said[row] = now
+        for pair in changed:
+            self._masks.pop(pair, None)
+        return changed
+
+    def _pairs(self, features: Mapping[str, Any]) -> set[FeatureValue]:
+        told = {name: features.get(name) for name in self.features}
+        lists = {name: value if isinstance(value, list) else [value] for name, value in told.items()}
+        return {(name, str(value)) for name, values in lists.items() for value in values if value is not None}
 
     def said_of(self, row: int) -> dict[str, list[str]] | None:
         """Return what a video that has come since, or again, is said to be, by feature; None of one that has not."""
@@ -103,44 +112,49 @@ class Chooser:
         if feature not in self.features:
             there = ", ".join(self.features) or "none"
             raise ConfigError(f"videos have no feature {feature!r} to choose by; there are: {there}")
-        several = _several(values)
-        masks = [self._one(feature, value) for value in several]
-        if certain and (unmet := self.unmet({feature: several})):
+        masks = [self._one(feature, value) for value in several(values)]
+        if certain and (unmet := self.unmet({feature: values})):
             raise ConfigError(f"no video has {unmet[0]}, so nothing would be hidden; it is mistyped")
         return masks[0] if len(masks) == 1 else Mask.any_of(masks)
 
     def unmet(self, where: Where) -> list[str]:
         """Return in words the values that no video has."""
-        asked = [(feature, value) for feature, values in where.items() for value in _several(values)]
+        asked = [(feature, value) for feature, values in where.items() for value in several(values)]
         return [f"{feature} {value!r}" for feature, value in asked if self._one(feature, value) is _NOTHING]
 
     def _one(self, feature: str, value: Value) -> Mask:
         if isinstance(value, bool) or not isinstance(value, str | int | np.integer):
             raise ConfigError(f"{feature} is asked for {value!r}; give a name such as 'a', or a whole number")
-        each = feature, str(value)
-        if each not in self._masks:
-            mask = self._made(each)
-            if mask is _NOTHING:
-                return mask
-            self._masks[each] = mask
-        return self._masks[each]
+        pair = feature, str(value)
+        mask = self._masks.get(pair)
+        if mask is None:
+            mask = self._made(pair)
+            if mask is not _NOTHING:  # or all that nobody has, whoever asks for it, would be kept
+                self._masks[pair] = mask
+        return mask
 
-    def _made(self, each: Named) -> Mask:
-        """Return the mask of a value: that of the bundle's videos, which stays, less those that came again, and more.
+    def _made(self, pair: FeatureValue) -> Mask:
+        """Return the mask of a value: the bundle's videos, but those that came again, and those that have it now.
 
         Indexes remember what they found of its parts, so that a video that comes costs no pass over all that have the
         value.
         """
-        mask = self._of_bundle.get(each, _NOTHING)
-        if mask is _NOTHING and len(rows := self._column(each[0]).rows(each[1])):
-            mask = self._of_bundle[each] = Mask(rows)
-        came, again = _rows(self._came.get(each, ())), _rows(self._again)
-        again = again[mask.holds(again)]
+        mask, came = self._bundles(pair), self._came.get(pair, set())
+        again = self._again[mask.holds(self._again)] if mask is not _NOTHING else _NO_ROWS
         if len(again) == len(mask.ids):
-            return Mask(came) if len(came) else _NOTHING
+            return Mask(_rows(came)) if came else _NOTHING
         if len(again):
             mask &= ~Mask(again)
-        return mask | Mask(came) if len(came) else mask
+        return mask | Mask(_rows(came)) if came else mask
+
+    def _bundles(self, pair: FeatureValue) -> Mask:
+        mask = self._of_bundle.get(pair)
+        if mask is None:
+            rows = self._column(pair[0]).rows(pair[1])
+            if not len(rows):
+                return _NOTHING
+            mask = self._of_bundle[pair] = Mask(rows)
+        return mask
 
     def _column(self, feature: str) -> "_Column":
         if feature not in self._columns:
@@ -162,7 +176,8 @@ def _rows(some: Collection[int]) -> Int64[np.ndarray, " n"]:
     return np.fromiter(some, np.int64, len(some))
 
 
-def _several(values: Value | Sequence[Value]) -> list[Any]:
+def several(values: Value | Sequence[Value]) -> list[Any]:
+    """Return the values that are asked for, which may be one alone."""
     return list(values) if isinstance(values, list | tuple | set | frozenset | np.ndarray) else [values]
 
 

@@ -11,9 +11,9 @@ from towers.types import ConfigError, TowersError
 Wish = TypeVar("Wish")
 Answer = TypeVar("Answer")
 _TURN = 32
-_PASSES = 4
-"""How often the loop goes round before a turn: what has arrived becomes a wish, and what was written is acknowledged,
-within so many steps of theirs."""
+_ROUNDS, _ROUNDS_S = 4, 0.001
+"""How often the loop goes round before a turn, and for how long at most: so many steps of a handler lie between a
+request that has arrived and its place in line, or between what was written and its acknowledgement."""
 
 
 class BusyError(TowersError):
@@ -24,10 +24,10 @@ class Queue(Generic[Wish, Answer]):
     """Answers in the event loop's own thread, those that came first at first.
 
     Handlers of all requests that have arrived put them in line, then as many as `_TURN` are answered together before
-    the loop looks at its sockets again. Before a turn the loop goes round `_PASSES` times, which takes microseconds and
-    waits for nobody: a turn takes milliseconds, which whatever is on its way would spend waiting, and the more are
-    answered together, the less each costs. So a connection costs no thread, and the line is the only place where
-    anybody waits: its length and the age of its head say how busy the service is.
+    the loop looks at its sockets again. Before a turn that is not full the loop goes round `_ROUNDS` times, which takes
+    microseconds where nothing else is to be done: a turn takes milliseconds, which whatever is on its way would spend
+    waiting, and the more are answered together, the less each costs. So a connection costs no thread, and the line is
+    the only place where anybody waits: its length and the age of its head say how busy the service is.
 
     Args:
         answer_all: Returns for each wish its answer or an error.
@@ -68,12 +68,16 @@ class Queue(Generic[Wish, Answer]):
         self._line.append((time.monotonic(), wish, future))
         if not self._serving:
             self._serving = True
-            loop.call_soon(self._go_round, loop, _PASSES)
+            self._begin_rounds(loop)
         return await future
 
-    def _go_round(self, loop: asyncio.AbstractEventLoop, passes: int) -> None:
-        if passes and len(self._line) < _TURN:
-            loop.call_soon(self._go_round, loop, passes - 1)
+    def _begin_rounds(self, loop: asyncio.AbstractEventLoop) -> None:
+        loop.call_soon(self._go_round, loop, _ROUNDS, time.monotonic() + _ROUNDS_S)
+
+    def _go_round(self, loop: asyncio.AbstractEventLoop, left: int, until: float) -> None:
+        full = len(self._line) >= min(_TURN, self._longest)
+        if left and not full and time.monotonic() < until:
+            loop.call_soon(self._go_round, loop, left - 1, until)
         else:
             self._serve(loop)
 
@@ -94,7 +98,7 @@ class Queue(Generic[Wish, Answer]):
             _settle(future, answer)
         self._serving = bool(self._line)
         if self._serving:
-            loop.call_soon(self._go_round, loop, _PASSES)
+            self._begin_rounds(loop)
 
     def _busy(self, why: str) -> BusyError:
         self.refused += 1

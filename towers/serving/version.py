@@ -23,7 +23,7 @@ from towers.serving.arrivals import Features, arrived_vectors
 from towers.serving.asking import Ask
 from towers.serving.candidates import Candidates, Way
 from towers.serving.catalogue import LiveCatalogue
-from towers.serving.chosen import Named, Value, Where
+from towers.serving.chosen import FeatureValue, Value, Where, several
 from towers.serving.lookup import Id
 from towers.serving.retriever import Retriever
 from towers.serving.store import Reader, now_ms
@@ -75,7 +75,7 @@ class Version:
         self.made_ms = int(datetime.fromisoformat(bundle.manifest["created_at"]).timestamp() * 1000)
         self.reader = Reader()
         self.preparing: Future[None] | None = None
-        self._filters: OrderedDict[tuple[_Wanted, _Wanted], Retriever] = OrderedDict()
+        self._filters: OrderedDict[tuple[_Wanted, _Wanted], tuple[Retriever, frozenset[FeatureValue]]] = OrderedDict()
         self.knows_until_ms = min(self.made_ms, _read_ms(bundle, self.made_ms))
         self._popular, newest_ms = _popular_rows(bundle, self.knows_until_ms)
         if newest_ms != TIME_UNKNOWN:
@@ -118,15 +118,15 @@ class Version:
         if not only and not without:
             return self.retriever
         key = (_key(only), _key(without))
-        kept = self._filters.get(key)
-        if kept is None:
-            kept = self.retriever.only(only) if only else self.retriever
-            kept = kept.without(without, strict=False) if without else kept
-            self._filters[key] = kept
-            if len(self._filters) > _FILTERS:
-                self._filters.popitem(last=False)
-        else:
+        if key in self._filters:
             self._filters.move_to_end(key)
+            return self._filters[key][0]
+        kept = self.retriever.only(only) if only else self.retriever
+        kept = kept.without(without, strict=False) if without else kept
+        asked = frozenset((name, value) for wanted in key for name, values in wanted for value in values)
+        self._filters[key] = kept, asked
+        if len(self._filters) > _FILTERS:
+            self._filters.popitem(last=False)
         return kept
 
     def put(self, ids: Sequence[Id], features: Sequence[Features]) -> None:
@@ -143,10 +143,8 @@ class Version:
     ) -> Int64[np.ndarray, " n"]:
         """Let filters know videos before anybody is shown them; return their rows, for LiveCatalogue.show."""
         rows = self._catalogue.place(ids, vectors)
-        changed: set[Named] = set()
-        for row, said in zip(rows.tolist(), features, strict=True):
-            changed |= self.retriever.chooser.note(row, said)
-        for key in [key for key in self._filters if not changed.isdisjoint(_asked_in(key))]:
+        changed = self.retriever.chooser.note(rows, features)
+        for key in [key for key, (_, asked) in self._filters.items() if not changed.isdisjoint(asked)]:
             del self._filters[key]
         return rows
 
@@ -258,10 +256,5 @@ def _key(where: Where) -> _Wanted:
     return tuple(sorted((name, _values(value)) for name, value in where.items()))
 
 
-def _asked_in(key: tuple[_Wanted, _Wanted]) -> list[Named]:
-    """Return the values that are asked for, or against."""
-    return [(name, value) for wanted in key for name, values in wanted for value in values]
-
-
 def _values(value: Value | Sequence[Value]) -> tuple[str, ...]:
-    return tuple(sorted(map(str, value))) if isinstance(value, list | tuple) else (str(value),)
+    return tuple(sorted(map(str, several(value))))
