@@ -62,7 +62,7 @@ def look_through(stock: Stock, request: Request, found: Found) -> None:
         _scan_for_all(stock, request.may, found, k)
     for row in range(q):
         if not shrink(stock.blocks, found, row, k):
-            asked.least[row], asked.kept[row], found[2].left_out[row] = -np.inf, 0, 0
+            asked.least[row], asked.kept[row], found[2].checked[row] = -np.inf, 0, 0
             scan(stock.blocks, request.may, alone, found, (row, row + 1), k)
             shrink(stock.blocks, found, row, k)
         answer(stock, request, found, row)

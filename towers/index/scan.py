@@ -64,12 +64,12 @@ class Gone(NamedTuple):
     Attributes:
         begins: Where each query's part of the table begins, [q + 1].
         table: A set_of slots for each query, empty where it may be given all.
-        left_out: Of so many that each query keeps it is known that they are none of these, [q]; written.
+        checked: How many of those that each query keeps have been looked up here, and stayed, [q]; written.
     """
 
     begins: Int64[np.ndarray, " q_1"]
     table: Int32[np.ndarray, " places"]
-    left_out: Int64[np.ndarray, " q"]
+    checked: Int64[np.ndarray, " q"]
 
 
 Found = tuple[Asked, Bounds, Gone]
@@ -171,7 +171,7 @@ def make_room(blocks: Blocks, found: Found, row: int, k: int) -> None:
             exact = (np.float64(scores[place]) - bounds.base[row]) / bounds.unit[row]
             asked.slots[row, place] = slots[place]
             asked.high[row, place] = exact + bounds.slack[row]
-        asked.kept[row] = found[2].left_out[row] = slots.size
+        asked.kept[row] = found[2].checked[row] = slots.size
 
 
 @compiled
@@ -185,12 +185,12 @@ def shrink(blocks: Blocks, found: Found, row: int, k: int) -> bool:
     slots, high, count = asked.slots[row], asked.high[row], asked.kept[row]
     own = gone.table[gone.begins[row] : gone.begins[row + 1]]
     if own.size:
-        kept = gone.left_out[row]
+        kept = gone.checked[row]
         for place in range(kept, count):
             slots[kept], high[kept] = slots[place], high[place]
             kept += not among(own, slots[place])
         asked.kept[row] = count = kept
-    gone.left_out[row] = count
+    gone.checked[row] = count
     if count < k:
         return asked.least[row] == -np.inf
     low, sure = np.empty(count, np.float32), 0
@@ -203,7 +203,7 @@ def shrink(blocks: Blocks, found: Found, row: int, k: int) -> bool:
         here = high[place]
         slots[kept], high[kept] = slots[place], here
         kept += here >= least
-    asked.kept[row], asked.least[row], gone.left_out[row] = kept, least, kept
+    asked.kept[row], asked.least[row], gone.checked[row] = kept, least, kept
     return sure >= k
 
 
