@@ -15,7 +15,7 @@ from towers.features import Requests
 from towers.index import check_k
 from towers.serving.candidates import Way
 from towers.serving.catalogue import Catalogue
-from towers.serving.lookup import ANY_IDS, Id, Ids, Known, Lookup, listed, look_up
+from towers.serving.lookup import ANY_IDS, Id, Ids, Known, Lookup, is_int64, listed, look_up
 from towers.types import ConfigError, UnknownIdError
 
 Watched = Ids | Sequence[tuple[Id, int | None]]
@@ -69,7 +69,7 @@ class Asked(NamedTuple):
     """One request in rows.
 
     Attributes:
-        user: Whose.
+        user: Whose, [1].
         history: The events to read.
         history_ms: When they happened.
         hidden: What may not be shown, first of all what was seen; some of it may stand there twice.
@@ -78,7 +78,7 @@ class Asked(NamedTuple):
         way: How the answer is found.
     """
 
-    user: int
+    user: Int64[np.ndarray, " 1"]
     history: Int64[np.ndarray, " h"]
     history_ms: Int64[np.ndarray, " h"]
     hidden: Int64[np.ndarray, " n"]
@@ -118,11 +118,20 @@ class Asking:
         return self._users.rows(user_ids)
 
     def rows(self, ask: Ask) -> Asked:
-        """Return a request in rows."""
-        blocked, user_id, asked = listed("exclude", ask.exclude), ask.user_id, None
+        """Return a request in rows.
+
+        Raises:
+            ConfigError: One text in place of a list of ids, or more than one user.
+            UnknownIdError: The user, or a video of the history, is unknown and those are refused.
+            DataError: Ids of another sort than the bundle's.
+        """
+        blocked, user_id, asked = ask.exclude, ask.user_id, None
+        if type(blocked) is not np.ndarray:
+            blocked = listed("exclude", blocked)
         if type(user_id) is int and -(2**63) <= user_id < 2**63 and self._numbers and not ask.forgotten:
-            asked = self.of_user(user_id, self._catalogue.lookup.array(blocked), False, ask.keep_seen)
-        if asked is None or (asked.user == UNKNOWN_ROW and self._unknown is Unknown.refuse):
+            numbers = blocked if is_int64(blocked) else self._catalogue.lookup.array(blocked)
+            asked = self.of_user(user_id, numbers, False, ask.keep_seen)
+        if asked is None or (asked.user[0] == UNKNOWN_ROW and self._unknown is Unknown.refuse):
             if isinstance(user_id, list | tuple | np.ndarray):
                 raise ConfigError(f"user_id is {user_id!r}; give one user, or ask candidates_batch")
             user = UNKNOWN_ROW if user_id is None or ask.forgotten else int(self.users([user_id])[0])
@@ -136,11 +145,13 @@ class Asking:
 
     def of_user(self, user: int, blocked: Int64[np.ndarray, " n"], are_rows: bool, keep_seen: bool) -> Asked:
         """Return the request of a user as the bundle knows them; the user and what is blocked by ids or by rows."""
-        row, begin, end, rows = self._look_up(self.known, user, blocked, are_rows)
-        count = end - begin
-        newest = max(0, count - self._window)
-        hidden, seen = (rows[count:], 0) if keep_seen else (rows, count)
-        return Asked(row, rows[newest:count], self.when[begin + newest : end], hidden, seen, 0, _way(row, count))
+        begin, end, rows = self._look_up(self.known, user, blocked, are_rows)
+        asker, hidden, seen = rows[:1], rows[1:], end - begin
+        newest = max(0, seen - self._window)
+        history, when, way = hidden[newest:seen], self.when[begin + newest : end], _way(asker, seen)
+        if keep_seen:
+            hidden, seen = hidden[seen:], 0
+        return Asked(asker, history, when, hidden, seen, 0, way)
 
     def _instead(self, asked: Asked, history: Watched, keep_seen: bool) -> Asked:
         """Return the request of a user who has watched something else."""
@@ -209,10 +220,10 @@ def _reading(asked: Asked, events: Events, more: Int64[np.ndarray, " m"], keep_s
     return Asked(asked.user, *events, hidden, len(seen) + asked.seen, dropped, _way(asked.user, len(events[0])))
 
 
-def _way(user: int, events: int) -> Way:
+def _way(user: Int64[np.ndarray, " 1"], events: int) -> Way:
     if events:
         return Way.history
-    return Way.new_user if user == UNKNOWN_ROW else Way.features
+    return Way.new_user if user[0] == UNKNOWN_ROW else Way.features
 
 
 def _with_times(history: Watched) -> tuple[Ids, Int64[np.ndarray, " n"]]:

@@ -26,23 +26,17 @@ class Catalogue:
         lookup: Rows of the bundle's ids.
         vectors: Of the bundle's rows, [rows, d].
         index: The search over rows.
+        first_new: The first row that came after the bundle.
+        has_new: Whether there are such rows.
     """
 
     index: Searcher
 
     def __init__(self, bundle: Bundle) -> None:
         self.lookup, self.vectors, self.index = Lookup(bundle.videos), bundle.vectors, bundle.index
-        self._ids_of_known = bundle.videos.ids_of_known
-
-    @property
-    def first_new(self) -> int:
-        """The first row that came after the bundle."""
-        return len(self.vectors)
-
-    @property
-    def has_new(self) -> bool:
-        """Whether there are such rows."""
-        return False
+        self.first_new, self.has_new = len(self.vectors), False
+        # Of numbers the array's own method: it comes after a search, when every step of Python's is far from the core.
+        self._ids_of_known = bundle.videos.ids_of_known if bundle.videos.is_string else bundle.videos.by_row.take
 
     def rows(self, ids: Ids) -> Int64[np.ndarray, " n"]:
         """Return the row of each id, 1 where it is not held, [n].
@@ -92,11 +86,6 @@ class LiveCatalogue(Catalogue):
         self._gone: set[int] = set()
         self._changing = threading.Lock()
 
-    @property
-    def has_new(self) -> bool:
-        """Whether videos came after the bundle."""
-        return bool(self._new_ids)
-
     def put(self, ids: Sequence[Id], vectors: Float32[np.ndarray, "n d"]) -> Int64[np.ndarray, " n"]:
         """Show videos from now on, or others in their place; return their rows, [n].
 
@@ -125,6 +114,7 @@ class LiveCatalogue(Catalogue):
             # Mapped so that a page that is written is this process's own.
             self.vectors[rows[known & ~later]] = vectors[known & ~later]
             # Last what leads there: whoever finds an id finds all that belongs to it.
+            self.has_new = self.has_new or bool(new)
             self._new_ids += new
             self._new_rows |= dict(zip(new, rows[~known].tolist(), strict=True))
             return rows
@@ -156,7 +146,7 @@ class LiveCatalogue(Catalogue):
     def rows(self, ids: Ids) -> Int64[np.ndarray, " n"]:
         """Return the row of each id, 1 where it is not held, [n]; see Catalogue.rows."""
         rows = super().rows(ids)
-        if self._new_ids:
+        if self.has_new:
             for place in np.flatnonzero(rows == UNKNOWN_ROW).tolist():
                 video = ids[place]
                 rows[place] = self._new_rows.get(video if isinstance(video, str) else int(video), UNKNOWN_ROW)
@@ -164,7 +154,7 @@ class LiveCatalogue(Catalogue):
 
     def ids_of(self, rows: Int64[np.ndarray, " n"]) -> Int64[np.ndarray, " n"] | list[str]:
         """Return the ids of rows that must be held."""
-        if not self._new_ids or not len(rows) or rows.max() < self.first_new:
+        if not self.has_new or not len(rows) or rows.max() < self.first_new:
             return super().ids_of(rows)
         found = super().ids_of(np.minimum(rows, self.first_new - 1))
         for place in np.flatnonzero(rows >= self.first_new).tolist():

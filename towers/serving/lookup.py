@@ -1,7 +1,7 @@
 """Ids to rows, for requests, and what is known of a user: by machine code, which waits for memory once for all ids."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeGuard
 
 import numpy as np
 from jaxtyping import Int32, Int64
@@ -25,6 +25,11 @@ def listed(name: str, ids: Ids) -> Ids:
     if isinstance(ids, (str, bytes)):
         raise ConfigError(f"{name} is the text {ids!r}; expected a list of ids, as in [{ids!r}]")
     return ids
+
+
+def is_int64(ids: Ids) -> TypeGuard[Int64[np.ndarray, " n"]]:
+    """Return whether ids are an array of int64 already."""
+    return type(ids) is np.ndarray and ids.dtype is _INT64
 
 
 class Table(NamedTuple):
@@ -75,7 +80,7 @@ class Lookup:
         Raises:
             DataError: Strings were given.
         """
-        return ids if type(ids) is np.ndarray and ids.dtype is _INT64 else as_ids(ids, like=self.table.ids)
+        return ids if is_int64(ids) else as_ids(ids, like=self.table.ids)
 
 
 class Known(NamedTuple):
@@ -102,8 +107,8 @@ class Known(NamedTuple):
 @compiled
 def look_up(
     known: Known, user: int, videos: Int64[np.ndarray, " m"], are_rows: bool
-) -> tuple[int, int, int, Int64[np.ndarray, " n_m"]]:
-    """Return a user's row, where their events begin and end, and the rows of these events' videos and of others.
+) -> tuple[int, int, Int64[np.ndarray, " 1_n_m"]]:
+    """Return where a user's events begin and end, and rows: the user's, then of the events' videos, then of others.
 
     Args:
         known: What is known.
@@ -113,12 +118,14 @@ def look_up(
     """
     row = user if are_rows else _row(known.users, user)
     begin, end = known.offsets[row], known.offsets[row + 1]
-    rows = np.empty(end - begin + videos.size, np.int64)
-    for event in range(end - begin):
-        rows[event] = known.watched[begin + event]
+    first = 1 + end - begin
+    rows = np.empty(first + videos.size, np.int64)
+    rows[0] = row
+    for event in range(begin, end):
+        rows[1 + event - begin] = known.watched[event]
     for place in range(videos.size):
-        rows[end - begin + place] = videos[place] if are_rows else _row(known.videos, videos[place])
-    return row, begin, end, rows
+        rows[first + place] = videos[place] if are_rows else _row(known.videos, videos[place])
+    return begin, end, rows
 
 
 @compiled

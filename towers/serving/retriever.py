@@ -21,6 +21,8 @@ from towers.serving.lookup import Id, Ids, Lookup, listed
 from towers.types import UnknownIdError
 
 _NOTHING = np.zeros(0, np.int64)
+_FEW = 1000
+"""For so many candidates a search may make room, however few there are."""
 
 
 class Retriever:
@@ -167,8 +169,8 @@ class Retriever:
             DataError: As candidates.
         """
         asked = self._asking.rows(ask)
-        queries = self._read(asked.requests(ask.time_ms), np.array([asked.user]))
-        return self._answers(queries, ask.k, [asked])[0]
+        queries = self._read(asked.requests(ask.time_ms), asked.user)
+        return self._alone(queries, ask.k, asked)
 
     def answers(self, asks: Sequence[Ask]) -> list[Candidates]:
         """Return what `answer` would return for each, found together: up to 64 cost a fraction of as many alone.
@@ -184,7 +186,7 @@ class Retriever:
         for row, each in enumerate(asked):
             history[row, : len(each.history)], when[row, : len(each.history)] = each.history, each.history_ms
         moments = np.array([TIME_UNKNOWN if ask.time_ms is None else ask.time_ms for ask in asks], np.int64)
-        queries = self._read(Requests(history, when, moments), np.array([each.user for each in asked]))
+        queries = self._read(Requests(history, when, moments), np.concatenate([each.user for each in asked]))
         found = self._answers(queries, max(ask.k for ask in asks), asked)
         return [self._first(ask.k, each, of) for ask, each, of in zip(asks, found, asked, strict=True)]
 
@@ -211,8 +213,8 @@ class Retriever:
         rows = known_rows(self._catalogue, [video_id], "video")
         if not self._catalogue.shows(int(rows[0])):
             raise UnknownIdError(f"video {video_id} was removed")
-        asked = Asked(UNKNOWN_ROW, rows[:0], rows[:0], rows, 0, 0, Way.video)
-        return self._answers(self._towers.likeness_queries(self._catalogue.vectors_of(rows)), k, [asked])[0]
+        asked = Asked(rows[:0], rows[:0], rows[:0], rows, 0, 0, Way.video)
+        return self._alone(self._towers.likeness_queries(self._catalogue.vectors_of(rows)), k, asked)
 
     def _narrowed(self, mask: Mask) -> "Retriever":
         other = copy(self)
@@ -244,19 +246,28 @@ class Retriever:
         return replace(found, short_because=self._why_short(k, len(found), asked))
 
     def _answers(self, queries: Float32[np.ndarray, "q *i d"], k: int, asked: list[Asked]) -> list[Candidates]:
-        check_k(k)
-        hits = self._catalogue.index.search(
-            queries, min(k, max(1, len(self._catalogue.index))), [each.hidden for each in asked], self._allow
-        )
+        hits = self._catalogue.index.search(queries, self._most(k), [each.hidden for each in asked], self._allow)
         return [self._answer(hits.ids[place], hits.scores[place], k, each) for place, each in enumerate(asked)]
+
+    def _alone(self, query: Float32[np.ndarray, "1 *i d"], k: int, asked: Asked) -> Candidates:
+        """Return what `_answers` would for one; every step less counts, as the search has left none near the core."""
+        most = k if type(k) is int and k <= _FEW else self._most(k)
+        hits = self._catalogue.index.search(query, most, [asked.hidden], self._allow)
+        return self._answer(hits.ids[0], hits.scores[0], k, asked)
+
+    def _most(self, k: int) -> int:
+        """Return k, or how many videos there are where these are fewer: a search makes room for all it is asked for."""
+        check_k(k)
+        return min(k, max(1, len(self._catalogue.index)))
 
     def _answer(
         self, rows: Int64[np.ndarray, " n"], scores: Float32[np.ndarray, " n"], k: int, asked: Asked
     ) -> Candidates:
         """Return a row of hits without its empty slots, which come last."""
-        found = len(rows) if rows[-1] >= 0 else int(np.count_nonzero(rows >= 0))
-        rows, scores = rows[:found], scores[:found]
-        why = self._why_short(k, found, asked) if found < k else ""
+        if rows[-1] < 0:
+            found = int(np.count_nonzero(rows >= 0))
+            rows, scores = rows[:found], scores[:found]
+        why = "" if len(rows) >= k else self._why_short(k, len(rows), asked)
         return Candidates(self._catalogue.ids_of(rows), scores, asked.way, why, asked.dropped, self._version)
 
     def _why_short(self, k: int, found: int, asked: Asked) -> str:
