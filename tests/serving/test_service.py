@@ -1,8 +1,10 @@
 """A service without HTTP: versions are adopted, refused and rolled back, and changes outlive all of it."""
 
 import asyncio
+import gc
 import shutil
 import threading
+import weakref
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
@@ -839,6 +841,34 @@ def test_a_version_is_prepared_before_it_is_adopted(
         may_end.set()
         await adopting
         assert service.version.name == first
+
+    within(root, tmp_path, work)
+
+
+def test_recall_is_measured_where_anything_has_changed_and_keeps_no_version_that_is_left(
+    root: Path, tmp_path: Path
+) -> None:
+    first, _ = versions(root)
+
+    async def measured(service: Service) -> bool:
+        service.versions.recall = 0.0
+        await service.versions.measure()
+        return service.versions.recall == 1
+
+    async def work(service: Service) -> None:
+        assert await measured(service)
+        assert not await measured(service)
+        await service.put_videos([(NEW, {})])
+        assert await measured(service)
+        left = weakref.ref(service.version)
+        gc.collect()
+        gc.disable()  # what waits for the collector keeps a version's memory, and files that were removed
+        try:
+            await service.versions.adopt(first)
+            assert left() is None
+        finally:
+            gc.enable()
+        assert await measured(service)
 
     within(root, tmp_path, work)
 

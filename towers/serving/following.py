@@ -1,4 +1,7 @@
-"""Follows what others do: the store's changes, and the bundle's pointer, each without waiting for the other."""
+"""What a service does again and again: it follows the store's changes and the bundle's pointer, and measures recall.
+
+None of it waits for the others.
+"""
 
 import asyncio
 import logging
@@ -11,6 +14,7 @@ from towers.types import TowersError, UnwritableError
 
 _log = logging.getLogger(__name__)
 _PAUSE_S, _AFTER_ERROR_S, _REOPEN_S = 0.02, 1.0, 5.0
+_NOT_FOLLOWED = "what came last could not be followed"
 
 
 async def follow_changes(versions: Versions) -> None:
@@ -30,6 +34,11 @@ async def follow_pointer(versions: Versions, pause_s: float) -> None:
     """
     pointer = _Pointer(versions)
     await _again_and_again(pointer.look, pause_s)
+
+
+async def measure_recall(versions: Versions, pause_s: float) -> None:
+    """Have the recall of the served index measured, after each pause, until cancelled."""
+    await _again_and_again(versions.measure, pause_s, "recall could not be measured")
 
 
 class _Pointer:
@@ -59,7 +68,7 @@ class _Pointer:
             await self._versions.reopen()
 
 
-async def _again_and_again(work: Callable[[], Awaitable[None]], pause_s: float) -> None:
+async def _again_and_again(work: Callable[[], Awaitable[None]], pause_s: float, what: str = _NOT_FOLLOWED) -> None:
     """Do it, after each pause, until cancelled; the same trouble is said once."""
     said = ""
     while True:
@@ -69,7 +78,7 @@ async def _again_and_again(work: Callable[[], Awaitable[None]], pause_s: float) 
             said = ""
         except Exception as error:  # whatever it is, what comes later must be followed
             if not isinstance(error, TowersError | OSError):
-                _log.exception("what came last could not be followed; it is tried again")
+                _log.exception("%s; it is tried again", what)
             elif str(error) != said:
                 _log.warning("%s", error)
             said = str(error) or repr(error)

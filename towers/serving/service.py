@@ -13,7 +13,7 @@ from jaxtyping import Float32
 from towers.serving.arrivals import Features, check_features
 from towers.serving.asking import Ask
 from towers.serving.candidates import Candidates
-from towers.serving.following import follow_changes, follow_pointer
+from towers.serving.following import follow_changes, follow_pointer, measure_recall
 from towers.serving.queue import BusyError, Queue
 from towers.serving.remembering import Remembering
 from towers.serving.store import Change, ChangeKind, Event, Export, Id, Store, StoreAwayError, now_ms
@@ -100,7 +100,7 @@ class Service:
             asyncio.create_task(follow_changes(self.versions)),
             asyncio.create_task(follow_pointer(self.versions, self._limits.watch_s)),
             asyncio.create_task(self.remembering.keep_for_ever()),
-            asyncio.create_task(self.versions.measure(self._limits.measure_s)),
+            asyncio.create_task(measure_recall(self.versions, self._limits.measure_s)),
         ]
         if self._limits.keep_days:
             self._tasks.append(asyncio.create_task(self._forget()))

@@ -6,6 +6,7 @@ import os
 import secrets
 import shutil
 import time
+import weakref
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
@@ -58,6 +59,7 @@ class Versions:
         self._opener, self._changer = ThreadPoolExecutor(1, "towers-open"), ThreadPoolExecutor(1, "towers-change")
         self._lock: IO[bytes] | None = None
         self._stuck: Version | None = None
+        self._measured: tuple[weakref.ref[Version], int] | None = None
 
     async def open(self) -> None:
         """Open the current version, or the newest before it that can be served, and make it know all changes.
@@ -173,21 +175,15 @@ class Versions:
         said = [features for _, features in videos]
         await self._in(self._changer, partial(arrived_vectors, self.current.bundle, rows, said))
 
-    async def measure(self, pause_s: float) -> None:
-        """Measure the index's recall from time to time, which has lists made anew where it has fallen, until cancelled.
+    async def measure(self) -> None:
+        """Measure the index's recall where anything has changed, which has lists made anew where it has fallen.
 
         It takes an exact search for each of the last 256 users, in a thread beside the requests.
         """
-        done: tuple[Version, int] | None = None
-        while True:
-            await asyncio.sleep(pause_s)
-            version = self.current
-            if done != (version, version.applied):
-                done = version, version.applied
-                try:
-                    self.recall = (await self._in(self._opener, version.catalogue.index.health)).recall
-                except Exception:
-                    _log.exception("recall could not be measured; it is tried again")
+        now = weakref.ref(self.current), self.current.applied  # weakly: a version that is left is to be gone
+        if now != self._measured:
+            self.recall = (await self._in(self._opener, self.current.catalogue.index.health)).recall
+            self._measured = now
 
     async def _replace(self, name: str, *, current: bool = False) -> None:
         """Serve a version in place of the one that is served, and make it the bundle's current one if told so."""
@@ -200,7 +196,7 @@ class Versions:
                 await self._catch_up(version)
                 if current:  # before it is served: whoever is ended now begins with it, and a full disk changes nothing
                     point_to(self._root, name)
-                old, self.current = self.current, version
+                old, self.current, self._stuck = self.current, version, None
                 self.recall = version.catalogue.index.recall_built
         except BaseException as error:
             if isinstance(error, Exception):  # else it was called off, by a service that stops
