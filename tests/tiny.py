@@ -47,7 +47,12 @@ def write_dataset(folder: Path, string: bool = False) -> Dataset:
     for name, columns in tables.items():
         pq.write_table(pa.table(columns), folder / f"{name}.parquet")
     write_json(folder / "encoders.json", ENCODERS.to_json())
-    manifest = {"schema": 1, "protocol": "tiny", "checksums": {"made": f"by hand, strings {string}"}}
+    manifest = {
+        "schema": 1,
+        "protocol": "tiny",
+        "repeats": "first",
+        "checksums": {"made": f"by hand, strings {string}"},
+    }
     write_json(folder / "manifest.json", manifest)
     return Dataset.open(folder)
 

@@ -238,6 +238,6 @@ def test_positives_of_videos_watched_again_are_told(
 ) -> None:
     caplog.set_level("INFO")
     log = table("log", user_id=[1, 1, 1, 2], video_id=[1, 2, 1, 1], position=[0, 1, 2, 0])
-    made(log, LeaveOneOut(), repeats=repeats)
+    assert made(log, LeaveOneOut(), repeats=repeats).repeats == repeats.value
     assert ("1 of 4 positives are of videos watched again" in caplog.text) is (repeats is Repeats.first)
     assert ("data=files counts them with data.repeats=all" in caplog.text) is (repeats is Repeats.first)

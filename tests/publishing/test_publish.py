@@ -27,6 +27,7 @@ def test_a_bundle_says_what_it_is(tiny_run: Path, tmp_path: Path) -> None:
     dataset, manifest = Dataset.open(open_run(tiny_run).dataset), bundle.manifest
     assert bundle.version.startswith("000001-")
     assert (manifest["geometry"], manifest["dim"], manifest["histories"]) == ("cosine", 16, "all")
+    assert (manifest["repeats"], bundle.reads_once) == ("first", True)
     assert manifest["counts"] == {"users": 24, "videos": 40, "positives": len(dataset.positives())}
     assert manifest["fingerprints"]["users"] == bundle.users.fingerprint == dataset.users.fingerprint
     assert manifest["fingerprints"]["videos"] == bundle.videos.fingerprint

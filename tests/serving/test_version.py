@@ -111,12 +111,7 @@ def test_what_was_watched_since_is_read_and_hidden(version: Version, string: boo
     users, videos, new = ids_for(string)
     version.put(new[:3], [{"tags": ["a"]}, {"tags": ["b"]}, {}])
     user = users[5]
-    row = int(version.bundle.users.rows([user])[0])
-    known = version.bundle.videos.ids_of_known(version.bundle.positives.of(row).astype(np.int64))
-    times = np.asarray(version.bundle.positives.time_ms)[
-        version.bundle.positives.offsets[row] : version.bundle.positives.offsets[row + 1]
-    ].tolist()
-    before = list(zip(np.asarray(known).tolist(), times, strict=True))
+    before = _timed(version, user)
     for since in ([(new[0], DAY_MS), (videos[30], DAY_MS + 1)], [(new[1], 1500)], [before[-1], (new[2], DAY_MS)]):
         found = version.retriever.answer(Ask(user, 60, since=since, time_ms=2 * DAY_MS))
         both = sorted(dict.fromkeys([*before, *since]), key=lambda pair: pair[1])
@@ -126,6 +121,38 @@ def test_what_was_watched_since_is_read_and_hidden(version: Version, string: boo
         assert not {video for video, _ in since} & set(found.ids)
     plain = version.retriever.answer(Ask(user, 60, time_ms=2 * DAY_MS))
     assert np.abs(plain.scores[:5] - found.scores[:5]).max() > 1e-4
+
+
+@pytest.mark.parametrize("repeats", ["first", "all", None])
+def test_of_a_video_watched_again_counts_what_counted_in_training(
+    bundle: Bundle, string: bool, repeats: str | None, tmp_path: Path
+) -> None:
+    users, videos, _ = ids_for(string)
+    read = Bundle.open(bundle.folder)
+    read.manifest["repeats"] = repeats
+    with Version(read, tmp_path / "live") as version:
+        user = users[5]
+        before = [video for video, _ in _timed(version, user)]
+        assert len(before) > 1
+        other, another = [video for video in videos if video not in before][:2]
+        since = [(before[0], DAY_MS), (other, DAY_MS + 1), (another, DAY_MS + 2), (other, DAY_MS + 3)]
+
+        def scores(**asked: Any) -> list[float]:  # noqa: ANN401
+            found = version.retriever.answer(Ask(user, 60, time_ms=2 * DAY_MS, **asked))
+            assert not {video for video, _ in since} & set(found.ids)
+            return [round(score, 5) for score in found.scores.tolist()]
+
+        once, each = scores(since=since[1:3]), scores(history=[*_timed(version, user), *since])
+        assert scores(since=since) == (once if repeats == "first" else each)
+        assert (once == each) == (repeats == "first")
+
+
+def _timed(version: Version, user: Any) -> list[tuple[Any, int]]:  # noqa: ANN401
+    """What a bundle knows of a user: videos, and when they were watched."""
+    row, positives = int(version.bundle.users.rows([user])[0]), version.bundle.positives
+    videos = version.bundle.videos.ids_of_known(positives.of(row).astype(np.int64))
+    times = np.asarray(positives.time_ms)[positives.offsets[row] : positives.offsets[row + 1]]
+    return list(zip(np.asarray(videos).tolist(), times.tolist(), strict=True))
 
 
 def test_a_forgotten_user_is_served_as_new(version: Version, string: bool) -> None:

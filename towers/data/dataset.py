@@ -122,6 +122,11 @@ class Dataset:
         return str(self.manifest["protocol"])
 
     @property
+    def repeats(self) -> str | None:
+        """Which times of a video watched again are positives, `first` or `all`; None of a dataset that does not say."""
+        return self.manifest.get("repeats")
+
+    @property
     def read_at(self) -> datetime:
         """When its log began to be read, UTC; datasets of before do not say, of which it is when they were written."""
         if (told := self.folder / READ_AT).is_file():

@@ -127,6 +127,7 @@ def _build(engine: Engine, config: PrepareConfig, folder: Path) -> None:
         "cut": cut,
         "fit": {"min_count": config.min_count, "buckets": config.buckets},
         "order": ORDER,
+        "repeats": staged.repeats.value,
         "events": counts | {"splits": splits},
         "users": _count_things(engine, "user") | {"rejected": rejected.get("users", {})},
         "videos": _count_things(engine, "video") | {"rejected": rejected.get("videos", {})},

@@ -101,11 +101,20 @@ def set_of(slots: Int32[np.ndarray, " m"]) -> Int32[np.ndarray, " places"]:
     table[:] = -1
     for slot in slots:
         if slot >= 0:
-            place = home(slot, size)
-            while table[place] >= 0 and table[place] != slot:
-                place = (place + 1) & (size - 1)
-            table[place] = slot
+            enter(table, slot)
     return table
+
+
+@compiled
+def enter(table: Int32[np.ndarray, " places"], slot: int) -> bool:
+    """Put a slot into a table of set_of, which must have room; return whether it was not there."""
+    place = home(slot, table.size)
+    while table[place] >= 0:
+        if table[place] == slot:
+            return False
+        place = (place + 1) & (table.size - 1)
+    table[place] = slot
+    return True
 
 
 @compiled

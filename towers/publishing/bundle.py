@@ -78,6 +78,11 @@ class Bundle:
         """The version's name: a number and 8 digits of a hash."""
         return str(self.manifest["version"])
 
+    @property
+    def reads_once(self) -> bool:
+        """Whether of a video watched again the first time alone was learned from; bundles of before do not say so."""
+        return bool(self.manifest.get("repeats") == "first")
+
     @cached_property
     def towers(self) -> "TwoTower":
         """The towers in torch, on the CPU; answers are made without."""

@@ -182,6 +182,7 @@ def _manifest(config: PublishConfig, run: Run, dataset: Dataset, material: Mater
         "geometry": run.towers.geometry.name,
         "dim": run.towers.dim,
         "histories": config.histories.name,
+        "repeats": dataset.repeats,
         "counts": {
             "users": len(dataset.users) - _FIRST_ROW,
             "videos": len(dataset.videos) - _FIRST_ROW,

@@ -6,16 +6,17 @@ from enum import Enum
 from typing import NamedTuple, cast
 
 import numpy as np
-from jaxtyping import Bool, Int64
+from jaxtyping import Bool, Int32, Int64
 
 from towers.compiled import entry
-from towers.data import TIME_UNKNOWN, Positives
+from towers.data import TIME_UNKNOWN
 from towers.data.vocabulary import FIRST_ROW, UNKNOWN_ROW
 from towers.features import Requests
 from towers.index import check_k
+from towers.publishing import Bundle
 from towers.serving.candidates import Way
 from towers.serving.catalogue import Catalogue
-from towers.serving.lookup import ANY_IDS, Id, Ids, Known, Lookup, is_int64, listed, look_up
+from towers.serving.lookup import ANY_IDS, Id, Ids, Known, Lookup, first_times, is_int64, listed, look_up
 from towers.types import ConfigError, UnknownIdError
 
 Watched = Ids | Sequence[tuple[Id, int | None]]
@@ -98,15 +99,14 @@ class Asking:
     Args:
         users: Rows of users.
         catalogue: Rows of videos.
-        positives: What the bundle knows of users.
-        window: How many events the towers read.
+        bundle: What is known of users, and how the towers read it.
         unknown: What to do about unknown ids.
     """
 
-    def __init__(
-        self, users: Lookup, catalogue: Catalogue, positives: Positives, window: int, unknown: Unknown
-    ) -> None:
-        self._users, self._catalogue, self._window, self._unknown = users, catalogue, window, unknown
+    def __init__(self, users: Lookup, catalogue: Catalogue, bundle: Bundle, unknown: Unknown) -> None:
+        self._users, self._catalogue, self._unknown = users, catalogue, unknown
+        self._window, positives = bundle.tower_arrays.window, bundle.positives
+        self._once = bundle.reads_once
         self.known, self.when = Known.of(users, catalogue.lookup, positives), np.asarray(positives.time_ms)
         self._look_up = entry(look_up, self.known, UNKNOWN_ROW, ANY_IDS, True)
         self._numbers = users.numbers and catalogue.lookup.numbers
@@ -141,7 +141,7 @@ class Asking:
             asked.hidden[len(asked.hidden) - len(blocked) :] = self._catalogue.rows(blocked)
         if ask.history is not None:
             asked = self._instead(asked, ask.history, ask.keep_seen)
-        return self._beside(asked, ask.since, ask.keep_seen) if len(ask.since) else asked
+        return self._beside(asked, ask) if len(ask.since) else asked
 
     def of_user(self, user: int, blocked: Int64[np.ndarray, " n"], are_rows: bool, keep_seen: bool) -> Asked:
         """Return the request of a user as the bundle knows them; the user and what is blocked by ids or by rows."""
@@ -157,15 +157,26 @@ class Asking:
         """Return the request of a user who has watched something else."""
         given, given_ms = _with_times(history)
         rows, known = self._videos(given)
-        return _reading(asked, (rows[known], given_ms[known]), rows[known], keep_seen, len(rows) - int(known.sum()))
+        events = self._counting((rows[known], given_ms[known]), self.known.watched[:0])
+        return _reading(asked, events, rows[known], keep_seen, len(rows) - int(known.sum()))
 
-    def _beside(self, asked: Asked, since: Sequence[tuple[Id, int]], keep_seen: bool) -> Asked:
+    def _beside(self, asked: Asked, ask: Ask) -> Asked:
         """Return the request of a user who has watched more."""
-        rows, known = self._videos([video for video, _ in since])
-        events, when = rows[known], np.array([time_ms for _, time_ms in since], np.int64)[known]
-        both = _merged((asked.history, asked.history_ms), (events, when))
+        rows, known = self._videos([video for video, _ in ask.since])
+        events, when = rows[known], np.array([time_ms for _, time_ms in ask.since], np.int64)[known]
+        user = int(asked.user[0])
+        begin, end = self.known.offsets[user], self.known.offsets[user + 1]
+        before = self.known.watched[begin:end] if ask.history is None else asked.history.astype(np.int32)
+        both = _merged((asked.history, asked.history_ms), self._counting((events, when), before))
         dropped = asked.dropped + len(rows) - len(events)
-        return _reading(asked, (both[0][-self._window :], both[1][-self._window :]), events, keep_seen, dropped)
+        return _reading(asked, (both[0][-self._window :], both[1][-self._window :]), events, ask.keep_seen, dropped)
+
+    def _counting(self, events: "Events", before: Int32[np.ndarray, " m"]) -> "Events":
+        """Return those of some events that the towers read: of a video watched again the first, if training did so."""
+        if not self._once:
+            return events
+        first = first_times(before, events[0])
+        return events[0][first], events[1][first]
 
     def _videos(self, ids: Ids) -> tuple[Int64[np.ndarray, " n"], Bool[np.ndarray, " n"]]:
         """Return the rows of a history's videos, and which of them are known."""

@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from typing import NamedTuple, TypeGuard
 
 import numpy as np
-from jaxtyping import Int32, Int64
+from jaxtyping import Bool, Int32, Int64
 
 from towers.compiled import compiled, entry
 from towers.data import Positives, Vocabulary
 from towers.data.vocabulary import FIRST_ROW, UNKNOWN_ROW, as_ids
-from towers.index.places import places_of, slot_of
+from towers.index.places import enter, places_of, slot_of
 from towers.types import ConfigError
 
 Id = int | np.integer | str
@@ -21,9 +21,10 @@ ANY_IDS = np.zeros(4, np.int64)[::2]
 
 
 def listed(name: str, ids: Ids) -> Ids:
-    """Return ids that are not one text, whose letters would each pass for an id."""
-    if isinstance(ids, (str, bytes)):
-        raise ConfigError(f"{name} is the text {ids!r}; expected a list of ids, as in [{ids!r}]")
+    """Return ids that are not one alone; of a text each letter would pass for an id."""
+    if isinstance(ids, (str, bytes, int, np.integer)):
+        what = "the text " if isinstance(ids, (str, bytes)) else ""
+        raise ConfigError(f"{name} is {what}{ids!r}; expected a list of ids, as in [{ids!r}]")
     return ids
 
 
@@ -126,6 +127,20 @@ def look_up(
     for place in range(videos.size):
         rows[first + place] = videos[place] if are_rows else _row(known.videos, videos[place])
     return begin, end, rows
+
+
+@compiled
+def first_times(before: Int32[np.ndarray, " n"], rows: Int64[np.ndarray, " m"]) -> Bool[np.ndarray, " m"]:
+    """Return whether each row is neither among those of before nor among the rows that come earlier, [m]."""
+    size = 4
+    while size < 2 * (before.size + rows.size):
+        size *= 2
+    table, first = np.full(size, -1, np.int32), np.empty(rows.size, np.bool_)
+    for row in before:
+        enter(table, row)
+    for place in range(rows.size):
+        first[place] = enter(table, rows[place])
+    return first
 
 
 @compiled

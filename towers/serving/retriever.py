@@ -38,8 +38,7 @@ class Retriever:
         """Answer from a bundle; with a catalogue that lives, from what it holds by then."""
         self.bundle, self.unknown, self._catalogue = bundle, unknown, catalogue or Catalogue(bundle)
         self._towers, self._user_tower, self._version = bundle.tower_arrays, bundle.material.user_tower, bundle.version
-        users, positives = Lookup(bundle.users), bundle.positives
-        self._asking = Asking(users, self._catalogue, positives, self._towers.window, unknown)
+        self._asking = Asking(Lookup(bundle.users), self._catalogue, bundle, unknown)
         self.chooser = Chooser(bundle, self._catalogue)
         self._allow: Mask | None = None
 

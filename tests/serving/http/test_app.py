@@ -162,13 +162,24 @@ def test_what_was_shown_is_remembered(start: Start, tiny_bundle: Path) -> None:
         ("POST", "/v1/candidates", '{"history": [{"video": 1}]}', 400, "history[0]`; the fields are video_id, time_ms"),
         ("POST", "/v1/events", '[{"user": 1}]', 400, "$[0]`; the fields are user_id, video_id, "),
         ("POST", "/v1/candidates", '{"user_id": [1]}', 400, "int | str"),
-        ("POST", "/v1/candidates", '{"k": 0}', 400, "k"),
-        ("POST", "/v1/candidates", '{"k": 1001}', 400, "k"),
+        ("POST", "/v1/candidates", '{"k": 0}', 400, "k is 0; expected `int` >= 1"),
+        ("POST", "/v1/candidates", '{"k": 1001}', 400, "k is 1001; expected `int` <= 1000"),
+        ("POST", "/v1/candidates", "[3]", 400, "the body is [3]; expected `object`, got `array`"),
+        ("POST", "/v1/candidates", '{"only": {"tags": 0.5}}', 400, 'only is {"tags":0.5}; expected `'),
+        ("POST", "/v1/candidates", f'{{"k": "{"x" * 99}"}}', 400, f'k is "{"x" * 59}…; expected `int`, got `str`'),
+        (
+            "POST",
+            "/v1/candidates",
+            f'{{"k": "x", "exclude": {"[" * 50_000}',
+            400,
+            "Expected `int`, got `str` - at `$.k`",
+        ),
+        ("POST", "/v1/events", '[{"user_id": 1, "video_id": {}}]', 400, "[0].video_id is {}; expected `int"),
         ("POST", "/v1/candidates", '{"user_id": "text"}', 400, "text"),
         ("POST", "/v1/candidates", '{"exclude": ["text"]}', 400, "text"),
         ("POST", "/v1/candidates", f'{{"user_id": {2**64}}}', 400, "user_id"),
         ("POST", "/v1/candidates", '{"only": {"color": "red"}}', 400, "no feature 'color'"),
-        ("POST", "/v1/candidates", "{", 400, "truncated"),
+        ("POST", "/v1/candidates", "{", 400, "the body is no JSON: Input data was truncated"),
         ("POST", "/v1/candidates", "", 400, "the body is empty"),
         ("POST", "/v1/bundle", " \n", 400, "the body is empty"),
         ("POST", "/v1/candidates", b"\xff\xfe", 400, ""),
@@ -236,11 +247,12 @@ def test_keys_open_what_they_may(
     start: Start, tiny_bundle: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     file = str(tmp_path / "keys.json")
-    first = add_key(KeyConfig(file=file, name="reader"))
+    first = add_key(KeyConfig(file=file, name="reader", scopes=["read", "write"]))
     with caplog.at_level("WARNING"):
         reader = add_key(KeyConfig(file=file, name="reader"))
     (told,) = caplog.messages
-    assert told.startswith("key reader is replaced; the one of before opens nothing any more")
+    assert told.startswith("key reader is replaced; the one of before, which might read, write, opens nothing any more")
+    assert told.endswith("the new one may read")
     assert first != reader
     admin = add_key(KeyConfig(file=file, name="chief", scopes=["admin", "write"], per_second=3.0))
     assert reader not in Path(file).read_text()
@@ -248,15 +260,23 @@ def test_keys_open_what_they_may(
     client = start(tiny_bundle, key=reader, keys=file)
     url = client.url
     assert len(client.candidates(None, k=3)["video_ids"]) == 3
-    with pytest.raises(AnswerError, match="key 'reader' may not write; its scopes: read") as refused:
+    with pytest.raises(
+        AnswerError, match="this takes a key with the scope write; the scopes of key 'reader': read"
+    ) as refused:
         client.events([{"user_id": 1, "video_id": 2}])
     assert refused.value.status == 403
-    for wrong in (None, "", f"{reader}x", reader[:-1]):
-        with Client(url, key=wrong, tries=0) as other, pytest.raises(AnswerError, match="no known key") as refused:
+    not_known = "that key is not known, or no more; send one that `towers key` printed"
+    for wrong, why in (
+        (None, "no key was sent"),
+        ("", "no key was sent"),
+        (f"{reader}x", not_known),
+        (first, not_known),
+    ):
+        with Client(url, key=wrong, tries=0) as other, pytest.raises(AnswerError, match=why) as refused:
             other.candidates(None)
         assert refused.value.status == 401
     with Client(url, key=admin, tries=0) as chief:
-        with pytest.raises(AnswerError, match="may not read"):
+        with pytest.raises(AnswerError, match="takes a key with the scope read"):
             chief.candidates(None)
         assert chief.adopt()["version"] == client.bundle()["version"]
         event = {"user_id": USERS[0], "video_id": VIDEOS[0], "time_ms": 1}

@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from towers.serving.http.fields import with_fields
+from towers.serving.http.fields import explained
 from towers.serving.http.keys import Key, Keys, clock
 from towers.serving.http.messages import Fault
 from towers.serving.http.metrics import Metrics
@@ -130,10 +130,13 @@ class App:
         kind, _, secret = headers.get(b"authorization", b"").partition(b" ")
         key: Key | None = self.keys.find(secret.strip()) if kind.lower() == b"bearer" else None
         if key is None:
-            raise RefusedError(401, "no known key; send it as in Authorization: Bearer towers-…")
+            said = "that key is not known, or no more" if secret.strip() else "no key was sent"
+            raise RefusedError(401, f"{said}; send one that `towers key` printed, as in Authorization: Bearer towers-…")
         if route.scope not in key.scopes:
             raise RefusedError(
-                403, f"key {key.name!r} may not {route.scope}; its scopes: {', '.join(sorted(key.scopes))}"
+                403,
+                f"this takes a key with the scope {route.scope}; the scopes of key {key.name!r}: "
+                f"{', '.join(sorted(key.scopes))}",
             )
         if not key.may_go(clock()):
             raise RefusedError(429, f"key {key.name!r} may make {key.per_second:g} requests a second; wait a moment")
@@ -172,7 +175,9 @@ class App:
         try:
             return self._decoders[route].decode(body)
         except msgspec.ValidationError as error:
-            raise RefusedError(400, with_fields(error, route.body)) from error
+            raise RefusedError(400, explained(error, route.body, body)) from error
+        except msgspec.DecodeError as error:
+            raise RefusedError(400, f"the body is no JSON: {error}") from error
         except (UnicodeDecodeError, RecursionError) as error:  # a field's name that is no text, lists in lists in lists
             raise RefusedError(400, f"the body cannot be read: {error}") from error
 

@@ -1,31 +1,47 @@
-"""Which fields there are where a body names one that there is not."""
+"""What is wrong with a body: which value is not what it should be, which fields there are where one is unknown."""
 
 import re
 from collections.abc import Iterator
+from typing import Any
 
 import msgspec
 from msgspec import inspect
 
 _UNKNOWN = re.compile(r"Object contains unknown field `.*?`(?: - at `\$(?P<path>.*)`)?", re.DOTALL)
+_UNSUITED = re.compile(r"(?P<what>Expected .*?)(?: - at `\$(?P<path>.*)`)?", re.DOTALL)
 _STEP = re.compile(r"\.(\w+)|\[")
+_PLACE = re.compile(r"\.(\w+)|\[(\d+)\]")
+_SHOWN = 60
+"""How many characters of a value are shown."""
 
 
-def with_fields(error: msgspec.ValidationError, body: object) -> str:
-    """Return what a body's decoder said and, of an unknown field, the fields that could have been meant.
+def explained(error: msgspec.ValidationError, body: object, data: bytes) -> str:
+    """Return what is wrong with a body: the value and where it stands; of an unknown field, which ones there are.
 
     Args:
         error: As `msgspec.json.decode(data, type=body)` raised it.
         body: The body's type.
+        data: The body.
 
     Example:
         >>> class Watch(msgspec.Struct, forbid_unknown_fields=True):
         ...     video_id: int
-        >>> try:
-        ...     msgspec.json.decode(b'[{"video": 3}]', type=list[Watch])
-        ... except msgspec.ValidationError as error:
-        ...     with_fields(error, list[Watch])
+        >>> for data in (b'[{"video": 3}]', b'[{"video_id": 3}, {"video_id": "4a"}]'):
+        ...     try:
+        ...         msgspec.json.decode(data, type=list[Watch])
+        ...     except msgspec.ValidationError as error:
+        ...         explained(error, list[Watch], data)
         'Object contains unknown field `video` - at `$[0]`; the fields are video_id'
+        '[1].video_id is "4a"; expected `int`, got `str`'
     """
+    if unsuited := _UNSUITED.fullmatch(str(error)):
+        try:
+            path, value = _value_at(unsuited["path"] or "", msgspec.json.decode(data))
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):  # further on it is no JSON that can be read
+            return str(error)
+        shown = msgspec.json.encode(value).decode()
+        shown = shown if len(shown) <= _SHOWN else f"{shown[:_SHOWN]}…"
+        return f"{path.removeprefix('.') or 'the body'} is {shown}; e{unsuited['what'][1:]}"
     found = _UNKNOWN.fullmatch(str(error))
     if not found:
         return str(error)
@@ -34,6 +50,18 @@ def with_fields(error: msgspec.ValidationError, body: object) -> str:
         kinds = [kind for outer in kinds for inner in _inside(outer, step[1]) for kind in _alternatives(inner)]
     names = [field.encode_name for kind in kinds if isinstance(kind, inspect.StructType) for field in kind.fields]
     return f"{error}; the fields are {', '.join(names)}" if names else str(error)
+
+
+def _value_at(path: str, value: Any) -> tuple[str, Any]:  # noqa: ANN401
+    """Return as much of a path as can be followed, and what stands there; `[...]`, any key of an object, cannot."""
+    end = 0
+    for step in _PLACE.finditer(path):
+        key = step[1] or int(step[2])
+        inside = key in value if isinstance(value, dict) else isinstance(value, list) and key in range(len(value))
+        if step.start() != end or not inside:
+            break
+        value, end = value[key], step.end()
+    return path[:end], value
 
 
 def _alternatives(kind: inspect.Type) -> Iterator[inspect.Type]:
