@@ -72,7 +72,10 @@ def _dataset(folder: Path, watched: np.ndarray, videos: int, rng: np.random.Gene
         pq.write_table(pa.table(table), folder / f"{name}.parquet")
     encoders = Encoders(videos=(Encoder("region", Kind.categorical, values=REGIONS),))
     write_json(folder / "encoders.json", encoders.to_json())
-    write_json(folder / "manifest.json", {"schema": 1, "protocol": "made", "checksums": {"videos": str(videos)}})
+    write_json(
+        folder / "manifest.json",
+        {"schema": 1, "protocol": "made", "repeats": "first", "checksums": {"videos": str(videos)}},
+    )
     return Dataset.open(folder)
 
 

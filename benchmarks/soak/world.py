@@ -177,7 +177,11 @@ class World:
         since = person.watched[-longest:]
         rows = [self.newest[self.positives.video_row[begin:end]], self.rows_of(video for _, video in since)]
         when = [self.positives.time_ms[begin:end], np.array([time_ms for time_ms, _ in since], np.int64)]
-        return np.concatenate(rows), np.concatenate(when)
+        both, moments = np.concatenate(rows), np.concatenate(when)
+        if not self.bundle.reads_once:
+            return both, moments
+        first = np.sort(np.unique(both, return_index=True)[1])
+        return both[first], moments[first]
 
 
 def _suits(bundle: Bundle) -> defaultdict[tuple[str, str], list[int]]:

@@ -239,9 +239,9 @@ def _way(user: Int64[np.ndarray, " 1"], events: int) -> Way:
 
 def _with_times(history: Watched) -> tuple[Ids, Int64[np.ndarray, " n"]]:
     """Return the videos of a history, and when each was watched, TIME_UNKNOWN where that is not said."""
-    pairs = [each for each in history if isinstance(each, tuple)]
+    pairs = [each for each in listed("history", history) if isinstance(each, tuple)]
     if not pairs:
-        return listed("history", cast("Ids", history)), np.full(len(history), TIME_UNKNOWN)
+        return cast("Ids", history), np.full(len(history), TIME_UNKNOWN)
     if len(pairs) < len(history):
         raise ConfigError(f"history has {len(pairs)} pairs (video, time_ms) of {len(history)}; expected all or none")
     when = [TIME_UNKNOWN if time_ms is None else time_ms for _, time_ms in pairs]

@@ -1,6 +1,6 @@
 """What a service does again and again: it follows the store's changes and the bundle's pointer, and measures recall.
 
-None of it waits for the others.
+To follow the store's changes waits for none of the others.
 """
 
 import asyncio
@@ -80,5 +80,5 @@ async def _again_and_again(work: Callable[[], Awaitable[None]], pause_s: float, 
             if not isinstance(error, TowersError | OSError):
                 _log.exception("%s; it is tried again", what)
             elif str(error) != said:
-                _log.warning("%s", error)
+                _log.warning("%s: %s", what, error)
             said = str(error) or repr(error)

@@ -1,7 +1,7 @@
 """Ids to rows, for requests, and what is known of a user: by machine code, which waits for memory once for all ids."""
 
 from collections.abc import Sequence
-from typing import NamedTuple, TypeGuard
+from typing import NamedTuple, TypeGuard, TypeVar
 
 import numpy as np
 from jaxtyping import Bool, Int32, Int64
@@ -14,13 +14,14 @@ from towers.types import ConfigError
 
 Id = int | np.integer | str
 Ids = Int64[np.ndarray, " n"] | Sequence[Id]
+Given = TypeVar("Given")
 _INT64 = np.dtype(np.int64)
 _NO_IDS = np.zeros(0, np.int64)
 ANY_IDS = np.zeros(4, np.int64)[::2]
 """An array like any: every second of four numbers, so that machine code for it asks for no contiguous ones."""
 
 
-def listed(name: str, ids: Ids) -> Ids:
+def listed(name: str, ids: Given) -> Given:
     """Return ids that are not one alone; of a text each letter would pass for an id."""
     if isinstance(ids, (str, bytes, int, np.integer)):
         what = "the text " if isinstance(ids, (str, bytes)) else ""
@@ -108,7 +109,7 @@ class Known(NamedTuple):
 @compiled
 def look_up(
     known: Known, user: int, videos: Int64[np.ndarray, " m"], are_rows: bool
-) -> tuple[int, int, Int64[np.ndarray, " 1_n_m"]]:
+) -> tuple[int, int, Int64[np.ndarray, " rows"]]:
     """Return where a user's events begin and end, and rows: the user's, then of the events' videos, then of others.
 
     Args:

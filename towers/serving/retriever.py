@@ -212,7 +212,7 @@ class Retriever:
         rows = known_rows(self._catalogue, [video_id], "video")
         if not self._catalogue.shows(int(rows[0])):
             raise UnknownIdError(f"video {video_id} was removed")
-        asked = Asked(rows[:0], rows[:0], rows[:0], rows, 0, 0, Way.video)
+        asked = Asked(rows, rows[:0], rows[:0], rows, 0, 0, Way.video)
         return self._alone(self._towers.likeness_queries(self._catalogue.vectors_of(rows)), k, asked)
 
     def _narrowed(self, mask: Mask) -> "Retriever":

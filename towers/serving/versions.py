@@ -182,8 +182,9 @@ class Versions:
         """
         now = weakref.ref(self.current), self.current.applied  # weakly: a version that is left is to be gone
         if now != self._measured:
-            self.recall = (await self._in(self._opener, self.current.catalogue.index.health)).recall
-            self._measured = now
+            found = await self._in(self._opener, self.current.catalogue.index.health)
+            if now[0]() is self.current:
+                self.recall, self._measured = found.recall, now
 
     async def _replace(self, name: str, *, current: bool = False) -> None:
         """Serve a version in place of the one that is served, and make it the bundle's current one if told so."""

@@ -43,7 +43,6 @@ _STATUS: list[tuple[type[Exception], int]] = [
     (BundleError, 409),
     (ConfigError, 400),
     (DataError, 400),
-    (msgspec.DecodeError, 400),
 ]
 _OURS, _counted = secrets.token_hex(8), count(1)
 _encoder = msgspec.json.Encoder()
@@ -130,7 +129,8 @@ class App:
         kind, _, secret = headers.get(b"authorization", b"").partition(b" ")
         key: Key | None = self.keys.find(secret.strip()) if kind.lower() == b"bearer" else None
         if key is None:
-            said = "that key is not known, or no more" if secret.strip() else "no key was sent"
+            sent = kind.lower() == b"bearer" and secret.strip()
+            said = "that key is not known, or no more" if sent else "no key was sent"
             raise RefusedError(401, f"{said}; send one that `towers key` printed, as in Authorization: Bearer towers-…")
         if route.scope not in key.scopes:
             raise RefusedError(

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
 import msgspec
@@ -11,8 +12,8 @@ _UNKNOWN = re.compile(r"Object contains unknown field `.*?`(?: - at `\$(?P<path>
 _UNSUITED = re.compile(r"(?P<what>Expected .*?)(?: - at `\$(?P<path>.*)`)?", re.DOTALL)
 _STEP = re.compile(r"\.(\w+)|\[")
 _PLACE = re.compile(r"\.(\w+)|\[(\d+)\]")
-_SHOWN = 60
-"""How many characters of a value are shown."""
+_SHOWN, _READ, _DEEP = 60, 65_536, 16
+"""How many characters of a value are shown; of how long a body, and from how deep, since others wait meanwhile."""
 
 
 def explained(error: msgspec.ValidationError, body: object, data: bytes) -> str:
@@ -34,11 +35,13 @@ def explained(error: msgspec.ValidationError, body: object, data: bytes) -> str:
         'Object contains unknown field `video` - at `$[0]`; the fields are video_id'
         '[1].video_id is "4a"; expected `int`, got `str`'
     """
-    if unsuited := _UNSUITED.fullmatch(str(error)):
+    unsuited = _UNSUITED.fullmatch(str(error))
+    if unsuited and len(data) <= _READ:
+        path = unsuited["path"] or ""
         try:
-            path, value = _value_at(unsuited["path"] or "", msgspec.json.decode(data))
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):  # further on it is no JSON that can be read
-            return str(error)
+            value = _value_at(path, msgspec.json.decode(data))
+        except (LookupError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            return str(error)  # it lies where no path leads, or further on is no JSON that can be read
         shown = msgspec.json.encode(value).decode()
         shown = shown if len(shown) <= _SHOWN else f"{shown[:_SHOWN]}…"
         return f"{path.removeprefix('.') or 'the body'} is {shown}; e{unsuited['what'][1:]}"
@@ -46,22 +49,28 @@ def explained(error: msgspec.ValidationError, body: object, data: bytes) -> str:
     if not found:
         return str(error)
     kinds = list(_alternatives(inspect.type_info(body)))
-    for step in _STEP.finditer(found["path"] or ""):
+    for step in islice(_STEP.finditer(found["path"] or ""), _DEEP):
         kinds = [kind for outer in kinds for inner in _inside(outer, step[1]) for kind in _alternatives(inner)]
     names = [field.encode_name for kind in kinds if isinstance(kind, inspect.StructType) for field in kind.fields]
     return f"{error}; the fields are {', '.join(names)}" if names else str(error)
 
 
-def _value_at(path: str, value: Any) -> tuple[str, Any]:  # noqa: ANN401
-    """Return as much of a path as can be followed, and what stands there; `[...]`, any key of an object, cannot."""
+def _value_at(path: str, value: Any) -> Any:  # noqa: ANN401
+    """Return what stands at the end of a path.
+
+    Raises:
+        LookupError: It cannot be followed, as `[...]`, which stands for any key of an object.
+    """
     end = 0
     for step in _PLACE.finditer(path):
         key = step[1] or int(step[2])
-        inside = key in value if isinstance(value, dict) else isinstance(value, list) and key in range(len(value))
-        if step.start() != end or not inside:
+        leads = isinstance(value, list if isinstance(key, int) else dict)
+        if step.start() != end or not leads:
             break
         value, end = value[key], step.end()
-    return path[:end], value
+    if end < len(path):
+        raise LookupError(path)
+    return value
 
 
 def _alternatives(kind: inspect.Type) -> Iterator[inspect.Type]:

@@ -187,12 +187,12 @@ def add_key(config: KeyConfig) -> str:
     }
     if config.per_second:
         told["per_second"] = config.per_second
-    for before_it in (each for each in kept if each["name"] == config.name):
+    for old in (each for each in kept if each["name"] == config.name):
         _log.warning(
             "key %s is replaced; the one of before, which might %s, opens nothing any more, from a second on where "
             "services run; the new one may %s",
             config.name,
-            ", ".join(before_it["scopes"]),
+            ", ".join(old["scopes"]),
             ", ".join(config.scopes),
         )
     path.parent.mkdir(parents=True, exist_ok=True)
