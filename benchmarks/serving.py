@@ -6,8 +6,8 @@
 Needs wrk (Debian's package of that name). The server has one core and wrk the other; both are on this machine. Requests
 carry a key, a tenth of them a filter by feature and a tenth 50 videos to leave out; events of other connections come
 beside them at about a tenth of their number. `bare` is uvicorn with the smallest app that
-answers a hundred ids and scores. Latency is what wrk saw. Freshness is measured while 8 connections ask: from the
-first byte of a change to the last byte of an answer that shows it.
+answers a hundred ids and scores. Latency is what wrk saw. Freshness is measured while 8 connections ask as fast as they
+can, then 4: from the first byte of a change to the last byte of an answer that shows it.
 With --libreco SOURCES, a checkout of github.com/massquantity/LibRecommender, its own service takes turns with ours:
 over the same vectors, with a Redis server on port 6379, both on the server's core and stopped while ours answers; it
 knows no filters, events or keys.
@@ -51,6 +51,8 @@ async def app(scope, receive, send):
     await send({"type": "http.response.body", "body": answer})
 """
 FILLING = CHECKOUT / "benchmarks" / "peers" / "libreco_service.py"
+ASKING = (8, 4)
+"""Connections that ask while freshness is measured: as many as keep the service busy, and some 70% of that."""
 PORT, BARE_PORT, LIBRECO_PORT = 8711, 8712, 8713
 
 
@@ -121,17 +123,17 @@ def under_load(
     return rows
 
 
-def fresh(name: str, bundle: Bundle, folder: Path, key: str, times: int) -> list[Row]:
-    """Return how long changes take to show, while others ask."""
+def fresh(name: str, bundle: Bundle, folder: Path, key: str, times: int, asking: int) -> list[Row]:
+    """Return how long changes take to show, while others ask over so many connections."""
     reads = script(folder, "reads", bodies(bundle, folder)[0], key)
     spent: dict[str, list[float]] = {"event": [], "new video": [], "deletion": []}
-    load = wrk(f"http://127.0.0.1:{PORT}/v1/candidates", reads, 8, 3600)
+    load = wrk(f"http://127.0.0.1:{PORT}/v1/candidates", reads, asking, 3600)
     users, first = bundle.users.known.tolist(), int(bundle.videos.known.max()) + 1
     with Client(f"http://127.0.0.1:{PORT}", key=key, timeout_s=30.0, tries=0) as client:
         for place in range(times):
-            user, new = users[place % len(users)], first + place
+            user, new = users[place % len(users)], first + asking * times + place
             shown = client.candidates(user, k=10)["video_ids"][0]
-            event = {"user_id": user, "video_id": shown, "event_id": f"fresh {place}"}
+            event = {"user_id": user, "video_id": shown, "event_id": f"fresh {asking} {place}"}
             steps: dict[str, tuple[Callable[[], object], Callable[[], bool]]] = {
                 "event": (partial(client.events, [event]), partial(_hidden, client, user, shown)),
                 "new video": (partial(client.put_videos, {new: {}}), partial(_is_shown, client, new, there=True)),
@@ -148,7 +150,8 @@ def fresh(name: str, bundle: Bundle, folder: Path, key: str, times: int) -> list
     rows: list[Row] = []
     for what, took in spent.items():
         p50, p99 = np.percentile(took, [50, 99])
-        row: Row = {"bundle": name, "videos": len(bundle.videos.known), "what": what, "times": times}
+        beside = "" if asking == ASKING[0] else f", {asking} asking"
+        row: Row = {"bundle": name, "videos": len(bundle.videos.known), "what": f"{what}{beside}", "times": times}
         rows.append(row | {"p50_ms": f"{p50:.1f}", "p99_ms": f"{p99:.1f}", "max_ms": f"{max(took):.1f}"})
         print(rows[-1], flush=True)
     return rows
@@ -248,7 +251,7 @@ def measure(name: str, root: Path, folder: Path, arguments: argparse.Namespace) 
                 "serving", [row | {"start_s": f"{start_s:.1f}", "remember": arguments.remember} for row in rows], how
             )
             began = time.perf_counter()
-            rows = fresh(name, bundle, folder, key, arguments.times)
+            rows = [row for asking in ASKING for row in fresh(name, bundle, folder, key, arguments.times, asking)]
             how = Circumstances(command=command, seed=0, seconds=time.perf_counter() - began, peak_mb=peak)
             record("serving_fresh", rows, how)
 
