@@ -52,7 +52,7 @@ async def app(scope, receive, send):
 """
 FILLING = CHECKOUT / "benchmarks" / "peers" / "libreco_service.py"
 ASKING = (8, 4)
-"""Connections that ask while freshness is measured: as many as keep the service busy, and some 70% of that."""
+"""Connections that ask while freshness is measured: as many as keep the service busy; three quarters of that."""
 PORT, BARE_PORT, LIBRECO_PORT = 8711, 8712, 8713
 
 

@@ -20,7 +20,7 @@ from towers.serving.chosen import Chooser, Where
 from towers.serving.lookup import Id, Ids, Lookup, listed
 from towers.types import UnknownIdError
 
-_NOTHING = np.zeros(0, np.int64)
+_NOTHING, _NOBODY = np.zeros(0, np.int64), np.array([UNKNOWN_ROW])
 _FEW = 1000
 """For so many candidates a search may make room, however few there are."""
 
@@ -106,7 +106,7 @@ class Retriever:
 
     def embed_nobody(self) -> Float32[np.ndarray, "*i d"]:
         """Return the vector of anybody new, [d], or [interests, d]."""
-        return self._queries(np.array([UNKNOWN_ROW]))[0]
+        return self._queries(_NOBODY)[0]
 
     def may_show(self, rows: Int64[np.ndarray, " n"], ask: Ask) -> Int64[np.ndarray, " m"]:
         """Return those of some videos' rows that an answer may hold, in their order, [m].
@@ -212,7 +212,7 @@ class Retriever:
         rows = known_rows(self._catalogue, [video_id], "video")
         if not self._catalogue.shows(int(rows[0])):
             raise UnknownIdError(f"video {video_id} was removed")
-        asked = Asked(rows, rows[:0], rows[:0], rows, 0, 0, Way.video)
+        asked = Asked(_NOBODY, _NOTHING, _NOTHING, rows, 0, 0, Way.video)
         return self._alone(self._towers.likeness_queries(self._catalogue.vectors_of(rows)), k, asked)
 
     def _narrowed(self, mask: Mask) -> "Retriever":
